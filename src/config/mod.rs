@@ -1,0 +1,1 @@
+//! The files: their shape, their errors, and what they compile to.

@@ -1,0 +1,1 @@
+//! Builds the floors bottom-up, runs them, and stops them top-down.

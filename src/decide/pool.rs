@@ -1,0 +1,96 @@
+//! A pool: members that serve the same thing, and how one is chosen.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{DatacenterId, ProbeId};
+use crate::dns::Name;
+
+/// The index of a pool in [`Steering::pools`](super::Steering::pools), over all zones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolId(pub u32);
+
+/// The number of a member, unique over all pools; members of one pool are consecutive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberId(pub u32);
+
+/// A pool: members that serve the same thing, and how one is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// The origin of the zone whose file defines it.
+    pub zone: Name,
+    /// Its name in that file.
+    pub name: String,
+    /// How a member is chosen.
+    pub steer: Steer,
+    /// The TTL of answers, in seconds.
+    pub ttl: u32,
+    /// The most addresses an answer carries, at least 1.
+    pub answers: u8,
+    /// With fewer healthy members than this, at least 1, the pool counts as down.
+    pub min_healthy: u16,
+    /// What is answered when the pool is down.
+    pub when_all_down: WhenAllDown,
+    /// In the order of the file; at most one a datacenter.
+    pub members: Box<[Member]>,
+}
+
+/// How a member of a pool is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Steer {
+    /// The nearest datacenter with room.
+    Capacity,
+    /// The least great-circle distance, adjusted by the datacenters' bias.
+    Nearest,
+    /// At random, in proportion to the weights.
+    Weighted,
+    /// All in turn.
+    RoundRobin,
+    /// The first healthy one in the order of the file.
+    Failover,
+    /// By a weighted rendezvous hash of the client's /24 or /56.
+    Hash,
+}
+
+/// What is answered when a pool is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAllDown {
+    /// As if all were up (fail open).
+    AnswerAll,
+    /// No records.
+    NoData,
+    /// As this pool would.
+    Pool(PoolId),
+}
+
+/// One datacenter's part in a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its number.
+    pub id: MemberId,
+    /// Where it is.
+    pub datacenter: DatacenterId,
+    /// Its share among its equals; 0 takes no new clients.
+    pub weight: u32,
+    /// What is answered.
+    pub target: Target,
+}
+
+/// What an answer that chose a member carries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// A and AAAA records.
+    Addresses {
+        /// Each with the probe that watches it, if any.
+        v4: Box<[(Ipv4Addr, Option<ProbeId>)]>,
+        /// Each with the probe that watches it, if any.
+        v6: Box<[(Ipv6Addr, Option<ProbeId>)]>,
+    },
+    /// A CNAME record.
+    Cname {
+        /// What it points to.
+        name: Name,
+        /// The probe that watches it, if any.
+        probe: Option<ProbeId>,
+    },
+}

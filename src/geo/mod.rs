@@ -1,0 +1,13 @@
+//! The map: coordinates, locations, and the compiled table that gives every address its location.
+//!
+//! Pure: databases are handed over as bytes, and a look-up neither reads a file nor allocates.
+
+pub mod coordinates;
+pub mod location;
+pub mod range_table;
+pub mod world;
+
+pub use coordinates::Coordinates;
+pub use location::{Code, Location};
+pub use range_table::RangeTable;
+pub use world::{LocationId, World};

@@ -1,0 +1,75 @@
+//! Health checks, of pool members and L4 backends alike: the rise/fall machine, which is pure, and
+//! one file a probe.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How something is probed, and how many results make a verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// What one probe does.
+    pub kind: Kind,
+    /// From the start of one probe to the start of the next.
+    pub interval: Duration,
+    /// Each interval is lengthened or shortened at random by up to this share of it, 0 to 0.5, so
+    /// that probes spread.
+    pub jitter: f64,
+    /// A probe without a result by then has failed; less than or equal to the interval.
+    pub timeout: Duration,
+    /// Successes in a row until up, at least 1.
+    pub rise: u32,
+    /// Failures in a row until down, at least 1.
+    pub fall: u32,
+}
+
+/// What one probe does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// An ICMP echo is answered.
+    Icmp,
+    /// A TCP connection is accepted.
+    Tcp,
+    /// An HTTP request is answered as wanted.
+    Http(HttpCheck),
+}
+
+/// What an HTTP(S) probe asks, and what answer is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpCheck {
+    /// TLS, if wanted: the certificate must be valid for the server name.
+    pub tls: Option<TlsCheck>,
+    /// The path and query.
+    pub path: String,
+    /// The Host header; none: the address.
+    pub host: Option<String>,
+    /// The statuses that are good.
+    pub status: Vec<u16>,
+    /// What the body's first 64 KiB must contain.
+    pub contains: Option<String>,
+}
+
+/// The TLS part of an HTTPS probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsCheck {
+    /// The name sent (SNI) and verified; none: the Host header's, else the address.
+    pub server_name: Option<String>,
+    /// Authorities to trust instead of the system's, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// False accepts any certificate.
+    pub verify: bool,
+}
+
+/// One thing that is watched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// What it is probed for, for people: `example.com/web/fra 203.0.113.10`.
+    pub name: String,
+    /// How.
+    pub check: Arc<Check>,
+    /// Where the probe is sent; it may differ from the address that is answered.
+    pub address: IpAddr,
+    /// To which port; 0 for ICMP.
+    pub port: u16,
+}

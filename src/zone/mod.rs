@@ -1,0 +1,75 @@
+//! Zones: from master-file text to a checked, compiled, immutable form in which a look-up does not
+//! scan.
+
+pub mod lookup;
+
+pub use lookup::{Delegation, Lookup, Zone, Zones};
+
+use crate::decide::PolicyId;
+use crate::dns::Name;
+
+/// What a zone is compiled from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The apex.
+    pub origin: Name,
+    /// The TTL of records that give none, in seconds.
+    pub default_ttl: u32,
+    /// Master-file texts, read one after another; each begins at the origin.
+    pub sources: Vec<Source>,
+    /// The names whose addresses are decided per client.
+    pub steered: Vec<Steered>,
+}
+
+/// A master-file text.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file it was read from.
+    pub file: std::path::PathBuf,
+    /// Its text (RFC 1035 §5).
+    pub text: String,
+}
+
+/// A name whose addresses are decided per client.
+#[derive(Clone, Debug)]
+pub struct Steered {
+    /// The name.
+    pub owner: Name,
+    /// What decides.
+    pub policy: PolicyId,
+    /// The TTL of its negative answers is at most this, in seconds.
+    pub ttl: u32,
+    /// True when an answer may be a CNAME, so that no other record may stand there.
+    pub may_be_cname: bool,
+}
+
+/// Something wrong in a zone, or doubtful.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which of the zones given, by index.
+    pub zone: usize,
+    /// A doubt does not keep the zone from being served.
+    pub is_warning: bool,
+    /// Where, if it is in one place.
+    pub place: Place,
+    /// What is wrong, in one line without a full stop.
+    pub message: String,
+    /// What was expected, or a way out.
+    pub help: Option<String>,
+}
+
+/// Where a problem is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the zone as a whole.
+    Zone,
+    /// In one of its sources.
+    Source {
+        /// Which, by index.
+        source: usize,
+        /// The bytes of its text.
+        span: std::ops::Range<usize>,
+    },
+    /// At one of its steered names, by index.
+    Steered(usize),
+}
