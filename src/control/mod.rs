@@ -3,6 +3,8 @@
 
 pub mod capacity;
 pub mod overrides;
+pub mod settings;
 
 pub use capacity::{Report, ReportSource, ReportStatus};
 pub use overrides::{Action, Override, Target};
+pub use settings::{ReportSettings, Settings};

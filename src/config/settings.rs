@@ -1,0 +1,40 @@
+//! What the files compile to: each floor's own settings.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::{control, l4};
+
+/// Everything a server is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The DNS sockets; none: no DNS.
+    pub dns: Option<DnsSettings>,
+    /// The admin page and API; none: neither.
+    pub admin: Option<AdminSettings>,
+    /// The forwarder.
+    pub l4: l4::Settings,
+    /// Zones, steering, the map, probes and reports.
+    pub control: control::Settings,
+}
+
+/// The DNS sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// UDP and TCP; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// UDP threads; none: one a core.
+    pub workers: Option<usize>,
+}
+
+/// The admin page and API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Where they are served.
+    pub listen: SocketAddr,
+    /// What a call that changes something must carry; none: nothing can be changed over the
+    /// network except from loopback.
+    pub token: Option<String>,
+    /// The file in which overrides are kept.
+    pub overrides: PathBuf,
+}
