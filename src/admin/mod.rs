@@ -1,1 +1,100 @@
 //! The window: API, metrics, page, explain.
+
+pub mod error;
+pub mod guard;
+pub mod listener;
+pub mod page;
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use error::ApiError;
+use guard::Guard;
+
+/// The longest body of a request, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// A call must be understood and answered by then; a stream of events only begun.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the window is, and who may reach through it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The address of the page, the API and the metrics.
+    pub listen: SocketAddr,
+    /// What every call that changes something must bear; none: such calls come from loopback.
+    pub token: Option<String>,
+}
+
+/// What the window looks at.
+#[derive(Clone)]
+pub struct State {
+    /// When the program was started.
+    pub started: SystemTime,
+}
+
+/// The window, open but without anybody behind it yet.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    guard: Guard,
+}
+
+/// Why the window does not open.
+#[derive(Debug, Error)]
+#[error("cannot listen on {listen} for the admin page and API (`admin.listen`): {source}")]
+pub struct BindError {
+    listen: SocketAddr,
+    source: std::io::Error,
+}
+
+impl Admin {
+    /// Listens, without answering yet.
+    pub async fn bind(settings: Settings) -> Result<Admin, BindError> {
+        let Settings { listen, token } = settings;
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener.map_err(|source| BindError { listen, source })?;
+        Ok(Admin { listener, guard: Guard::new(token) })
+    }
+
+    /// The address it listens on, with the port that port 0 became.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop`, then finishes what is under way and returns.
+    pub async fn serve(self, state: State, stop: CancellationToken) {
+        listener::serve(self.listener, routes(state, self.guard), stop).await;
+    }
+}
+
+fn routes(_state: State, guard: Guard) -> Router {
+    Router::new()
+        .merge(page::routes())
+        .route("/healthz", get("ok\n"))
+        .fallback(|| async { ApiError::not_found("there is nothing here").help("see /") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know that method")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn(in_time))
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(CALL_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "the call took too long").into_response()
+        }
+    }
+}
