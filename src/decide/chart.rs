@@ -1,59 +1,82 @@
 //! A chart: what one policy decides everywhere, computed when a fact changes so that a query only
-//! looks it up.
+//! looks it up. Neighbours that are decided alike are merged, which makes ECS scopes as wide as
+//! they can be.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use arrayvec::ArrayVec;
-
-use crate::dns::{Name, Rtype};
-
-/// The most addresses an answer carries.
-pub const MAX_ANSWERS: usize = 16;
-
-/// For whom a decision is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Client {
-    /// The first address of the client's subnet, or the resolver's if the query has none.
-    pub address: IpAddr,
-    /// Who sent the query.
-    pub resolver: IpAddr,
-    /// A number that differs from query to query, for the draws of `weighted` and `round-robin`.
-    pub draw: u64,
-}
+use super::choose::{Client, Decision};
+use super::plan::{Holding, Plan};
+use super::survey::{Interned, Resolvers, Survey};
+use super::{Facts, Policy};
+use crate::dns::Rtype;
+use crate::geo::RangeTable;
 
 /// What one policy decides, everywhere.
 #[derive(Debug)]
-pub struct Chart {}
-
-/// What was decided for a client.
-#[derive(Clone, Debug)]
-pub struct Decision<'a> {
-    /// The TTL, in seconds.
-    pub ttl: u32,
-    /// The length of the widest prefix around the client's address within which every client is
-    /// decided alike (RFC 7871 §7.2.1).
-    pub scope: u8,
-    /// The records.
-    pub choice: Choice<'a>,
+pub struct Chart {
+    /// By the numbers in the tables.
+    plans: Box<[Plan]>,
+    /// By the class of the resolver; one for all where no rule asks for the resolver.
+    tables: Box<[Tables]>,
+    /// The class of every resolver, if rules tell them apart.
+    resolvers: Option<(RangeTable<u32>, RangeTable<u128>)>,
 }
 
-/// The records that were chosen.
-#[derive(Clone, Debug)]
-pub enum Choice<'a> {
-    /// A records, at least one.
-    V4(ArrayVec<Ipv4Addr, MAX_ANSWERS>),
-    /// AAAA records, at least one.
-    V6(ArrayVec<Ipv6Addr, MAX_ANSWERS>),
-    /// A CNAME record: where it points.
-    Cname(&'a Name),
-    /// Nothing of that type.
-    NoData,
+#[derive(Debug)]
+struct Tables {
+    v4: RangeTable<u32>,
+    v6: RangeTable<u128>,
 }
 
 impl Chart {
+    /// Plans every cell of the survey.
+    pub fn new(policy: &Policy, survey: &Survey, facts: &Facts) -> Chart {
+        let any_resolver = [vec![true; policy.rules.len()].into_boxed_slice()];
+        let classes = match &survey.resolvers {
+            Some(resolvers) => &resolvers.classes[..],
+            None => &any_resolver[..],
+        };
+        let mut plans = Interned::new();
+        let tables = classes.iter().map(|resolver| {
+            let plan_of_cell: Vec<u32> = survey
+                .cells
+                .iter()
+                .map(|cell| {
+                    let holding = Holding { here: &cell.holds, resolver };
+                    let location = facts.world.location(cell.location);
+                    plans.number(Plan::new(policy, holding, location, facts))
+                })
+                .collect();
+            let plan = |cell: u32| plan_of_cell[cell as usize];
+            Tables { v4: survey.v4.map(plan), v6: survey.v6.map(plan) }
+        });
+        let tables = tables.collect();
+        let resolvers = survey.resolvers.as_ref();
+        let resolvers = resolvers.map(|Resolvers { v4, v6, .. }| (v4.clone(), v6.clone()));
+        Chart { plans: plans.values.into(), tables, resolvers }
+    }
+
     /// What is answered to `client` for `rtype`; looks up, and computes nothing that a fact's
     /// change could have computed before. Types other than A and AAAA get a CNAME or nothing.
-    pub fn decide(&self, _client: &Client, _rtype: Rtype) -> Decision<'_> {
-        Decision { ttl: 0, scope: 0, choice: Choice::NoData }
+    pub fn decide(&self, client: &Client, rtype: Rtype) -> Decision<'_> {
+        let class = match (&self.resolvers, client.resolver) {
+            (None, _) => 0,
+            (Some((v4, _)), IpAddr::V4(resolver)) => v4.lookup(resolver.into()).0,
+            (Some((_, v6)), IpAddr::V6(resolver)) => v6.lookup(resolver.into()).0,
+        };
+        let tables = &self.tables[class as usize];
+        let (plan, prefix_len) = match client.address {
+            IpAddr::V4(address) => tables.v4.lookup(address.into()),
+            IpAddr::V6(address) => tables.v6.lookup(address.into()),
+        };
+        let plan = &self.plans[plan as usize];
+        let (choice, hashed_len) = plan.choose(client, rtype);
+        Decision { ttl: plan.ttl, scope: prefix_len.max(hashed_len), choice }
+    }
+
+    /// How many different plans there are, and how many ranges of addresses they stand in.
+    pub fn size(&self) -> (usize, usize) {
+        let ranges = self.tables.iter().map(|tables| tables.v4.len() + tables.v6.len()).sum();
+        (self.plans.len(), ranges)
     }
 }

@@ -1,6 +1,6 @@
 //! The facts a decision reads besides the client: read-only tables that `control` replaces whole.
 
-use super::{Datacenter, DatacenterId, MemberId, Policy, Pool};
+use super::{Datacenter, DatacenterId, MemberId, Policy, Pool, PoolId};
 use crate::geo::World;
 
 /// The index of a probe's verdict in a [`HealthTable`]. Members that are watched by the same check
@@ -117,4 +117,16 @@ pub struct Facts<'a> {
     pub standing: &'a StandingTable,
     /// The datacenters' room.
     pub shares: &'a ShareTable,
+}
+
+impl Facts<'_> {
+    /// The datacenter of that number.
+    pub fn datacenter(&self, DatacenterId(index): DatacenterId) -> &Datacenter {
+        &self.steering.datacenters[usize::from(index)]
+    }
+
+    /// The pool of that number.
+    pub fn pool(&self, PoolId(index): PoolId) -> &Pool {
+        &self.steering.pools[index as usize]
+    }
 }

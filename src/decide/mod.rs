@@ -2,15 +2,29 @@
 //!
 //! Everything read here is immutable: the map of the world, the pools, and the tables that
 //! `control` replaces when health, capacity or the operator's word changes.
+//!
+//! ```text
+//!  at load          survey   policy × world  → cells: areas that can never be decided differently
+//!  on a new fact    plan     cell × facts    → rule, pool, candidates in order
+//!                   chart    cells with equal plans merged: the widest areas decided alike
+//!  on a query       choose   plan × client   → addresses, and the ECS scope
+//! ```
 
 pub mod chart;
+pub mod choose;
 pub mod datacenter;
+pub mod explain;
 pub mod facts;
+pub mod plan;
 pub mod policy;
 pub mod pool;
+pub mod survey;
 
-pub use chart::{Chart, Choice, Client, Decision, MAX_ANSWERS};
+pub use chart::Chart;
+pub use choose::{Choice, Client, Decision, MAX_ANSWERS};
 pub use datacenter::{Datacenter, DatacenterId};
+pub use explain::{Explanation, explain};
 pub use facts::{Facts, HealthTable, ProbeId, Room, ShareTable, Standing, StandingTable, Steering};
 pub use policy::{Match, Policy, PolicyId, Rule};
 pub use pool::{Member, MemberId, Pool, PoolId, Steer, Target, WhenAllDown};
+pub use survey::Survey;

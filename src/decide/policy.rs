@@ -1,9 +1,12 @@
 //! A policy: the rules that choose a pool for a client.
 
+use std::fmt;
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::PoolId;
-use crate::geo::Code;
+use crate::geo::{Code, Location};
 
 /// The index of a policy in [`Steering::policies`](super::Steering::policies), over all zones.
 /// Names with the same rules share one.
@@ -47,4 +50,90 @@ pub struct Match {
     pub tag: Box<[Box<str>]>,
     /// Prefixes of the resolver that sent the query.
     pub resolver: Box<[IpNet]>,
+}
+
+impl Match {
+    /// The first of the keys about a location that does not hold; none when all do.
+    pub fn location_mismatch(&self, location: &Location) -> Option<&'static str> {
+        let among = |wanted: &[Code], is: Option<Code>| {
+            wanted.is_empty() || is.is_some_and(|code| wanted.contains(&code))
+        };
+        let named = |wanted: &[Box<str>], is: &Option<Box<str>>| {
+            wanted.is_empty()
+                || is.as_deref().is_some_and(|is| wanted.iter().any(|w| w.eq_ignore_ascii_case(is)))
+        };
+        if !among(&self.continent, location.continent) {
+            return Some("continent");
+        }
+        if !among(&self.country, location.country) {
+            return Some("country");
+        }
+        if !(self.region.is_empty() || self.region.iter().any(|region| is_in(location, region))) {
+            return Some("region");
+        }
+        if !named(&self.city, &location.city) {
+            return Some("city");
+        }
+        if !(self.asn.is_empty() || location.asn.is_some_and(|asn| self.asn.contains(&asn))) {
+            return Some("asn");
+        }
+        if !(self.tag.is_empty() || self.tag.iter().any(|tag| location.tags.contains(tag))) {
+            return Some("tag");
+        }
+        None
+    }
+
+    /// True when the client's address is in one of the networks, or none are given.
+    pub fn network_holds(&self, address: IpAddr) -> bool {
+        contain(&self.network, address)
+    }
+
+    /// True when the resolver's address is in one of the prefixes, or none are given.
+    pub fn resolver_holds(&self, address: IpAddr) -> bool {
+        contain(&self.resolver, address)
+    }
+
+    /// True when it holds for everybody.
+    pub fn is_empty(&self) -> bool {
+        *self == Match::default()
+    }
+}
+
+fn contain(prefixes: &[IpNet], address: IpAddr) -> bool {
+    prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.contains(&address))
+}
+
+/// `CA` asks for the region alone, `US/CA` for the country too.
+fn is_in(location: &Location, wanted: &str) -> bool {
+    let (country, region) = match wanted.split_once('/') {
+        Some((country, region)) => (country.parse::<Code>().ok(), region),
+        None => (None, wanted),
+    };
+    (country.is_none() || country == location.country)
+        && location.region.as_deref().is_some_and(|is| is.eq_ignore_ascii_case(region))
+}
+
+impl fmt::Display for Match {
+    /// In the words of the file: `country = DE, asn = 64500 64501`; `everybody` when empty.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn list<T: fmt::Display>(values: &[T]) -> String {
+            values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        }
+        let keys = [
+            ("continent", list(&self.continent)),
+            ("country", list(&self.country)),
+            ("region", list(&self.region)),
+            ("city", list(&self.city)),
+            ("asn", list(&self.asn)),
+            ("network", list(&self.network)),
+            ("tag", list(&self.tag)),
+            ("resolver", list(&self.resolver)),
+        ];
+        if self.is_empty() {
+            return f.write_str("everybody");
+        }
+        let given = keys.iter().filter(|(_, values)| !values.is_empty());
+        let given: Vec<String> = given.map(|(key, values)| format!("{key} = {values}")).collect();
+        f.write_str(&given.join(", "))
+    }
 }

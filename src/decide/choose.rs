@@ -1,0 +1,201 @@
+//! The last step, for each query: from a plan's candidates to the addresses of one answer.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use arrayvec::ArrayVec;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::plan::{Candidate, Plan, Spread, enough};
+use crate::dns::{Name, Rtype};
+
+/// The most addresses an answer carries.
+pub const MAX_ANSWERS: usize = 16;
+
+/// The prefixes by which clients are hashed: what resolvers send in ECS (RFC 7871 §11.1).
+const HASHED_V4_PREFIX_LEN: u8 = 24;
+const HASHED_V6_PREFIX_LEN: u8 = 56;
+
+/// For whom a decision is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// The first address of the client's subnet, or the resolver's if the query has none.
+    pub address: IpAddr,
+    /// Who sent the query.
+    pub resolver: IpAddr,
+    /// A number that differs from query to query, for the draws of `weighted` and `round-robin`.
+    pub draw: u64,
+}
+
+/// What was decided for a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<'a> {
+    /// The TTL, in seconds.
+    pub ttl: u32,
+    /// The length of the widest prefix around the client's address within which every client is
+    /// decided alike (RFC 7871 §7.2.1).
+    pub scope: u8,
+    /// The records.
+    pub choice: Choice<'a>,
+}
+
+/// The records that were chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Choice<'a> {
+    /// A records, at least one.
+    V4(ArrayVec<Ipv4Addr, MAX_ANSWERS>),
+    /// AAAA records, at least one.
+    V6(ArrayVec<Ipv6Addr, MAX_ANSWERS>),
+    /// A CNAME record: where it points.
+    Cname(&'a Name),
+    /// Nothing of that type.
+    NoData,
+}
+
+impl Plan {
+    /// The records for one client; and the prefix length that the choice depends on, 0 when it
+    /// depends on nothing but the plan.
+    pub fn choose(&self, client: &Client, rtype: Rtype) -> (Choice<'_>, u8) {
+        let draw = mix(client.draw);
+        let (first, hashed) = match self.spread {
+            _ if self.candidates.len() <= 1 => (0, 0),
+            Spread::Ordered => (0, 0),
+            Spread::Even => ((draw % self.candidates.len() as u64) as usize, 0),
+            Spread::Weighted => (self.weighted(draw), 0),
+            Spread::Hash => {
+                let (prefix, prefix_len) = hashed_prefix(client.address);
+                if self.answers > 1 {
+                    return (self.ranked(prefix, rtype), prefix_len);
+                }
+                (self.closest(prefix), prefix_len)
+            }
+        };
+        let ring = self.candidates[first..].iter().chain(&self.candidates[..first]);
+        (self.records(ring, draw, rtype), hashed)
+    }
+
+    /// By a draw in proportion to the weights.
+    fn weighted(&self, draw: u64) -> usize {
+        let total: u64 = self.candidates.iter().map(|candidate| u64::from(candidate.weight)).sum();
+        let mut left = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            match left.checked_sub(u64::from(candidate.weight)) {
+                Some(rest) => left = rest,
+                None => return index,
+            }
+        }
+        0
+    }
+
+    /// The candidate that wins the weighted rendezvous for this prefix.
+    fn closest(&self, prefix: u64) -> usize {
+        let mut best = (f64::INFINITY, 0);
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            let cost = candidate.rendezvous_cost(prefix);
+            if cost < best.0 {
+                best = (cost, index);
+            }
+        }
+        best.1
+    }
+
+    /// The records of the best candidates in the weighted rendezvous for this prefix, best first.
+    fn ranked(&self, prefix: u64, rtype: Rtype) -> Choice<'_> {
+        let mut best: ArrayVec<(f64, usize), MAX_ANSWERS> = ArrayVec::new();
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            let cost = candidate.rendezvous_cost(prefix);
+            let place = best.partition_point(|&(other, _)| other <= cost);
+            if place < usize::from(self.answers).min(MAX_ANSWERS) {
+                if best.len() == usize::from(self.answers).min(MAX_ANSWERS) {
+                    best.pop();
+                }
+                best.insert(place, (cost, index));
+            }
+        }
+        let ring = best.iter().map(|&(_, index)| &self.candidates[index]);
+        self.records(ring, prefix, rtype)
+    }
+
+    /// The records of the first candidates, as many as make up an answer. Of a candidate that has
+    /// more addresses than there is room for, `draw` says which.
+    fn records<'a>(
+        &self,
+        ring: impl Iterator<Item = &'a Candidate> + Clone,
+        draw: u64,
+        rtype: Rtype,
+    ) -> Choice<'a> {
+        if let Some(name) = ring.clone().next().and_then(|first| first.cname.as_ref()) {
+            return Choice::Cname(name);
+        }
+        let answers = usize::from(self.answers).min(MAX_ANSWERS);
+        let sources = ring.take(self.reach()).filter(|candidate| candidate.cname.is_none());
+        match rtype {
+            Rtype::A => {
+                let chosen = fill(sources.map(|candidate| &candidate.v4[..]), answers, draw);
+                if chosen.is_empty() { Choice::NoData } else { Choice::V4(chosen) }
+            }
+            Rtype::AAAA => {
+                let chosen = fill(sources.map(|candidate| &candidate.v6[..]), answers, draw);
+                if chosen.is_empty() { Choice::NoData } else { Choice::V6(chosen) }
+            }
+            _ => Choice::NoData,
+        }
+    }
+
+    /// How many candidates an answer draws on.
+    fn reach(&self) -> usize {
+        match self.spread {
+            Spread::Ordered => enough(&self.candidates, self.answers),
+            _ => usize::from(self.answers),
+        }
+    }
+}
+
+impl Candidate {
+    /// −ln(u) / weight for a hash u in (0, 1): the candidate with the least cost wins, each in
+    /// proportion to its weight, and a change of one weight moves only what must move (Schindelhauer
+    /// and Schomaker, "Weighted distributed hash tables", SPAA 2005).
+    fn rendezvous_cost(&self, prefix: u64) -> f64 {
+        let hash = xxh3_64_with_seed(&prefix.to_be_bytes(), self.seed);
+        let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        -uniform.ln() / f64::from(self.weight)
+    }
+}
+
+/// Takes up to `answers` addresses from the sources in turn.
+fn fill<'a, A: Copy + 'a>(
+    sources: impl Iterator<Item = &'a [A]>,
+    answers: usize,
+    draw: u64,
+) -> ArrayVec<A, MAX_ANSWERS> {
+    let mut chosen = ArrayVec::new();
+    for addresses in sources {
+        let room = answers - chosen.len();
+        if addresses.len() <= room {
+            chosen.extend(addresses.iter().copied());
+        } else {
+            // Other bits than those that chose the candidate.
+            let first = ((draw >> 32) % addresses.len() as u64) as usize;
+            chosen.extend(addresses.iter().cycle().skip(first).take(room).copied());
+        }
+        if chosen.len() == answers {
+            break;
+        }
+    }
+    chosen
+}
+
+/// The bits of the client's prefix that are hashed, and their number.
+fn hashed_prefix(address: IpAddr) -> (u64, u8) {
+    match address {
+        IpAddr::V4(v4) => (u64::from(u32::from(v4) >> 8), HASHED_V4_PREFIX_LEN),
+        IpAddr::V6(v6) => ((u128::from(v6) >> 72) as u64, HASHED_V6_PREFIX_LEN),
+    }
+}
+
+/// Spreads a counter over all 64 bits (the finaliser of SplitMix64, Steele et al. 2014).
+fn mix(counter: u64) -> u64 {
+    let mut z = counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

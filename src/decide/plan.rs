@@ -1,0 +1,266 @@
+//! The plan for a cell: which pool answers there, and its candidates in the order in which they
+//! are preferred.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Facts, Member, Policy, Pool, PoolId, Room, Standing, Steer, Target, WhenAllDown};
+use crate::dns::Name;
+use crate::geo::Location;
+
+/// How many fallback pools are followed. Cycles are refused at load; this bounds what slips in.
+const MAX_FALLBACKS: usize = 8;
+
+/// What is answered to every client of a cell, up to draws and hashes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// The TTL, in seconds; 0 without a pool.
+    pub ttl: u32,
+    /// The most addresses an answer carries.
+    pub answers: u8,
+    /// How one of the candidates comes to be chosen.
+    pub spread: Spread,
+    /// In the order of preference; empty: no records.
+    pub candidates: Box<[Candidate]>,
+}
+
+/// How one of the candidates comes to be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Spread {
+    /// The first.
+    Ordered,
+    /// By a draw in proportion to the weights.
+    Weighted,
+    /// By a draw, all alike.
+    Even,
+    /// By the client's prefix, in proportion to the weights.
+    Hash,
+}
+
+/// A member that may be answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    /// Its index in the pool.
+    pub member: u16,
+    /// Its share among its equals, at least 1.
+    pub weight: u32,
+    /// Its place in rendezvous hashing: the same on every node and in every order of the file.
+    pub seed: u64,
+    /// The addresses that are up.
+    pub v4: Box<[Ipv4Addr]>,
+    /// The addresses that are up.
+    pub v6: Box<[Ipv6Addr]>,
+    /// Instead of addresses.
+    pub cname: Option<Name>,
+}
+
+/// Why a member is no candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PassedOver {
+    /// Its probes say that it is down.
+    Down,
+    /// The operator says that it is down.
+    ForcedDown,
+    /// The operator drains it.
+    Drained,
+    /// Its weight is 0.
+    NoWeight,
+}
+
+/// Which rules hold: by location and network (of the cell), and by resolver.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding<'a> {
+    /// By the rule's index.
+    pub here: &'a [bool],
+    /// By the rule's index.
+    pub resolver: &'a [bool],
+}
+
+impl Holding<'_> {
+    /// True when the rule holds for this client.
+    pub fn rule(&self, index: usize) -> bool {
+        self.here[index] && self.resolver[index]
+    }
+}
+
+/// Which pool answers, and with what.
+#[derive(Clone, Debug)]
+pub struct PoolChoice {
+    /// The first rule that holds, and the one whose pool answers.
+    pub rule: usize,
+    /// The pools on the way from the rule's pool to the one that answers.
+    pub fallbacks: Vec<PoolId>,
+    /// The pool that answers; none: no records.
+    pub pool: Option<PoolId>,
+    /// True when the pool is down and answers as if it were up.
+    pub failed_open: bool,
+}
+
+impl Plan {
+    /// The plan for one place: the whole decision, but for draws and hashes.
+    pub fn new(policy: &Policy, holding: Holding, location: &Location, facts: &Facts) -> Plan {
+        let Some(choice) = choose_pool(policy, holding, facts) else { return Plan::no_data(0) };
+        let Some(pool) = choice.pool else {
+            return Plan::no_data(facts.pool(policy.rules[choice.rule].pool).ttl);
+        };
+        let pool = facts.pool(pool);
+        let mut candidates = pool.candidates(facts, choice.failed_open);
+        order(pool, &mut candidates, location, facts);
+        let spread = match pool.steer {
+            Steer::Capacity | Steer::Nearest | Steer::Failover => Spread::Ordered,
+            Steer::Weighted => Spread::Weighted,
+            Steer::RoundRobin => Spread::Even,
+            Steer::Hash => Spread::Hash,
+        };
+        if spread == Spread::Ordered {
+            // What can never be answered must not keep neighbours apart.
+            candidates.truncate(enough(&candidates, pool.answers));
+        }
+        Plan { ttl: pool.ttl, answers: pool.answers, spread, candidates: candidates.into() }
+    }
+
+    fn no_data(ttl: u32) -> Plan {
+        Plan { ttl, answers: 1, spread: Spread::Ordered, candidates: Box::new([]) }
+    }
+}
+
+/// The pool of the first rule that holds and whose pool is up; else what the pool of the first
+/// rule that holds does when it is down. None when no rule holds.
+pub fn choose_pool(policy: &Policy, holding: Holding, facts: &Facts) -> Option<PoolChoice> {
+    let mut holds = (0..policy.rules.len()).filter(|&rule| holding.rule(rule)).peekable();
+    let first = *holds.peek()?;
+    let pool_of = |rule: usize| policy.rules[rule].pool;
+    if let Some(rule) = holds.find(|&rule| facts.pool(pool_of(rule)).is_up(facts)) {
+        let pool = Some(pool_of(rule));
+        return Some(PoolChoice { rule, fallbacks: Vec::new(), pool, failed_open: false });
+    }
+    let mut choice =
+        PoolChoice { rule: first, fallbacks: Vec::new(), pool: None, failed_open: false };
+    let mut down = pool_of(first);
+    while choice.fallbacks.len() <= MAX_FALLBACKS {
+        match facts.pool(down).when_all_down {
+            WhenAllDown::NoData => return Some(choice),
+            WhenAllDown::AnswerAll => {
+                choice.pool = Some(down);
+                choice.failed_open = true;
+                return Some(choice);
+            }
+            WhenAllDown::Pool(next) => {
+                choice.fallbacks.push(next);
+                if facts.pool(next).is_up(facts) {
+                    choice.pool = Some(next);
+                    return Some(choice);
+                }
+                down = next;
+            }
+        }
+    }
+    Some(choice)
+}
+
+impl Pool {
+    /// True when enough members may be answered.
+    pub fn is_up(&self, facts: &Facts) -> bool {
+        let fit = self.members.iter().filter(|member| member.passed_over(facts).is_none());
+        fit.count() >= usize::from(self.min_healthy.max(1))
+    }
+
+    /// The members that may be answered, in the order of the file. With `failed_open`, health does
+    /// not count; and where the operator's word or the weights leave nobody, they do not either.
+    pub fn candidates(&self, facts: &Facts, failed_open: bool) -> Vec<Candidate> {
+        let taken = |keep: &dyn Fn(&Member) -> bool| -> Vec<Candidate> {
+            let members = self.members.iter().enumerate().filter(|(_, member)| keep(member));
+            members.map(|(i, member)| self.candidate(i, member, facts, failed_open)).collect()
+        };
+        if !failed_open {
+            return taken(&|member| member.passed_over(facts).is_none());
+        }
+        let willing =
+            taken(&|member| matches!(member.passed_over(facts), None | Some(PassedOver::Down)));
+        if willing.is_empty() { taken(&|_| true) } else { willing }
+    }
+
+    fn candidate(&self, index: usize, member: &Member, facts: &Facts, all: bool) -> Candidate {
+        let all = all || facts.standing.of(member.id) == Standing::ForcedUp;
+        let datacenter = &facts.datacenter(member.datacenter).name;
+        let (v4, v6, cname) = match &member.target {
+            Target::Addresses { v4, v6 } => {
+                let is_up = |probe| all || facts.health.is_up(probe);
+                let v4 = v4.iter().filter(|(_, probe)| is_up(*probe)).map(|(a, _)| *a).collect();
+                let v6 = v6.iter().filter(|(_, probe)| is_up(*probe)).map(|(a, _)| *a).collect();
+                (v4, v6, None)
+            }
+            Target::Cname { name, .. } => (Box::default(), Box::default(), Some(name.clone())),
+        };
+        let identity = format!("{}/{}/{datacenter}", self.zone, self.name);
+        Candidate {
+            member: index as u16,
+            weight: member.weight.max(1),
+            seed: xxh3_64(identity.to_ascii_lowercase().as_bytes()),
+            v4,
+            v6,
+            cname,
+        }
+    }
+}
+
+impl Member {
+    /// Why it may not be answered now, if so.
+    pub fn passed_over(&self, facts: &Facts) -> Option<PassedOver> {
+        match facts.standing.of(self.id) {
+            Standing::ForcedDown => Some(PassedOver::ForcedDown),
+            Standing::Drained => Some(PassedOver::Drained),
+            _ if self.weight == 0 => Some(PassedOver::NoWeight),
+            Standing::ForcedUp => None,
+            Standing::Normal => (!self.is_healthy(facts)).then_some(PassedOver::Down),
+        }
+    }
+
+    /// True when at least one of its addresses is up.
+    pub fn is_healthy(&self, facts: &Facts) -> bool {
+        match &self.target {
+            Target::Addresses { v4, v6 } => {
+                v4.iter().any(|(_, probe)| facts.health.is_up(*probe))
+                    || v6.iter().any(|(_, probe)| facts.health.is_up(*probe))
+            }
+            Target::Cname { probe, .. } => facts.health.is_up(*probe),
+        }
+    }
+}
+
+/// Puts the most preferred first. Where a pool does not steer by place, the order of the file stays.
+pub fn order(pool: &Pool, candidates: &mut [Candidate], location: &Location, facts: &Facts) {
+    let has_room = |candidate: &Candidate| {
+        facts.shares.room(pool.members[usize::from(candidate.member)].datacenter) == Room::Free
+    };
+    let by_distance = |candidates: &mut [Candidate]| {
+        candidates.sort_by_cached_key(|candidate| {
+            let datacenter = pool.members[usize::from(candidate.member)].datacenter;
+            (facts.datacenter(datacenter).distance_rank(location), candidate.member)
+        });
+    };
+    match pool.steer {
+        Steer::Nearest => by_distance(candidates),
+        Steer::Capacity => {
+            by_distance(candidates);
+            candidates.sort_by_key(|candidate| !has_room(candidate));
+        }
+        Steer::Weighted | Steer::RoundRobin | Steer::Failover | Steer::Hash => {}
+    }
+}
+
+/// How many of the candidates an answer of `answers` addresses draws on. It is the same for both
+/// families, so that a client is not sent to two datacenters by asking for A and AAAA.
+pub fn enough(candidates: &[Candidate], answers: u8) -> usize {
+    let (mut v4, mut v6) = (0, 0);
+    for (index, candidate) in candidates.iter().enumerate() {
+        v4 += candidate.v4.len();
+        v6 += candidate.v6.len();
+        if candidate.cname.is_some() || v4.max(v6) >= usize::from(answers) {
+            return index + 1;
+        }
+    }
+    candidates.len()
+}
