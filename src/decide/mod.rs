@@ -19,6 +19,8 @@ pub mod plan;
 pub mod policy;
 pub mod pool;
 pub mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use chart::Chart;
 pub use choose::{Choice, Client, Decision, MAX_ANSWERS};

@@ -115,8 +115,11 @@ impl Plan {
             Steer::Hash => Spread::Hash,
         };
         if spread == Spread::Ordered {
-            // What can never be answered must not keep neighbours apart.
+            // What makes no difference to the answer must not keep neighbours apart.
             candidates.truncate(enough(&candidates, pool.answers));
+            for candidate in &mut candidates {
+                (candidate.weight, candidate.seed) = (1, 0);
+            }
         }
         Plan { ttl: pool.ttl, answers: pool.answers, spread, candidates: candidates.into() }
     }
