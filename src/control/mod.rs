@@ -3,6 +3,7 @@
 
 pub mod capacity;
 pub mod overrides;
+pub mod publish;
 pub mod settings;
 
 pub use capacity::{Report, ReportSource, ReportStatus};

@@ -29,4 +29,4 @@ pub use explain::{Explanation, explain};
 pub use facts::{Facts, HealthTable, ProbeId, Room, ShareTable, Standing, StandingTable, Steering};
 pub use policy::{Match, Policy, PolicyId, Rule};
 pub use pool::{Member, MemberId, Pool, PoolId, Steer, Target, WhenAllDown};
-pub use survey::Survey;
+pub use survey::{Survey, survey_all};

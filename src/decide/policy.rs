@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::PoolId;
+use super::{PoolId, Steering, WhenAllDown};
 use crate::geo::{Code, Location};
 
 /// The index of a policy in [`Steering::policies`](super::Steering::policies), over all zones.
@@ -50,6 +50,23 @@ pub struct Match {
     pub tag: Box<[Box<str>]>,
     /// Prefixes of the resolver that sent the query.
     pub resolver: Box<[IpNet]>,
+}
+
+impl Policy {
+    /// The pools that it can come to, by rule or by fallback.
+    pub fn reach(&self, steering: &Steering) -> Vec<PoolId> {
+        let mut reached = Vec::new();
+        let mut open: Vec<PoolId> = self.rules.iter().map(|rule| rule.pool).collect();
+        while let Some(pool) = open.pop() {
+            if !reached.contains(&pool) {
+                reached.push(pool);
+                if let WhenAllDown::Pool(next) = steering.pools[pool.0 as usize].when_all_down {
+                    open.push(next);
+                }
+            }
+        }
+        reached
+    }
 }
 
 impl Match {

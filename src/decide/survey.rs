@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Match, Policy, Pool, PoolId, Steer, Steering, WhenAllDown};
+use super::{Match, Policy, Pool, PoolId, Steer, Steering};
 use crate::geo::range_table::Key;
 use crate::geo::{Location, LocationId, RangeTable, World};
 
@@ -28,7 +28,7 @@ pub struct Survey {
 }
 
 /// Clients that are decided alike.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Cell {
     /// One of its locations; any other gives the same plan.
     pub location: LocationId,
@@ -62,33 +62,29 @@ impl Survey {
         }
         let (networks_v4, networks_v6, memberships) =
             classes(policy, |rule| &rule.network, |rule, address| rule.network_holds(address));
-        let mut cells = Interned::new();
-        let mut cell_of = {
-            let cells = &mut cells;
-            let mut known: HashMap<(u32, u32), u32> = HashMap::new();
-            let mut number_of_key: HashMap<(Box<[bool]>, Box<[u32]>), u32> = HashMap::new();
-            let orders = &*orders;
-            move |location: u32, membership: u32| {
-                *known.entry((location, membership)).or_insert_with(|| {
-                    let here = world.location(LocationId(location));
-                    let in_network = &memberships[membership as usize];
-                    let rules = policy.rules.iter().zip(in_network);
-                    let holds: Box<[bool]> = rules
-                        .map(|(rule, &inside)| {
-                            inside && rule.matches.location_mismatch(here).is_none()
-                        })
-                        .collect();
-                    let order = pools.iter().map(|pool| orders.of(*pool, location)).collect();
-                    *number_of_key.entry((holds.clone(), order)).or_insert_with(|| {
-                        cells.number(Cell { location: LocationId(location), holds })
-                    })
-                })
-            }
+        let mut cells = Vec::new();
+        let mut kinds = Interned::new();
+        let mut known: HashMap<(u32, u32), u32> = HashMap::new();
+        let orders = &*orders;
+        let mut cell_of = |location: u32, membership: u32| {
+            *known.entry((location, membership)).or_insert_with(|| {
+                let here = world.location(LocationId(location));
+                let in_network = &memberships[membership as usize];
+                let rules = policy.rules.iter().zip(in_network);
+                let holds: Box<[bool]> = rules
+                    .map(|(rule, &inside)| inside && rule.matches.location_mismatch(here).is_none())
+                    .collect();
+                let order: Vec<u32> = pools.iter().map(|pool| orders.of(*pool, location)).collect();
+                let kind = kinds.number((holds.clone(), order));
+                if kind as usize == cells.len() {
+                    cells.push(Cell { location: LocationId(location), holds });
+                }
+                kind
+            })
         };
         let v4 = overlay(world.v4(), &networks_v4, &mut cell_of);
         let v6 = overlay(world.v6(), &networks_v6, &mut cell_of);
-        drop(cell_of);
-        Survey { cells: cells.values.into(), v4, v6, resolvers: resolvers(policy) }
+        Survey { cells: cells.into(), v4, v6, resolvers: resolvers(policy) }
     }
 }
 
@@ -100,22 +96,13 @@ fn resolvers(policy: &Policy) -> Option<Resolvers> {
     })
 }
 
-/// The pools that a policy can come to, by rule or by fallback, whose choice depends on distance.
+/// The pools that a policy can come to whose choice depends on distance.
 fn pools_that_steer_by_place(policy: &Policy, steering: &Steering) -> Vec<PoolId> {
-    let mut reached: Vec<PoolId> = Vec::new();
-    let mut open: Vec<PoolId> = policy.rules.iter().map(|rule| rule.pool).collect();
-    while let Some(pool) = open.pop() {
-        if !reached.contains(&pool) {
-            reached.push(pool);
-            if let WhenAllDown::Pool(next) = steering.pools[pool.0 as usize].when_all_down {
-                open.push(next);
-            }
-        }
-    }
-    reached.retain(|pool| {
+    let mut pools = policy.reach(steering);
+    pools.retain(|pool| {
         matches!(steering.pools[pool.0 as usize].steer, Steer::Nearest | Steer::Capacity)
     });
-    reached
+    pools
 }
 
 /// For each pool that steers by distance, the number of the order of its members at each location.

@@ -1,0 +1,188 @@
+//! From facts to snapshots: charts are made anew only for the policies that a change touches, and
+//! old snapshots are dropped here, never on the hot path.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::Settings;
+use crate::decide::{
+    Chart, Facts, HealthTable, PoolId, ShareTable, StandingTable, Steer, Survey, Target, survey_all,
+};
+use crate::snapshot::{Published, Snapshot};
+
+/// What changes while the files stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// The probes' verdicts.
+    pub health: HealthTable,
+    /// The operator's word.
+    pub standing: StandingTable,
+    /// The datacenters' room.
+    pub shares: ShareTable,
+}
+
+/// The ground that charts are drawn on: what depends on the files alone.
+#[derive(Debug)]
+pub struct Ground {
+    /// What the files say.
+    pub settings: Arc<Settings>,
+    surveys: Arc<[Survey]>,
+    /// By policy: the pools it can come to.
+    reach: Vec<Vec<PoolId>>,
+}
+
+/// The writer of snapshots.
+#[derive(Debug)]
+pub struct Publisher {
+    published: Published,
+    ground: Ground,
+    tables: Tables,
+    /// Replaced snapshots that a worker may still hold.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+impl Ground {
+    /// Surveys the world for every policy: the expensive part of a load. A reload that moves
+    /// neither the world nor the pools keeps the surveys of `previous`.
+    pub fn new(settings: Arc<Settings>, previous: Option<&Ground>) -> Ground {
+        let kept = previous.filter(|previous| {
+            Arc::ptr_eq(&previous.settings.world, &settings.world)
+                && previous.settings.steering == settings.steering
+        });
+        let surveys = match kept {
+            Some(previous) => Arc::clone(&previous.surveys),
+            None => survey_all(&settings.world, &settings.steering).into(),
+        };
+        let policies = settings.steering.policies.iter();
+        let reach = policies.map(|policy| policy.reach(&settings.steering)).collect();
+        Ground { settings, surveys, reach }
+    }
+
+    /// A second handle on the same ground, for a survey that is made while this one serves.
+    pub fn share(&self) -> Ground {
+        Ground {
+            settings: Arc::clone(&self.settings),
+            surveys: Arc::clone(&self.surveys),
+            reach: self.reach.clone(),
+        }
+    }
+
+    fn facts<'a>(&'a self, tables: &'a Tables) -> Facts<'a> {
+        Facts {
+            world: &self.settings.world,
+            steering: &self.settings.steering,
+            health: &tables.health,
+            standing: &tables.standing,
+            shares: &tables.shares,
+        }
+    }
+
+    fn chart(&self, index: usize, tables: &Tables) -> Arc<Chart> {
+        let policy = &self.settings.steering.policies[index];
+        Arc::new(Chart::new(policy, &self.surveys[index], &self.facts(tables)))
+    }
+
+    fn charts(&self, tables: &Tables) -> Box<[Arc<Chart>]> {
+        (0..self.surveys.len()).map(|index| self.chart(index, tables)).collect()
+    }
+}
+
+impl Publisher {
+    /// Publishes the first snapshot.
+    pub fn new(ground: Ground, tables: Tables) -> Publisher {
+        let first = snapshot(1, &ground, &tables, ground.charts(&tables));
+        let published = Arc::new(ArcSwap::from_pointee(first));
+        Publisher { published, ground, tables, retired: Vec::new() }
+    }
+
+    /// Where the current snapshot is found.
+    pub fn published(&self) -> Published {
+        Arc::clone(&self.published)
+    }
+
+    /// What the files said when they were last good.
+    pub fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    /// Publishes what new files say.
+    pub fn replace(&mut self, ground: Ground, tables: Tables) {
+        let charts = ground.charts(&tables);
+        let next = snapshot(self.generation() + 1, &ground, &tables, charts);
+        self.ground = ground;
+        self.tables = tables;
+        self.publish(next);
+    }
+
+    /// Publishes the tables, if they changed; says whether they did. Only charts of policies that
+    /// can come to a changed member are made anew.
+    pub fn update(&mut self, tables: Tables) -> bool {
+        if tables == self.tables {
+            return false;
+        }
+        let current = self.published.load_full();
+        let (old, new) = (self.ground.facts(&self.tables), self.ground.facts(&tables));
+        let charts = self.ground.reach.iter().zip(&current.charts).enumerate();
+        let charts = charts
+            .map(|(index, (pools, chart))| match pools.iter().any(|p| differs(*p, &old, &new)) {
+                true => self.ground.chart(index, &tables),
+                false => Arc::clone(chart),
+            })
+            .collect();
+        let next = snapshot(current.generation + 1, &self.ground, &tables, charts);
+        self.tables = tables;
+        self.publish(next);
+        true
+    }
+
+    /// Drops the replaced snapshots that no worker holds any more.
+    pub fn sweep(&mut self) {
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+    }
+
+    fn generation(&self) -> u64 {
+        self.published.load().generation
+    }
+
+    fn publish(&mut self, next: Snapshot) {
+        self.retired.push(self.published.swap(Arc::new(next)));
+        self.sweep();
+    }
+}
+
+fn snapshot(
+    generation: u64,
+    ground: &Ground,
+    tables: &Tables,
+    charts: Box<[Arc<Chart>]>,
+) -> Snapshot {
+    Snapshot {
+        generation,
+        zones: Arc::clone(&ground.settings.zones),
+        steering: Arc::clone(&ground.settings.steering),
+        world: Arc::clone(&ground.settings.world),
+        health: Arc::new(tables.health.clone()),
+        standing: Arc::new(tables.standing.clone()),
+        shares: Arc::new(tables.shares.clone()),
+        charts,
+    }
+}
+
+/// True when a plan that comes to this pool may be another one.
+fn differs(pool: PoolId, old: &Facts, new: &Facts) -> bool {
+    let pool = new.pool(pool);
+    pool.members.iter().any(|member| {
+        let probed = match &member.target {
+            Target::Cname { probe, .. } => old.health.is_up(*probe) != new.health.is_up(*probe),
+            Target::Addresses { v4, v6 } => {
+                let probes = v4.iter().map(|(_, p)| *p).chain(v6.iter().map(|(_, p)| *p));
+                probes.into_iter().any(|p| old.health.is_up(p) != new.health.is_up(p))
+            }
+        };
+        let room = |facts: &Facts| facts.shares.room(member.datacenter);
+        probed
+            || old.standing.of(member.id) != new.standing.of(member.id)
+            || (pool.steer == Steer::Capacity && room(old) != room(new))
+    })
+}
