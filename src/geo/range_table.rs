@@ -3,25 +3,35 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
+mod radix;
+
+use radix::Radix;
+
 /// An address as a number: `u32` for IPv4, `u128` for IPv6.
 pub trait Key: Copy + Ord + Debug + Hash + Default + 'static {
     /// 32 or 128.
     const BITS: u8;
-    /// The most significant 16 bits.
-    fn top16(self) -> u16;
+    /// The highest address.
+    const LAST: Self;
+    /// The `len` bits, 1 to 31, that follow the first `skip`; zeros beyond the end.
+    fn slice(self, skip: u8, len: u8) -> usize;
     /// The number of leading bits that are alike.
     fn common_prefix_len(self, other: Self) -> u8;
     /// The number one less; none below zero.
     fn before(self) -> Option<Self>;
+    /// The number one more; none beyond [`Key::LAST`].
+    fn after(self) -> Option<Self>;
 }
 
 macro_rules! key {
     ($int:ty) => {
         impl Key for $int {
             const BITS: u8 = <$int>::BITS as u8;
+            const LAST: $int = <$int>::MAX;
 
-            fn top16(self) -> u16 {
-                (self >> (<$int>::BITS - 16)) as u16
+            fn slice(self, skip: u8, len: u8) -> usize {
+                let rest = self.checked_shl(u32::from(skip)).unwrap_or(0);
+                (rest >> (<$int>::BITS - u32::from(len))) as usize
             }
 
             fn common_prefix_len(self, other: $int) -> u8 {
@@ -30,6 +40,10 @@ macro_rules! key {
 
             fn before(self) -> Option<$int> {
                 self.checked_sub(1)
+            }
+
+            fn after(self) -> Option<$int> {
+                self.checked_add(1)
             }
         }
     };
@@ -41,15 +55,14 @@ key!(u128);
 /// A total map from addresses to numbers: sorted, disjoint ranges that cover everything, no two
 /// neighbours of which have the same value.
 ///
-/// An index on the top 16 bits leaves a short binary search, so that a look-up costs a few cache
-/// lines whatever the number of ranges.
+/// A radix index leaves a search among a handful of ranges, so that a look-up costs a few cache
+/// lines whatever the number of ranges and wherever they crowd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeTable<K> {
     /// Where each range starts; the first is 0.
     starts: Box<[K]>,
     values: Box<[u32]>,
-    /// For each top-16-bit value t, the index of the last range that starts at or below t‖0…0.
-    index: Box<[u32]>,
+    index: Radix,
 }
 
 impl<K: Key> RangeTable<K> {
@@ -60,28 +73,24 @@ impl<K: Key> RangeTable<K> {
     ///
     /// If the first start is not 0, or the starts do not rise.
     pub fn from_starts(ranges: impl IntoIterator<Item = (K, u32)>) -> RangeTable<K> {
-        let mut starts = Vec::new();
-        let mut values: Vec<u32> = Vec::new();
+        let ranges = ranges.into_iter();
+        let mut starts: Vec<K> = Vec::with_capacity(ranges.size_hint().0);
+        let mut values: Vec<u32> = Vec::with_capacity(ranges.size_hint().0);
+        let mut last = None;
         for (start, value) in ranges {
-            match starts.last() {
+            match last {
                 None => assert!(start == K::default(), "the first range starts at 0"),
-                Some(&last) => assert!(last < start, "ranges rise"),
+                Some(last) => assert!(last < start, "ranges rise"),
             }
+            last = Some(start);
             if values.last() != Some(&value) {
                 starts.push(start);
                 values.push(value);
             }
         }
         assert!(!starts.is_empty(), "the table covers everything");
-        let mut index = vec![0u32; 1 << 16];
-        let mut range = 0;
-        for (top, slot) in index.iter_mut().enumerate() {
-            while range + 1 < starts.len() && is_at_or_below_block(starts[range + 1], top as u16) {
-                range += 1;
-            }
-            *slot = range as u32;
-        }
-        RangeTable { starts: starts.into(), values: values.into(), index: index.into() }
+        let index = Radix::new(&starts);
+        RangeTable { starts: starts.into(), values: values.into(), index }
     }
 
     /// The same value everywhere.
@@ -114,8 +123,13 @@ impl<K: Key> RangeTable<K> {
         self.starts.is_empty()
     }
 
+    /// The memory it occupies, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        size_of_val(&*self.starts) + size_of_val(&*self.values) + self.index.size_bytes()
+    }
+
     /// The ranges in rising order: where each starts, and its value.
-    pub fn ranges(&self) -> impl Iterator<Item = (K, u32)> {
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = (K, u32)> + Clone {
         self.starts.iter().copied().zip(self.values.iter().copied())
     }
 
@@ -125,58 +139,11 @@ impl<K: Key> RangeTable<K> {
     }
 
     fn range_of(&self, key: K) -> usize {
-        let top = usize::from(key.top16());
-        let first = self.index[top] as usize;
-        let last = match self.index.get(top + 1) {
-            Some(&next) => next as usize,
-            None => self.starts.len() - 1,
-        };
-        first + self.starts[first + 1..=last].partition_point(|&start| start <= key)
+        let (first, more) = self.index.find(key);
+        let candidates = &self.starts[first + 1..][..more];
+        first + candidates.partition_point(|&start| start <= key)
     }
-}
-
-fn is_at_or_below_block<K: Key>(start: K, top: u16) -> bool {
-    // A start lies at or below the first address of the block when its own block is a lower one,
-    // or the same and it is that very address (no bit set below the top sixteen).
-    start.top16() < top || (start.top16() == top && start.before().is_none_or(|b| b.top16() != top))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn the_scope_is_the_widest_prefix_with_one_value() {
-        let table = RangeTable::<u32>::from_starts([(0, 1), (0x8000_0000, 2), (0xc000_0000, 1)]);
-        assert_eq!(table.lookup(0x1234_5678), (1, 1));
-        assert_eq!(table.lookup(0x8000_0000), (2, 2));
-        assert_eq!(table.lookup(0xffff_ffff), (1, 2));
-        assert_eq!(RangeTable::<u128>::constant(7).lookup(42), (7, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn a_lookup_agrees_with_a_linear_scan_and_its_scope_is_right_and_widest(
-            cuts in proptest::collection::btree_map(any::<u32>(), 0u32..3, 0..60),
-            keys in proptest::collection::vec(any::<u32>(), 1..40),
-        ) {
-            let mut ranges = vec![(0u32, 0u32)];
-            ranges.extend(cuts.iter().filter(|(start, _)| **start > 0).map(|(s, v)| (*s, *v)));
-            let table = RangeTable::from_starts(ranges.iter().copied());
-            let scan = |key: u32| ranges.iter().rev().find(|(start, _)| *start <= key).unwrap().1;
-            let uniform = |key: u32, len: u8| {
-                let mask = if len == 0 { 0 } else { u32::MAX << (32 - len) };
-                let (first, last) = (key & mask, key | !mask);
-                let inside = ranges.iter().filter(|(s, _)| (first..=last).contains(s));
-                inside.map(|(_, v)| *v).all(|v| v == scan(key)) && scan(first) == scan(key)
-            };
-            for key in keys.into_iter().chain(cuts.keys().copied()) {
-                let (value, len) = table.lookup(key);
-                prop_assert_eq!(value, scan(key));
-                prop_assert!(uniform(key, len));
-                prop_assert!(len == 0 || !uniform(key, len - 1));
-            }
-        }
-    }
-}
+mod tests;
