@@ -1,6 +1,15 @@
 //! Health checks, of pool members and L4 backends alike: the rise/fall machine, which is pure, and
 //! one file a probe.
 
+pub mod machine;
+pub mod result;
+pub mod tcp;
+pub mod watch;
+
+pub use machine::{Machine, Verdict};
+pub use result::ProbeResult;
+pub use watch::{ProbeStatus, Verdicts, Watch};
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,107 @@
+//! The rise/fall machine of one probe: results in, verdicts and the next probe's moment out. It
+//! does no I/O and reads no clock.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::Check;
+
+/// What the results so far say of a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// No result yet.
+    #[default]
+    Unknown,
+    /// The latest run of successes was long enough, and no run of failures since.
+    Up,
+    /// The latest run of failures was long enough, and no run of successes since.
+    Down,
+}
+
+/// The state of one probe.
+///
+/// The first result decides at once, so that one round of probes is enough to know where
+/// everything stands; from then on `rise` successes in a row make up and `fall` failures in a row
+/// make down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Machine {
+    rise: u32,
+    fall: u32,
+    interval: Duration,
+    jitter: f64,
+    verdict: Verdict,
+    /// The latest result, and how many like it came in a row.
+    run: Option<(bool, u32)>,
+    results: u64,
+    /// When the latest probe was started.
+    started: Option<Instant>,
+}
+
+impl Machine {
+    /// Before the first probe.
+    pub fn new(check: &Check) -> Machine {
+        Machine {
+            rise: check.rise,
+            fall: check.fall,
+            interval: check.interval,
+            jitter: check.jitter.clamp(0.0, 0.5),
+            verdict: Verdict::Unknown,
+            run: None,
+            results: 0,
+            started: None,
+        }
+    }
+
+    /// A probe starts now.
+    pub fn start(&mut self, now: Instant) {
+        self.started = Some(now);
+    }
+
+    /// A probe ended well or badly; returns the new verdict if this changed it.
+    pub fn result(&mut self, good: bool) -> Option<Verdict> {
+        let length = match self.run {
+            Some((same, length)) if same == good => length.saturating_add(1),
+            _ => 1,
+        };
+        self.run = Some((good, length));
+        self.results += 1;
+        let (needed, verdict) =
+            if good { (self.rise, Verdict::Up) } else { (self.fall, Verdict::Down) };
+        let decided = self.verdict == Verdict::Unknown || length >= needed;
+        if !decided || self.verdict == verdict {
+            return None;
+        }
+        self.verdict = verdict;
+        Some(verdict)
+    }
+
+    /// When the next probe is due: never before `now`, and never later than one and a half
+    /// intervals after it. `random` is drawn evenly from 0 to 1.
+    ///
+    /// Probes that were first sent together spread: the second comes at a random moment of the
+    /// second half of the interval, and the jitter does the rest. Probes that were missed, because
+    /// the machine slept, are not made up for.
+    pub fn next_probe_at(&self, now: Instant, random: f64) -> Instant {
+        let Some(started) = self.started else { return now };
+        let random = random.clamp(0.0, 1.0);
+        let share = match self.results {
+            0 | 1 => 0.5 + 0.5 * random,
+            _ => 1.0 + self.jitter * (2.0 * random - 1.0),
+        };
+        let pause = self.interval.mul_f64(share);
+        let due = started.checked_add(pause).unwrap_or(now);
+        due.clamp(now, now.checked_add(pause).unwrap_or(now))
+    }
+
+    /// What the results so far say.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// How many results in a row were like the latest one.
+    pub fn consecutive(&self) -> u32 {
+        self.run.map_or(0, |(_, length)| length)
+    }
+}

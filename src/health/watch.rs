@@ -1,0 +1,317 @@
+//! A set of probes that run: what control watches pool members with, and l4 its backends.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
+
+use super::{Kind, Machine, Probe, ProbeResult, Verdict, tcp};
+
+/// The most probes of one [`Watch`] that are under way at a time; the others wait their turn. It
+/// bounds the descriptors and the memory that probes take.
+pub const MAX_IN_FLIGHT: usize = 256;
+
+/// A set of probes that run until it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    shared: Arc<Shared>,
+    runtime: Handle,
+}
+
+/// The verdicts of one list of probes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Which list: 1 for that of [`Watch::start`], one more with every [`Watch::replace`].
+    pub generation: u64,
+    /// In the order of that list.
+    pub verdicts: Arc<[Verdict]>,
+    /// How many of them have not been probed yet.
+    pub pending: usize,
+}
+
+/// What is known of one probe, for people and machines.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProbeStatus {
+    /// What it is probed for.
+    pub name: String,
+    /// Where the probe is sent.
+    pub address: IpAddr,
+    /// To which port; 0 for ICMP.
+    pub port: u16,
+    /// `icmp`, `tcp`, `http` or `https`.
+    pub kind: &'static str,
+    /// The verdict.
+    pub state: Verdict,
+    /// Since when: seconds since 1970 (UTC); none while unknown.
+    pub since: Option<u64>,
+    /// How many results in a row were like the latest.
+    pub consecutive: u32,
+    /// What the latest probe found: `ok`, or what was wrong.
+    pub last_result: Option<String>,
+    /// How long the latest good probe took, in milliseconds.
+    pub last_duration_ms: Option<f64>,
+    /// Probes that ended, since the start.
+    pub checks_total: u64,
+    /// Those of them that failed.
+    pub failures_total: u64,
+}
+
+impl Watch {
+    /// Starts to probe, each at once and then at its interval.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with timers and I/O.
+    pub fn start(probes: Vec<Probe>) -> Watch {
+        let (verdicts, _) =
+            watch::channel(Verdicts { generation: 0, verdicts: Arc::default(), pending: 0 });
+        let shared =
+            Shared { list: Mutex::default(), verdicts, slots: Semaphore::new(MAX_IN_FLIGHT) };
+        let watch = Watch { shared: Arc::new(shared), runtime: Handle::current() };
+        watch.replace(probes);
+        watch
+    }
+
+    /// Watches these instead, and returns the generation of their verdicts. A probe that already
+    /// runs (same check, address and port) keeps its state and its schedule whatever its name; a
+    /// new one is sent at once; one that is gone stops.
+    pub fn replace(&self, probes: Vec<Probe>) -> u64 {
+        let mut list = self.shared.list();
+        let mut running: HashMap<(IpAddr, u16), Vec<Arc<Running>>> = HashMap::new();
+        for (_, kept) in list.entries.drain(..) {
+            running.entry(kept.key()).or_default().push(kept);
+        }
+        for probe in probes {
+            let same = running.entry((probe.address, probe.port)).or_default();
+            let entry = match same.iter().find(|kept| kept.target.probe.check == probe.check) {
+                Some(kept) => Arc::clone(kept),
+                None => {
+                    let started = self.run(probe.clone());
+                    same.push(Arc::clone(&started));
+                    started
+                }
+            };
+            list.entries.push((probe.name, entry));
+        }
+        list.generation += 1;
+        let generation = list.generation;
+        self.shared.publish(list);
+        generation
+    }
+
+    /// The verdicts, now and with every change; a slow reader skips flaps and ends right.
+    pub fn verdicts(&self) -> watch::Receiver<Verdicts> {
+        self.shared.verdicts.subscribe()
+    }
+
+    /// Waits until everything on the current list has been probed once, but no longer than
+    /// `deadline`; returns whether it has.
+    pub async fn first_round(&self, deadline: Duration) -> bool {
+        let mut verdicts = self.verdicts();
+        let done = verdicts.wait_for(|verdicts| verdicts.pending == 0);
+        tokio::time::timeout(deadline, done).await.is_ok_and(|done| done.is_ok())
+    }
+
+    /// What is known of every probe, in the order of the list.
+    pub fn statuses(&self) -> Vec<ProbeStatus> {
+        let list = self.shared.list();
+        list.entries.iter().map(|(name, running)| running.target.status(name)).collect()
+    }
+
+    fn run(&self, probe: Probe) -> Arc<Running> {
+        let target = Arc::new(Target::new(probe));
+        let task = self.runtime.spawn(run(Arc::clone(&self.shared), Arc::clone(&target)));
+        Arc::new(Running { target, task: task.abort_handle() })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // The tasks hold `shared`, so that it is the list that must let them go.
+        self.shared.list().entries.clear();
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    list: Mutex<List>,
+    verdicts: watch::Sender<Verdicts>,
+    slots: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    generation: u64,
+    /// Names and probes, in the order that the owner gave; equal probes are one.
+    entries: Vec<(String, Arc<Running>)>,
+}
+
+/// A probe and the task that sends it, which ends with it.
+#[derive(Debug)]
+struct Running {
+    target: Arc<Target>,
+    task: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Target {
+    probe: Probe,
+    record: Mutex<Record>,
+    /// The verdict, copied out of the record so that a publication takes one lock, not thousands.
+    verdict: AtomicU8,
+    probed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Record {
+    machine: Machine,
+    since: Option<SystemTime>,
+    last_result: Option<String>,
+    last_duration: Option<Duration>,
+    checks_total: u64,
+    failures_total: u64,
+}
+
+/// Probes one target for ever.
+async fn run(shared: Arc<Shared>, target: Arc<Target>) {
+    loop {
+        let due = target.record().machine.next_probe_at(Instant::now(), fastrand::f64());
+        tokio::time::sleep_until(due.into()).await;
+        let Ok(slot) = shared.slots.acquire().await else { return };
+        target.record().machine.start(Instant::now());
+        let result = probe(&target.probe).await;
+        drop(slot);
+        if target.take(&result) {
+            shared.publish(shared.list());
+        }
+    }
+}
+
+/// Sends one probe; takes no longer than the check's timeout.
+async fn probe(probe: &Probe) -> ProbeResult {
+    let limit = probe.check.timeout;
+    let target = SocketAddr::new(probe.address, probe.port);
+    let result = async {
+        match &probe.check.kind {
+            Kind::Tcp => tcp::probe(target).await,
+            Kind::Icmp | Kind::Http(_) => ProbeResult::unable("not built in"),
+        }
+    };
+    match tokio::time::timeout(limit, result).await {
+        Ok(result) => result,
+        Err(_) => ProbeResult::failed(format_args!("no answer within {limit:?}")),
+    }
+}
+
+impl Shared {
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes the verdicts of the list, which stays locked until they are out.
+    fn publish(&self, list: MutexGuard<'_, List>) {
+        let targets = || list.entries.iter().map(|(_, running)| &running.target);
+        self.verdicts.send_replace(Verdicts {
+            generation: list.generation,
+            verdicts: targets().map(|target| target.verdict()).collect(),
+            pending: targets().filter(|target| !target.probed.load(Ordering::Relaxed)).count(),
+        });
+    }
+}
+
+impl Running {
+    fn key(&self) -> (IpAddr, u16) {
+        (self.target.probe.address, self.target.probe.port)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Target {
+    fn new(probe: Probe) -> Target {
+        let record = Record {
+            machine: Machine::new(&probe.check),
+            since: None,
+            last_result: None,
+            last_duration: None,
+            checks_total: 0,
+            failures_total: 0,
+        };
+        Target {
+            probe,
+            record: Mutex::new(record),
+            verdict: AtomicU8::new(0),
+            probed: AtomicBool::new(false),
+        }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self.verdict.load(Ordering::Relaxed) {
+            0 => Verdict::Unknown,
+            1 => Verdict::Up,
+            _ => Verdict::Down,
+        }
+    }
+
+    /// Takes a result in; true if something that is published changed.
+    fn take(&self, result: &ProbeResult) -> bool {
+        let mut record = self.record();
+        record.checks_total += 1;
+        record.last_result = Some(result.to_string());
+        let change = match result {
+            ProbeResult::Good(duration) => {
+                record.last_duration = Some(*duration);
+                record.machine.result(true)
+            }
+            ProbeResult::Failed(_) => {
+                record.failures_total += 1;
+                record.machine.result(false)
+            }
+            ProbeResult::Unable(_) => None,
+        };
+        if let Some(verdict) = change {
+            record.since = Some(SystemTime::now());
+            let Probe { name, address, port, .. } = &self.probe;
+            tracing::info!(%name, %address, port, ?verdict, %result, "a probe's verdict changed");
+            self.verdict.store(if verdict == Verdict::Up { 1 } else { 2 }, Ordering::Relaxed);
+        }
+        !self.probed.swap(true, Ordering::Relaxed) || change.is_some()
+    }
+
+    fn status(&self, name: &str) -> ProbeStatus {
+        let record = self.record();
+        ProbeStatus {
+            name: name.to_owned(),
+            address: self.probe.address,
+            port: self.probe.port,
+            kind: match &self.probe.check.kind {
+                Kind::Icmp => "icmp",
+                Kind::Tcp => "tcp",
+                Kind::Http(check) if check.tls.is_some() => "https",
+                Kind::Http(_) => "http",
+            },
+            state: record.machine.verdict(),
+            since: record.since.map(|time| {
+                time.duration_since(UNIX_EPOCH).map_or(0, |duration| duration.as_secs())
+            }),
+            consecutive: record.machine.consecutive(),
+            last_result: record.last_result.clone(),
+            last_duration_ms: record.last_duration.map(|duration| duration.as_secs_f64() * 1e3),
+            checks_total: record.checks_total,
+            failures_total: record.failures_total,
+        }
+    }
+}
