@@ -1,0 +1,144 @@
+//! Files that change are read again: all or nothing, and not before they have settled.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// Files are read when nothing has changed for this long, so that an editor that writes a file in
+/// several steps, or a deployment of several files, is read once.
+const SETTLE: Duration = Duration::from_millis(150);
+/// A directory that never settles is read all the same after this.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
+/// Where the system cannot tell of changes (some network file systems), this finds them.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Why files are read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// One of them changed.
+    Change,
+    /// The operator asked.
+    Request,
+}
+
+/// Tells when files have changed.
+pub struct FileWatch {
+    watcher: Option<RecommendedWatcher>,
+    changes: mpsc::Receiver<()>,
+    directories: BTreeSet<PathBuf>,
+    files: Vec<PathBuf>,
+    seen: Vec<Option<Stamp>>,
+}
+
+/// What tells one version of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+    inode: u64,
+}
+
+impl FileWatch {
+    /// Watches `files`, which may be directories too.
+    pub fn new(files: &[PathBuf]) -> FileWatch {
+        let (send, changes) = mpsc::channel(1);
+        // A full channel already says that something changed.
+        let notice = move |_event| drop(send.try_send(()));
+        let watcher = notify::recommended_watcher(notice).inspect_err(|error| {
+            tracing::warn!(%error, "cannot watch files; they are looked at every 10 seconds");
+        });
+        let mut watch = FileWatch {
+            watcher: watcher.ok(),
+            changes,
+            directories: BTreeSet::new(),
+            files: Vec::new(),
+            seen: Vec::new(),
+        };
+        watch.follow(files);
+        watch
+    }
+
+    /// Watches these files from now on. The present state of those that were not watched before
+    /// counts as seen.
+    pub fn follow(&mut self, files: &[PathBuf]) {
+        // Directories are watched, not files: a file that is replaced has a new inode.
+        let directories: BTreeSet<PathBuf> = files
+            .iter()
+            .flat_map(|file| [file.is_dir().then_some(file.as_path()), file.parent()])
+            .flatten()
+            .map(|directory| match directory.as_os_str().is_empty() {
+                true => PathBuf::from("."),
+                false => directory.to_path_buf(),
+            })
+            .collect();
+        if let Some(watcher) = &mut self.watcher {
+            for gone in self.directories.difference(&directories) {
+                let _ = watcher.unwatch(gone);
+            }
+            for new in &directories {
+                // Watched again even if known: a directory may have been replaced.
+                if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                    tracing::debug!(directory = %new.display(), %error, "cannot watch");
+                }
+            }
+        }
+        self.directories = directories;
+        let seen = files.iter().map(|file| {
+            let known = self.files.iter().position(|before| before == file);
+            known.map_or_else(|| stamp(file), |index| self.seen[index])
+        });
+        self.seen = seen.collect();
+        self.files = files.to_vec();
+    }
+
+    /// Returns when one of the files has changed since it was last seen, and has settled.
+    pub async fn changed(&mut self) {
+        loop {
+            // A watcher that failed has no sender left, and the channel is closed: then time alone.
+            let heard = async {
+                match self.changes.recv().await {
+                    Some(()) => {}
+                    None => std::future::pending().await,
+                }
+            };
+            let _ = tokio::time::timeout(LOOK_EVERY, heard).await;
+            if stamps(&self.files) == self.seen {
+                continue;
+            }
+            self.settled().await;
+            self.seen = stamps(&self.files);
+            return;
+        }
+    }
+
+    async fn settled(&mut self) {
+        let deadline = tokio::time::Instant::now() + SETTLE_AT_MOST;
+        let mut before = stamps(&self.files);
+        while tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(SETTLE).await;
+            let now = stamps(&self.files);
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        while self.changes.try_recv().is_ok() {}
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    files.iter().map(|file| stamp(file)).collect()
+}
+
+fn stamp(file: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(file).ok()?;
+    Some(Stamp {
+        modified: metadata.modified().ok(),
+        bytes: metadata.len(),
+        inode: metadata.ino(),
+    })
+}

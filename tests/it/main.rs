@@ -1,0 +1,8 @@
+//! The integration tests: one binary, a file an RFC or a capability.
+//!
+//! A test that needs a program which is not installed, or a privilege, says so through
+//! [`support::needs`]; `tests/run` prints those lines at its end, and on CI they are failures.
+
+mod support;
+
+mod tidy;

@@ -1,0 +1,27 @@
+//! Loopback addresses that no other test uses, so that all tests may use well-known ports at once.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+static NEXT: AtomicU8 = AtomicU8::new(0);
+
+/// A /24 of loopback addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    second: u8,
+    third: u8,
+}
+
+impl Addresses {
+    /// One that no other test of this run uses, and no other run at the same time is likely to.
+    pub fn new() -> Addresses {
+        let third = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(third < 255, "more tests than networks: use another octet");
+        Addresses { second: 64 + (std::process::id() % 128) as u8, third }
+    }
+
+    /// The address with that last octet, 1 to 254.
+    pub fn host(&self, last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.second, self.third, last)
+    }
+}
