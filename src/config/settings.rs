@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::{control, l4};
+use crate::{admin, control, l4};
 
 /// Everything a server is told.
 #[derive(Clone, Debug)]
@@ -11,7 +11,9 @@ pub struct Settings {
     /// The DNS sockets; none: no DNS.
     pub dns: Option<DnsSettings>,
     /// The admin page and API; none: neither.
-    pub admin: Option<AdminSettings>,
+    pub admin: Option<admin::Settings>,
+    /// The file in which the operator's overrides are kept.
+    pub overrides: PathBuf,
     /// The forwarder.
     pub l4: l4::Settings,
     /// Zones, steering, the map, probes and reports.
@@ -25,16 +27,4 @@ pub struct DnsSettings {
     pub listen: Vec<SocketAddr>,
     /// UDP threads; none: one a core.
     pub workers: Option<usize>,
-}
-
-/// The admin page and API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminSettings {
-    /// Where they are served.
-    pub listen: SocketAddr,
-    /// What a call that changes something must carry; none: nothing can be changed over the
-    /// network except from loopback.
-    pub token: Option<String>,
-    /// The file in which overrides are kept.
-    pub overrides: PathBuf,
 }

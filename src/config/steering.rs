@@ -1,0 +1,508 @@
+//! From the forms of the zone files to datacenters, pools, policies and probes, by their numbers.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::check::CheckForm;
+use super::nearest::{among, nearest};
+use super::reader::Reader;
+use super::server::DatacenterForm;
+use super::zone_file::{
+    MemberForm, NameForm, PoolForm, ProbeAddress, TargetForm, WhenAllDownForm, ZoneForm,
+};
+use crate::decide::{
+    Datacenter, DatacenterId, Member, MemberId, Policy, PolicyId, Pool, PoolId, ProbeId, Rule,
+    Steer, Steering, Target, WhenAllDown,
+};
+use crate::dns::Name;
+use crate::health::{Kind, Probe};
+use crate::zone::Steered;
+
+/// A zone file that was read, and who collects its problems.
+#[derive(Debug)]
+pub(super) struct ZoneFile {
+    pub reader: Reader,
+    pub form: ZoneForm,
+}
+
+/// What the zone files say of steering.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub steering: Steering,
+    pub probes: Vec<Probe>,
+    /// The steered names of each zone file, with the index of each one's form.
+    pub steered: Vec<Vec<(usize, Steered)>>,
+    /// What first needs the location of clients: the file, and where in it.
+    pub needs_location: Option<(usize, std::ops::Range<usize>)>,
+}
+
+/// Compiles them; problems go to the files' readers. With `datacenters_are_known` false, one that is
+/// not among `datacenters` is no error, as their file could not be read whole.
+pub(super) fn compile(
+    datacenters: &[DatacenterForm],
+    datacenters_are_known: bool,
+    zones: &[ZoneFile],
+) -> Compiled {
+    let ids = datacenters.iter().zip(0u16..).map(|(form, id)| {
+        let located = form.location.coordinates.is_some();
+        (form.name.get_ref().as_str(), (DatacenterId(id), located))
+    });
+    let mut compilation = Compilation {
+        datacenters: ids.collect(),
+        datacenters_are_known,
+        pools: Vec::new(),
+        members: 0,
+        policies: Vec::new(),
+        policy_ids: HashMap::new(),
+        probes: Vec::new(),
+        probe_ids: HashMap::new(),
+        needs_location: None,
+    };
+    let mut steered = Vec::with_capacity(zones.len());
+    for (index, file) in zones.iter().enumerate() {
+        steered.push(compilation.zone(index, file));
+    }
+    let steering = Steering {
+        datacenters: datacenters
+            .iter()
+            .map(|form| Datacenter {
+                name: form.name.get_ref().clone(),
+                location: form.location.clone(),
+                bias: form.bias,
+            })
+            .collect(),
+        pools: compilation.pools.into(),
+        policies: compilation.policies.into(),
+    };
+    let needs_location = compilation.needs_location;
+    Compiled { steering, probes: compilation.probes, steered, needs_location }
+}
+
+struct Compilation<'f> {
+    datacenters: HashMap<&'f str, (DatacenterId, bool)>,
+    datacenters_are_known: bool,
+    pools: Vec<Pool>,
+    members: u32,
+    policies: Vec<Policy>,
+    policy_ids: HashMap<Policy, PolicyId>,
+    probes: Vec<Probe>,
+    probe_ids: HashMap<(IpAddr, u16), Vec<ProbeId>>,
+    needs_location: Option<(usize, std::ops::Range<usize>)>,
+}
+
+/// The zone whose pools and names are compiled.
+struct InZone<'f> {
+    index: usize,
+    reader: &'f Reader,
+    form: &'f ZoneForm,
+    origin: Name,
+    first_pool: u32,
+    pool_is_used: Vec<bool>,
+    check_is_used: Vec<bool>,
+}
+
+impl<'f> Compilation<'f> {
+    fn zone(&mut self, index: usize, file: &'f ZoneFile) -> Vec<(usize, Steered)> {
+        let form = &file.form;
+        let mut zone = InZone {
+            index,
+            reader: &file.reader,
+            form,
+            origin: form.origin.as_ref().map_or_else(Name::root, |origin| origin.get_ref().clone()),
+            first_pool: self.pools.len() as u32,
+            pool_is_used: vec![false; form.pools.len()],
+            check_is_used: vec![false; form.checks.len()],
+        };
+        for pool in &form.pools {
+            let pool = self.pool(&mut zone, pool);
+            self.pools.push(pool);
+        }
+        self.refuse_circles(&zone);
+        let mut steered = Vec::new();
+        for (at, name) in form.names.iter().enumerate() {
+            steered.extend(self.name(&mut zone, name).map(|steered| (at, steered)));
+        }
+        zone.warn_of_unused();
+        steered
+    }
+
+    fn pool(&mut self, zone: &mut InZone<'f>, form: &PoolForm) -> Pool {
+        let reader = zone.reader;
+        let check = form.check.as_ref().and_then(|name| zone.check(name));
+        let by_distance = matches!(form.steer, Steer::Capacity | Steer::Nearest);
+        if by_distance {
+            self.needs_location.get_or_insert((zone.index, form.name.span()));
+        }
+        let mut members: Vec<Member> = Vec::new();
+        for member in &form.members {
+            let (datacenter, located) = self.datacenter(zone, member).unwrap_or_default();
+            if let (Some(id), Some(name)) = (datacenter, &member.datacenter) {
+                if members.iter().any(|other| other.datacenter == id) {
+                    let message = format!("two members are in datacenter `{}`", name.get_ref());
+                    let error = reader.error(name.span(), message);
+                    let label = "give all its addresses in one member, or use two pools";
+                    reader.report(error.label(label));
+                    continue;
+                }
+                if by_distance && !located {
+                    let message = format!("datacenter `{}` has no coordinates", name.get_ref());
+                    let error = reader.error(name.span(), message);
+                    let error = error.label(format!(
+                        "`steer = \"{}\"` needs to know where it is",
+                        if form.steer == Steer::Capacity { "capacity" } else { "nearest" }
+                    ));
+                    let name = name.get_ref();
+                    reader.report(error.help(format!(
+                        "add `location = {{ latitude = …, longitude = … }}` to [datacenters.{name}]"
+                    )));
+                }
+            }
+            if let Some(target) = self.target(zone, form, check, member) {
+                let id = MemberId(self.members);
+                let datacenter = datacenter.unwrap_or(DatacenterId(0));
+                members.push(Member { id, datacenter, weight: member.weight, target });
+                self.members += 1;
+            }
+        }
+        warn_of_members(reader, form, check.is_some());
+        if let Some(min) = &form.min_healthy
+            && usize::from(*min.get_ref()) > form.members.len()
+            && !form.members.is_empty()
+        {
+            let message = "`min_healthy` is more than there are members";
+            let label = format!("expected at most {}", form.members.len());
+            reader.report(reader.error(min.span(), message).label(label));
+        }
+        let when_all_down = match &form.when_all_down {
+            WhenAllDownForm::AnswerAll => WhenAllDown::AnswerAll,
+            WhenAllDownForm::NoData => WhenAllDown::NoData,
+            WhenAllDownForm::Pool(name) => {
+                zone.pool(name).map_or(WhenAllDown::NoData, WhenAllDown::Pool)
+            }
+        };
+        Pool {
+            zone: zone.origin.clone(),
+            name: form.name.get_ref().clone(),
+            steer: form.steer,
+            ttl: form.ttl,
+            answers: form.answers,
+            min_healthy: form.min_healthy.as_ref().map_or(1, |min| *min.get_ref()),
+            when_all_down,
+            members: members.into(),
+        }
+    }
+
+    /// The datacenter of a member, and whether its coordinates are known.
+    fn datacenter(
+        &self,
+        zone: &InZone<'_>,
+        member: &MemberForm,
+    ) -> Option<(Option<DatacenterId>, bool)> {
+        let name = member.datacenter.as_ref()?;
+        if let Some(&(id, located)) = self.datacenters.get(name.get_ref().as_str()) {
+            return Some((Some(id), located));
+        }
+        if self.datacenters_are_known {
+            let mut known: Vec<&str> = self.datacenters.keys().copied().collect();
+            known.sort_unstable();
+            let help = match known[..] {
+                [] => "portolan.toml has no [datacenters.NAME]".into(),
+                _ => format!("known datacenters: {}", among(&known)),
+            };
+            zone.unknown("datacenter", name, &known, help);
+        }
+        None
+    }
+
+    fn target(
+        &mut self,
+        zone: &InZone<'_>,
+        pool: &PoolForm,
+        check: Option<&'f CheckForm>,
+        member: &MemberForm,
+    ) -> Option<Target> {
+        let reader = zone.reader;
+        let mut watch = |address, given: Option<&Spanned<ProbeAddress>>| {
+            self.probe(zone, pool, check?, member, address, given)
+        };
+        match member.target.as_ref()? {
+            TargetForm::Cname(text) => {
+                if let [_, second, ..] = &member.probe[..] {
+                    let error =
+                        reader.error(second.span(), "a `cname` member has one probe address");
+                    reader.report(error.label("remove this one"));
+                }
+                let name = match Name::parse_relative(text.get_ref(), &zone.origin) {
+                    Ok(name) => name,
+                    Err(why) => {
+                        let message = format!("`{}` is not a domain name: {why}", text.get_ref());
+                        reader.report(reader.error(text.span(), message));
+                        return None;
+                    }
+                };
+                let probe = member.probe.first();
+                let probe = probe.and_then(|given| watch(given.get_ref().address, Some(given)));
+                Some(Target::Cname { name, probe })
+            }
+            TargetForm::Addresses(addresses) => {
+                let probes = &member.probe;
+                if probes.len() > 1 && probes.len() != addresses.len() {
+                    let span = probes[0].span().start..probes[probes.len() - 1].span().end;
+                    let (given, wanted) = (probes.len(), addresses.len());
+                    let message = format!("{given} probe addresses stand for {wanted} addresses");
+                    let label = "expected one for all, or one for each, in the same order";
+                    reader.report(reader.error(span, message).label(label));
+                }
+                let (mut v4, mut v6) = (Vec::new(), Vec::new());
+                for (index, address) in addresses.iter().enumerate() {
+                    let given = if probes.len() == 1 { probes.first() } else { probes.get(index) };
+                    let to = given.map_or(*address.get_ref(), |given| given.get_ref().address);
+                    match *address.get_ref() {
+                        IpAddr::V4(address) => v4.push((address, watch(to, given))),
+                        IpAddr::V6(address) => v6.push((address, watch(to, given))),
+                    }
+                }
+                Some(Target::Addresses { v4: v4.into(), v6: v6.into() })
+            }
+        }
+    }
+
+    /// The probe of `address` with `check`, shared with whoever is watched alike.
+    fn probe(
+        &mut self,
+        zone: &InZone<'_>,
+        pool: &PoolForm,
+        check: &CheckForm,
+        member: &MemberForm,
+        address: IpAddr,
+        given: Option<&Spanned<ProbeAddress>>,
+    ) -> Option<ProbeId> {
+        let reader = zone.reader;
+        let own_port = given.and_then(|given| given.get_ref().port);
+        if let (Kind::Icmp, Some(given), Some(_)) = (&check.check.kind, given, own_port) {
+            let error = reader.error(given.span(), "a probe of kind icmp has no port");
+            reader.report(error.label(format!("write \"{address}\"")));
+        }
+        let Some(port) = own_port.or(check.port) else {
+            let span = given.map_or_else(|| member.span.clone(), Spanned::span);
+            let error = reader.error(span, format!("the port to probe at {address} is not known"));
+            let error = error.label("a check of kind tcp has no port of its own");
+            let name = pool.check.as_ref().map_or("NAME", |name| name.get_ref().as_str());
+            reader.report(error.help(format!("add `port = …` to [checks.{name}]")));
+            return None;
+        };
+        let alike = self.probe_ids.entry((address, port)).or_default();
+        let same = |id: &&ProbeId| self.probes[id.0 as usize].check == check.check;
+        if let Some(id) = alike.iter().find(same) {
+            return Some(*id);
+        }
+        let id = ProbeId(self.probes.len() as u32);
+        alike.push(id);
+        let origin = zone.origin.to_string();
+        let datacenter = member.datacenter.as_ref().map_or("", |name| name.get_ref().as_str());
+        self.probes.push(Probe {
+            name: format!(
+                "{}/{}/{datacenter} {address}",
+                origin.trim_end_matches('.'),
+                pool.name.get_ref()
+            ),
+            check: Arc::clone(&check.check),
+            address,
+            port,
+        });
+        Some(id)
+    }
+
+    /// Reports pools that stand in for each other in a circle, each circle once.
+    fn refuse_circles(&self, zone: &InZone<'_>) {
+        let next = |pool: u32| match self.pools[pool as usize].when_all_down {
+            WhenAllDown::Pool(PoolId(id)) if id < self.pools.len() as u32 => Some(id),
+            _ => None,
+        };
+        for (start, form) in (zone.first_pool..).zip(&zone.form.pools) {
+            let mut circle = vec![form.name.get_ref().as_str()];
+            let mut at = next(start);
+            while let Some(pool) = at
+                && pool > start
+                && circle.len() <= zone.form.pools.len()
+            {
+                circle.push(&self.pools[pool as usize].name);
+                at = next(pool);
+            }
+            if at == Some(start)
+                && let WhenAllDownForm::Pool(name) = &form.when_all_down
+            {
+                circle.push(form.name.get_ref());
+                let error =
+                    zone.reader.error(name.span(), "pools stand in for each other in a circle");
+                zone.reader.report(error.label(circle.join(" → ")));
+            }
+        }
+    }
+
+    fn name(&mut self, zone: &mut InZone<'f>, form: &'f NameForm) -> Option<Steered> {
+        let reader = zone.reader;
+        let owner = zone.owner(&form.owner);
+        let mut rules: Vec<Rule> = Vec::new();
+        for rule in &form.rules {
+            let pool = rule.pool.as_ref().and_then(|name| zone.pool(name));
+            if rules.last().is_some_and(|previous| previous.matches.is_empty()) {
+                let warning = reader.warning(rule.span.clone(), "the rule is never reached");
+                reader.report(warning.label("the rule before it matches everybody"));
+                break;
+            }
+            let matches = rule.matches.clone();
+            if matches.network.is_empty() && matches.resolver.is_empty() && !matches.is_empty() {
+                self.needs_location.get_or_insert((zone.index, rule.span.clone()));
+            }
+            // A pool that is not known was reported; the rule still counts as one.
+            rules.push(Rule { matches, pool: pool.unwrap_or(PoolId(u32::MAX)) });
+        }
+        if let (Some(last), Some(form)) = (rules.last(), form.rules.last())
+            && !last.matches.is_empty()
+            && !rules.iter().any(|rule| rule.matches.is_empty())
+        {
+            let message = "clients that match no rule get no address";
+            let warning = reader.warning(form.span.clone(), message);
+            let warning = warning.label("the last rule does not match everybody");
+            reader.report(warning.help("add a last rule without `match`: `{ pool = \"…\" }`"));
+        }
+        let owner = owner?;
+        let (ttl, cnames) = self.reach(&rules);
+        if owner == zone.origin && cnames.iter().any(|_| true) {
+            let message = "the apex cannot be steered to a CNAME";
+            let error = reader.error(form.owner.span(), message);
+            let error =
+                error.label("a CNAME stands alone, and here are SOA and NS (RFC 1034 §3.6.2)");
+            reader.report(error.help("give its pools members with `addresses` only"));
+        } else if cnames.contains(&owner) {
+            let error =
+                reader.error(form.owner.span(), "a pool of this name answers with this very name");
+            reader.report(error.label(format!("a member has `cname = \"{owner}\"`")));
+        }
+        let may_be_cname = !cnames.is_empty();
+        let policy = self.policy(Policy { rules: rules.into() });
+        Some(Steered { owner, policy, ttl, may_be_cname })
+    }
+
+    fn policy(&mut self, policy: Policy) -> PolicyId {
+        if let Some(&id) = self.policy_ids.get(&policy) {
+            return id;
+        }
+        let id = PolicyId(self.policies.len() as u32);
+        self.policies.push(policy.clone());
+        self.policy_ids.insert(policy, id);
+        id
+    }
+
+    /// The least TTL of the pools that rules lead to, and the CNAMEs in them.
+    fn reach(&self, rules: &[Rule]) -> (u32, Vec<Name>) {
+        let mut to_see: Vec<PoolId> = rules.iter().map(|rule| rule.pool).collect();
+        let mut seen: Vec<PoolId> = Vec::new();
+        let (mut ttl, mut cnames) = (u32::MAX, Vec::new());
+        while let Some(id) = to_see.pop() {
+            let Some(pool) = self.pools.get(id.0 as usize).filter(|_| !seen.contains(&id)) else {
+                continue;
+            };
+            seen.push(id);
+            ttl = ttl.min(pool.ttl);
+            for member in &pool.members {
+                if let Target::Cname { name, .. } = &member.target {
+                    cnames.push(name.clone());
+                }
+            }
+            if let WhenAllDown::Pool(next) = pool.when_all_down {
+                to_see.push(next);
+            }
+        }
+        (ttl, cnames)
+    }
+}
+
+impl<'f> InZone<'f> {
+    /// The check of that name; none if it is unknown, or not to be made out.
+    fn check(&mut self, name: &Spanned<String>) -> Option<&'f CheckForm> {
+        let checks = &self.form.checks;
+        if let Some(at) = checks.iter().position(|(other, _)| other.get_ref() == name.get_ref()) {
+            self.check_is_used[at] = true;
+            return checks[at].1.as_ref();
+        }
+        let known: Vec<&str> = checks.iter().map(|(name, _)| name.get_ref().as_str()).collect();
+        self.unknown("check", name, &known, format!("add a [checks.{}]", name.get_ref()));
+        None
+    }
+
+    /// The pool of that name.
+    fn pool(&mut self, name: &Spanned<String>) -> Option<PoolId> {
+        let pools = &self.form.pools;
+        if let Some(at) = pools.iter().position(|pool| pool.name.get_ref() == name.get_ref()) {
+            self.pool_is_used[at] = true;
+            return Some(PoolId(self.first_pool + at as u32));
+        }
+        let known: Vec<&str> = pools.iter().map(|pool| pool.name.get_ref().as_str()).collect();
+        self.unknown("pool", name, &known, format!("add a [pools.{}]", name.get_ref()));
+        None
+    }
+
+    fn unknown(&self, kind: &str, name: &Spanned<String>, known: &[&str], help: String) {
+        let error = self.reader.error(name.span(), format!("unknown {kind} `{}`", name.get_ref()));
+        let near = nearest(name.get_ref(), known.iter().copied());
+        let label = near
+            .map_or(format!("there is no such {kind}"), |near| format!("did you mean \"{near}\"?"));
+        self.reader.report(error.label(label).help(help));
+    }
+
+    /// The name itself, which must be in the zone.
+    fn owner(&self, written: &Spanned<String>) -> Option<Name> {
+        let text = written.get_ref();
+        let error = match Name::parse_relative(text, &self.origin) {
+            Ok(owner) if owner.is_at_or_below(&self.origin) => return Some(owner),
+            Ok(_) => {
+                let error =
+                    self.reader.error(written.span(), format!("`{text}` is not in this zone"));
+                error.label(format!("expected a name at or below {}", self.origin))
+            }
+            Err(why) => {
+                let message = format!("`{text}` is not a domain name: {why}");
+                self.reader.error(written.span(), message)
+            }
+        };
+        self.reader.report(error);
+        None
+    }
+
+    fn warn_of_unused(&self) {
+        let pools = self.form.pools.iter().map(|pool| &pool.name).zip(&self.pool_is_used);
+        let checks = self.form.checks.iter().map(|(name, _)| name).zip(&self.check_is_used);
+        let unused = pools.map(|entry| ("pool", entry)).chain(checks.map(|entry| ("check", entry)));
+        for (kind, (name, _)) in unused.filter(|(_, (_, used))| !**used) {
+            let message = format!("{kind} `{}` is not used", name.get_ref());
+            let user = if kind == "pool" { "name" } else { "pool" };
+            let warning = self.reader.warning(name.span(), message);
+            self.reader.report(warning.label(format!("no {user} leads to it")));
+        }
+    }
+}
+
+fn warn_of_members(reader: &Reader, pool: &PoolForm, is_checked: bool) {
+    if !pool.members.is_empty() && pool.members.iter().all(|member| member.weight == 0) {
+        let warning = reader.warning(pool.members_span.clone(), "every member has weight 0");
+        reader.report(warning.label("no client will be sent to any of them"));
+    }
+    for member in &pool.members {
+        let is_cname = matches!(member.target, Some(TargetForm::Cname(_)));
+        if is_checked && is_cname && member.probe.is_empty() {
+            let warning = reader.warning(member.span.clone(), "a `cname` member is not checked");
+            let warning = warning.label("it always counts as up");
+            reader.report(warning.help("add `probe = \"10.1.0.2\"`: the address to check"));
+        }
+        if let (None, Some(probe)) = (&pool.check, member.probe.first()) {
+            let warning =
+                reader.warning(probe.span(), "`probe` is given, but the pool has no check");
+            reader.report(warning.label("nothing is probed"));
+        }
+    }
+}

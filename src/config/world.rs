@@ -1,0 +1,148 @@
+//! From the databases and the `networks` file to the map; the old map serves on if nothing changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use toml::Spanned;
+
+use super::diagnostic::Diagnostic;
+use super::reader::Reader;
+use super::server::GeoipForm;
+use super::source::{Source, in_words, read_bytes};
+use super::{TEXT_LIMIT, networks};
+use crate::geo::{self, CompileError, Network, World};
+
+/// A map, and what it was compiled from.
+#[derive(Clone, Debug)]
+pub(super) struct Map {
+    pub world: Arc<World>,
+    made_from: MadeFrom,
+}
+
+/// What a map is compiled from; equal ones give equal maps.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct MadeFrom {
+    databases: Vec<Stamp>,
+    networks: Vec<Network>,
+}
+
+/// A file as it was at some time.
+#[derive(Clone, Debug, PartialEq)]
+struct Stamp {
+    path: PathBuf,
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+/// The largest database, in bytes.
+const DATABASE_LIMIT: u64 = 2 << 30;
+
+impl Map {
+    /// Nothing is known.
+    pub fn unknown() -> Map {
+        Map { world: Arc::new(World::unknown()), made_from: MadeFrom::default() }
+    }
+
+    /// True when it was made from nothing.
+    pub fn is_unknown(&self) -> bool {
+        self.made_from == MadeFrom::default()
+    }
+
+    /// Compiles what `form`, of the file that `reader` reads, asks for; none when it cannot be used.
+    /// Every file looked at is added to `files`, problems of the `networks` file to `problems`.
+    pub fn compile(
+        form: &GeoipForm,
+        reader: &Reader,
+        previous: Option<&Map>,
+        files: &mut Vec<PathBuf>,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Option<Map> {
+        let networks =
+            form.networks.as_ref().map(|path| read_networks(path, reader, files, problems));
+        let networks = networks.unwrap_or_else(|| Some(Vec::new()));
+        let stamp = |path: &Spanned<PathBuf>| {
+            files.push(path.get_ref().clone());
+            Stamp::of(path.get_ref()).map_err(|why| refuse(reader, path, &why)).ok()
+        };
+        let stamps: Vec<Option<Stamp>> = form.databases.iter().map(stamp).collect();
+        let stamps: Option<Vec<Stamp>> = stamps.into_iter().collect();
+        let made_from = MadeFrom { databases: stamps?, networks: networks? };
+        if let Some(previous) = previous.filter(|previous| previous.made_from == made_from) {
+            return Some(previous.clone());
+        }
+        let mut databases = Vec::with_capacity(form.databases.len());
+        for path in &form.databases {
+            match read_bytes(path.get_ref(), DATABASE_LIMIT) {
+                Ok(bytes) => databases.push((path.get_ref().display().to_string(), bytes)),
+                Err(why) => refuse(reader, path, &why),
+            }
+        }
+        if databases.len() < form.databases.len() {
+            return None;
+        }
+        match geo::compile(&databases, &made_from.networks) {
+            Ok(world) => Some(Map { world: Arc::new(world), made_from }),
+            Err(error) => {
+                report(&error, form, reader);
+                None
+            }
+        }
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Result<Stamp, String> {
+        let metadata = fs::metadata(path).map_err(|error| in_words(&error))?;
+        let modified = metadata.modified().ok();
+        Ok(Stamp { path: path.to_path_buf(), bytes: metadata.len(), modified })
+    }
+}
+
+fn read_networks(
+    path: &Spanned<PathBuf>,
+    reader: &Reader,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Vec<Network>> {
+    files.push(path.get_ref().clone());
+    let source = match Source::read(path.get_ref(), TEXT_LIMIT) {
+        Ok(source) => source,
+        Err(error) => {
+            let at = |message: String| reader.error(path.span(), message);
+            error.report(path.get_ref(), at, |problem| reader.report(problem), problems);
+            return None;
+        }
+    };
+    let file = Reader::new(source);
+    let networks = file.read("the networks file", networks::read);
+    let has_errors = file.has_errors();
+    problems.extend(file.into_problems());
+    (!has_errors).then_some(networks)
+}
+
+fn refuse(reader: &Reader, path: &Spanned<PathBuf>, why: &str) {
+    let message = format!("cannot read {}: {why}", path.get_ref().display());
+    reader.report(reader.error(path.span(), message).label("expected a MaxMind-format database"));
+}
+
+fn report(error: &CompileError, form: &GeoipForm, reader: &Reader) {
+    let (database, message, label, help) = match error {
+        CompileError::Unreadable { database, reason } => (
+            database,
+            format!("{database} is not a readable MaxMind-format database"),
+            reason.clone(),
+            "it may be cut or still being copied: fetch it again, and put it in place by renaming it",
+        ),
+        CompileError::NothingKnown { database, kind } => (
+            database,
+            format!("{database} does not say where addresses are"),
+            format!("it is a database of type \"{kind}\""),
+            "use one of the City, Country, ASN or ISP kind",
+        ),
+    };
+    let is_it = |path: &&Spanned<PathBuf>| path.get_ref().display().to_string() == *database;
+    let span = form.databases.iter().find(is_it).map_or(0..0, Spanned::span);
+    reader.report(reader.error(span, message).label(label).help(help));
+}
