@@ -1,8 +1,19 @@
 //! Zones: from master-file text to a checked, compiled, immutable form in which a look-up does not
 //! scan.
 
+mod check;
+mod compile;
+mod entry;
+mod findings;
 pub mod lookup;
+mod master_file;
+mod name_table;
+mod name_text;
+mod rdata;
+mod tree;
+mod ttl;
 
+pub use compile::compile;
 pub use lookup::{Delegation, Lookup, Zone, Zones};
 
 use crate::decide::PolicyId;

@@ -1,0 +1,35 @@
+//! Checks a zone as a whole: what each record allows, but all of them together do not.
+
+mod apex;
+mod cuts;
+mod families;
+mod nodes;
+mod steered;
+mod targets;
+
+pub(super) use families::Families;
+
+use super::Steered;
+use super::findings::Findings;
+use super::tree::Tree;
+
+/// Puts the steered names into the tree of a zone's records, arranges it, and checks it.
+///
+/// Where the texts have errors already, nothing is said to be missing: it may stand in a line
+/// that could not be read.
+pub(super) fn zone(tree: &mut Tree, steered: &[Steered], findings: &mut Findings) {
+    let is_complete = !findings.has_errors();
+    steered::place(tree, steered, findings);
+    tree.finish(|place| {
+        findings.warning(
+            place,
+            "the same record stands here already".to_string(),
+            "remove one of them".to_string(),
+        );
+    });
+    apex::check(tree, is_complete, findings);
+    nodes::check(tree, findings);
+    cuts::check(tree, is_complete, findings);
+    targets::check(tree, steered, is_complete, findings);
+    steered::check(tree, steered, findings);
+}

@@ -1,0 +1,93 @@
+//! Steered names among the records of their zone.
+
+use crate::dns::Rtype;
+use crate::zone::findings::Findings;
+use crate::zone::tree::{APEX, NONE, Tree};
+use crate::zone::{Place, Steered};
+
+/// Puts the steered names into the tree; those out of the zone and those given twice are refused.
+pub(super) fn place(tree: &mut Tree, steered: &[Steered], findings: &mut Findings) {
+    for (index, name) in steered.iter().enumerate() {
+        let owner = &name.owner;
+        if !owner.is_at_or_below(&tree.origin) {
+            findings.error(
+                Place::Steered(index),
+                format!("{owner} is not in the zone {}", tree.origin),
+                format!(
+                    "a steered name ends in {}; without a final dot it is below it",
+                    tree.origin
+                ),
+            );
+        } else if tree.steer(index, name).is_some() {
+            findings.error(
+                Place::Steered(index),
+                format!("{owner} is steered twice"),
+                "remove one of the two".to_string(),
+            );
+        }
+    }
+}
+
+/// Checks each steered name against the records.
+pub(super) fn check(tree: &Tree, steered: &[Steered], findings: &mut Findings) {
+    for (node, at) in tree.nodes.iter().enumerate() {
+        let Some(name) = steered.get(at.steered as usize) else { continue };
+        let node = node as u32;
+        let place = Place::Steered(at.steered as usize);
+        let owner = &name.owner;
+        if at.cut != NONE {
+            let cut = tree.name(at.cut);
+            findings.error(
+                place,
+                format!("{owner} is steered, but {cut} is delegated"),
+                format!("nobody asks here for names at or below a delegation: remove the NS records of {cut}, or steer the name in that zone"),
+            );
+            continue;
+        }
+        if node == APEX && name.may_be_cname {
+            findings.error(
+                place.clone(),
+                format!("{owner} is the zone's origin, and its pools have CNAME members"),
+                "SOA and NS stand at an origin, so no CNAME can: use pools of addresses only"
+                    .to_string(),
+            );
+        }
+        check_clashes(tree, node, name, findings);
+        check_dname(tree, node, name, place, findings);
+    }
+}
+
+fn check_clashes(tree: &Tree, node: u32, name: &Steered, findings: &mut Findings) {
+    let owner = &name.owner;
+    for group in tree.rrsets_at(node) {
+        let place = Tree::owner_place(&tree.records_of(group)[0]);
+        let rtype = group.rtype;
+        match rtype {
+            Rtype::A | Rtype::AAAA | Rtype::CNAME => findings.error(
+                place,
+                format!("{owner} is steered, and has {rtype} records too"),
+                "remove the records, and make their addresses members of a pool".to_string(),
+            ),
+            _ if name.may_be_cname && node != APEX => findings.error(
+                place,
+                format!("{owner} is steered and may be answered by a CNAME, but has {rtype} records"),
+                "a CNAME stands alone at its name: remove the records, or use pools of addresses only".to_string(),
+            ),
+            _ => {}
+        }
+    }
+}
+
+fn check_dname(tree: &Tree, node: u32, name: &Steered, place: Place, findings: &mut Findings) {
+    let mut above = tree.nodes[node as usize].parent;
+    while above != NONE {
+        if tree.rrset(above, Rtype::DNAME).is_some() {
+            let message =
+                format!("{} is steered below the DNAME record at {}", name.owner, tree.name(above));
+            let help = "servers that redirect do not see it: remove the DNAME record".to_string();
+            findings.warning(place, message, help);
+            return;
+        }
+        above = tree.nodes[above as usize].parent;
+    }
+}

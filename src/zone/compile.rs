@@ -1,0 +1,271 @@
+//! From texts and steered names to compiled zones.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::findings::Findings;
+use super::lookup::{Node, Static, SteeredNode, Zones};
+use super::tree::{APEX, Group, NONE, Target, Tree};
+use super::{Delegation, Problem, Settings, Zone, check, master_file};
+use crate::dns::{OwnedRrset, Rrset, Rtype};
+
+/// Checks and compiles zones. All problems of all zones are found at once; there are no zones when
+/// one of the problems is an error.
+pub fn compile(settings: &[Settings]) -> (Option<Zones>, Vec<Problem>) {
+    let mut zones = Vec::with_capacity(settings.len());
+    let mut problems = Vec::new();
+    let families = check::Families::new(settings);
+    for (index, zone) in settings.iter().enumerate() {
+        let mut findings = Findings::new(index);
+        let tree = arrange(zone, &mut findings);
+        families.check(index, &tree, &mut findings);
+        if !findings.has_errors() {
+            zones.push(compile_zone(&tree, zone));
+        }
+        problems.extend(findings.into_problems());
+    }
+    let zones = (zones.len() == settings.len()).then(|| Zones::new(zones));
+    (zones, problems)
+}
+
+/// Reads the texts of a zone into a tree, and checks it.
+fn arrange(zone: &Settings, findings: &mut Findings) -> Tree {
+    let mut tree = Tree::new(zone.origin.clone());
+    for (index, source) in zone.sources.iter().enumerate() {
+        let take = |record: master_file::TextRecord<'_>| tree.add(index, &record);
+        master_file::read(index, source, &zone.origin, zone.default_ttl, findings, take);
+    }
+    check::zone(&mut tree, &zone.steered, findings);
+    tree
+}
+
+/// Compiles a tree without errors.
+fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
+    let mut additional = Additional::default();
+    let mut rrsets = Vec::with_capacity(tree.rrsets.len());
+    for group in &tree.rrsets {
+        rrsets.push(Static {
+            rrset: compile_rrset(tree, group),
+            additional: additional.of(tree, group),
+            target: cname_target(tree, group),
+        });
+    }
+    let mut delegations = Vec::new();
+    let mut delegation_of = HashMap::new();
+    for index in 0..tree.nodes.len() as u32 {
+        if tree.is_cut(index) {
+            delegation_of.insert(index, delegations.len() as u32);
+            delegations.push(delegate(tree, index));
+        }
+    }
+    let (soa, serial) = start_of_authority(tree);
+    let mut negative_soas = vec![soa];
+    let steered = settings
+        .steered
+        .iter()
+        .map(|steered| SteeredNode {
+            owner: steered.owner.clone(),
+            policy: steered.policy,
+            may_be_cname: steered.may_be_cname,
+            negative_soa: with_ttl(&mut negative_soas, tree, steered.ttl),
+        })
+        .collect();
+    let nodes = tree.nodes.iter().enumerate().map(|(index, node)| Node {
+        rrsets: node.rrsets.clone(),
+        delegation: delegation_of.get(&node.cut).copied().unwrap_or(NONE),
+        wildcard: node.wildcard,
+        steered: node.steered,
+        is_cut: tree.is_cut(index as u32),
+    });
+    Zone {
+        origin: tree.origin.clone(),
+        names: tree.names.clone(),
+        nodes: nodes.collect(),
+        max_depth: tree.nodes.iter().map(|node| usize::from(node.depth)).max().unwrap_or(0),
+        rrsets: rrsets.into(),
+        additional: additional.rrsets.into(),
+        delegations: delegations.into(),
+        steered,
+        negative_soas: negative_soas.into(),
+        serial,
+        records: tree.records.len(),
+    }
+}
+
+/// The lowest TTL counts where they differ (RFC 2181 §5.2).
+fn compile_rrset(tree: &Tree, group: &Group) -> Rrset {
+    let records = tree.records_of(group);
+    let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
+    let rdata = records.iter().map(|record| tree.rdata(record));
+    Rrset::new(group.rtype, ttl, &tree.origin_key, rdata)
+}
+
+fn cname_target(tree: &Tree, group: &Group) -> Box<[u8]> {
+    let record = (group.rtype == Rtype::CNAME).then(|| tree.records_of(group).first()).flatten();
+    record.and_then(|record| tree.target(record)).unwrap_or_default()
+}
+
+/// The SOA record for negative answers, and its serial number.
+fn start_of_authority(tree: &Tree) -> (OwnedRrset, u32) {
+    let number = |rdata: &[u8], from_end: usize| {
+        let bytes = rdata.len().checked_sub(from_end).and_then(|at| rdata[at..].first_chunk());
+        bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+    };
+    let record = tree.rrset(APEX, Rtype::SOA).and_then(|group| tree.records_of(group).first());
+    let (rdata, ttl) = record.map_or((&[][..], 0), |soa| (tree.rdata(soa), soa.ttl));
+    let rrset = Rrset::new(Rtype::SOA, ttl.min(number(rdata, 4)), &tree.origin_key, [rdata]);
+    (OwnedRrset { owner_prefix: Box::default(), rrset }, number(rdata, 20))
+}
+
+/// The index of the negative SOA whose TTL is at most `ttl`; made from the first if need be.
+fn with_ttl(negative_soas: &mut Vec<OwnedRrset>, tree: &Tree, ttl: u32) -> u32 {
+    let ttl = ttl.min(negative_soas[0].rrset.ttl);
+    if let Some(index) = negative_soas.iter().position(|soa| soa.rrset.ttl == ttl) {
+        return index as u32;
+    }
+    let rdata = tree
+        .rrset(APEX, Rtype::SOA)
+        .and_then(|group| tree.records_of(group).first())
+        .map(|record| tree.rdata(record));
+    let rrset = Rrset::new(Rtype::SOA, ttl, &tree.origin_key, rdata);
+    negative_soas.push(OwnedRrset { owner_prefix: Box::default(), rrset });
+    negative_soas.len() as u32 - 1
+}
+
+/// The delegation at a cut.
+fn delegate(tree: &Tree, cut: u32) -> Delegation {
+    let owned = |rtype| {
+        let group = tree.rrset(cut, rtype)?;
+        let owner_prefix = tree.prefix(cut).into();
+        Some(OwnedRrset { owner_prefix, rrset: compile_rrset(tree, group) })
+    };
+    let mut needed = Vec::new();
+    let mut useful = Vec::new();
+    let ns = tree.rrset(cut, Rtype::NS);
+    for target in ns.into_iter().flat_map(|ns| targets(tree, ns)) {
+        let Some((node, found)) = addresses(tree, &target, true) else { continue };
+        if tree.nodes[node as usize].cut == cut { &mut needed } else { &mut useful }.extend(found);
+    }
+    let needed_glue = needed.len();
+    needed.append(&mut useful);
+    // A cut is where NS records are.
+    let ns = owned(Rtype::NS).unwrap_or_else(|| OwnedRrset {
+        owner_prefix: tree.prefix(cut).into(),
+        rrset: Rrset::new(Rtype::NS, 0, &tree.origin_key, []),
+    });
+    Delegation { ns, ds: owned(Rtype::DS), glue: needed.into(), needed_glue }
+}
+
+/// The names that an RRset's records point at, each once, in lower-case wire form.
+fn targets(tree: &Tree, group: &Group) -> Targets {
+    let mut targets = Targets::new();
+    for record in tree.records_of(group) {
+        if let Some(target) = tree.target(record)
+            && !targets.contains(&target)
+        {
+            targets.push(target);
+        }
+    }
+    targets
+}
+
+/// The node whose static addresses answer for `target`, and they. Those below a cut only count
+/// as glue.
+fn addresses(tree: &Tree, target: &[u8], with_glue: bool) -> Option<(u32, Vec<OwnedRrset>)> {
+    let (Target::Node(node) | Target::Wildcard(node)) = tree.resolve(target) else { return None };
+    let is_below_cut = tree.nodes[node as usize].cut != NONE;
+    if is_below_cut && !with_glue {
+        return None;
+    }
+    let prefix = &target[..target.len() - tree.origin_key.len()];
+    let found = [Rtype::A, Rtype::AAAA].into_iter().filter_map(|rtype| {
+        let rrset = compile_rrset(tree, tree.rrset(node, rtype)?);
+        Some(OwnedRrset { owner_prefix: prefix.into(), rrset })
+    });
+    Some((node, found.collect()))
+}
+
+/// The additional records of all RRsets; those of equal targets are shared.
+#[derive(Default)]
+struct Additional {
+    rrsets: Vec<OwnedRrset>,
+    /// By targets, and whether glue counts.
+    runs: HashMap<(Targets, bool), Range<u32>>,
+}
+
+/// Names in lower-case wire form.
+type Targets = Vec<Box<[u8]>>;
+
+impl Additional {
+    fn of(&mut self, tree: &Tree, group: &Group) -> Range<u32> {
+        if !matches!(group.rtype, Rtype::NS | Rtype::MX | Rtype::SRV | Rtype::SVCB | Rtype::HTTPS) {
+            return 0..0;
+        }
+        let with_glue = group.rtype == Rtype::NS;
+        let rrsets = &mut self.rrsets;
+        let run = self.runs.entry((targets(tree, group), with_glue)).or_insert_with_key(
+            |(targets, _)| {
+                let start = rrsets.len() as u32;
+                for target in targets {
+                    let found = addresses(tree, target, with_glue);
+                    rrsets.extend(found.into_iter().flat_map(|(_, found)| found));
+                }
+                start..rrsets.len() as u32
+            },
+        );
+        run.clone()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::decide::PolicyId;
+    use crate::zone::{Place, Source, Steered};
+
+    /// The settings of a zone with one text, and no steered names.
+    pub fn settings(origin: &str, text: &str) -> Settings {
+        Settings {
+            origin: origin.parse().unwrap(),
+            default_ttl: 300,
+            sources: vec![Source { file: "test.zone".into(), text: text.to_string() }],
+            steered: Vec::new(),
+        }
+    }
+
+    /// The settings of `example.com.` with a SOA record and a name server.
+    pub fn example(text: &str) -> Settings {
+        let head = "@ 3600 SOA ns.example.net. hostmaster 1 2h 15m 2w 600\n@ NS ns.example.net.\n";
+        settings("example.com.", &format!("{head}{text}"))
+    }
+
+    /// A steered name below `example.com.`, with the policy 7.
+    pub fn steered(owner: &str, may_be_cname: bool) -> Steered {
+        let origin = "example.com.".parse().unwrap();
+        let owner = crate::dns::Name::parse_relative(owner, &origin).unwrap();
+        Steered { owner, policy: PolicyId(7), ttl: 30, may_be_cname }
+    }
+
+    /// Compiles a zone that must have no error.
+    pub fn compiled(settings: Settings) -> Zones {
+        let (zones, problems) = compile(&[settings]);
+        zones.unwrap_or_else(|| panic!("{problems:#?}"))
+    }
+
+    #[test]
+    fn no_zones_are_fine() {
+        let (zones, problems) = compile(&[]);
+        assert!(problems.is_empty());
+        assert!(zones.unwrap().find(&[0], Rtype::A).is_none());
+    }
+
+    #[test]
+    fn one_bad_zone_keeps_all_from_being_served_and_every_problem_is_told() {
+        let (zones, problems) =
+            compile(&[example(""), settings("a.", ""), settings("b.", "x Q 1")]);
+        assert!(zones.is_none());
+        let zones: Vec<_> = problems.iter().map(|problem| (problem.zone, &problem.place)).collect();
+        let place = Place::Source { source: 0, span: 2..3 };
+        assert_eq!(zones, [(1, &Place::Zone), (1, &Place::Zone), (2, &place)]);
+    }
+}

@@ -1,0 +1,366 @@
+//! Master-file text (RFC 1035 §5) to records with positions; every error of a text is found.
+
+use std::ops::Range;
+
+use super::entry::{Entries, Entry, Token};
+use super::findings::Findings;
+use super::rdata;
+use super::ttl::{self, TtlError};
+use super::{Place, Source, name_text};
+use crate::dns::{Name, Rtype};
+
+/// A record as it stands in a text.
+#[derive(Debug)]
+pub(super) struct TextRecord<'r> {
+    /// The owner, at or below the zone's origin.
+    pub(super) owner: &'r Name,
+    /// Its type: one that may stand in a zone.
+    pub(super) rtype: Rtype,
+    /// Its TTL, in seconds.
+    pub(super) ttl: u32,
+    /// Its RDATA, well-formed and uncompressed.
+    pub(super) rdata: &'r [u8],
+    /// The bytes of its owner in the text, or of its type where the owner before goes on.
+    pub(super) owner_span: Range<usize>,
+    /// The bytes of its RDATA in the text.
+    pub(super) rdata_span: Range<usize>,
+}
+
+/// Reads the text with index `index` of the zone `apex` and hands over its records.
+pub(super) fn read(
+    index: usize,
+    source: &Source,
+    apex: &Name,
+    default_ttl: u32,
+    findings: &mut Findings,
+    mut take: impl FnMut(TextRecord<'_>),
+) {
+    let text = source.text.as_str();
+    if u32::try_from(text.len()).is_err() {
+        let message = "the text is longer than 4 GiB".to_string();
+        findings.error(Place::Zone, message, "split the zone".to_string());
+        return;
+    }
+    let mut reader = Reader {
+        text,
+        apex,
+        origin: apex.clone(),
+        ttl: default_ttl,
+        owner: None,
+        rdata: Vec::new(),
+    };
+    let mut entries = Entries::new(text);
+    while let Some(next) = entries.next_entry() {
+        let result = match next {
+            Ok(entry) => reader.read_entry(&entry, &mut take),
+            Err(malformed) => Err(Flaw {
+                span: malformed.span,
+                message: malformed.message.to_string(),
+                help: Some(malformed.help.to_string()),
+            }),
+        };
+        if let Err(flaw) = result {
+            let place = Place::Source { source: index, span: flaw.span };
+            findings.error(place, flaw.message, flaw.help);
+            if findings.is_full() {
+                return;
+            }
+        }
+    }
+}
+
+/// What is wrong with an entry.
+struct Flaw {
+    span: Range<usize>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Flaw {
+    fn new(token: &Token, message: impl Into<String>, help: impl Into<String>) -> Flaw {
+        Flaw { span: token.span.clone(), message: message.into(), help: Some(help.into()) }
+    }
+}
+
+/// What one entry takes over from those before it.
+struct Reader<'t> {
+    text: &'t str,
+    apex: &'t Name,
+    origin: Name,
+    ttl: u32,
+    owner: Option<Owner>,
+    rdata: Vec<u8>,
+}
+
+/// The owner that indented entries belong to.
+struct Owner {
+    /// None when it was refused, and the records with it.
+    name: Option<Name>,
+}
+
+impl Reader<'_> {
+    fn read_entry(
+        &mut self,
+        entry: &Entry<'_>,
+        take: &mut impl FnMut(TextRecord<'_>),
+    ) -> Result<(), Flaw> {
+        let first = &entry.tokens[0];
+        if !entry.is_indented && !first.quoted && self.word(first).starts_with('$') {
+            return self.read_directive(entry.tokens);
+        }
+        let rest = if entry.is_indented {
+            if self.owner.is_none() {
+                return Err(Flaw::new(
+                    first,
+                    "the line begins with a blank, but there is no record before it whose owner could go on",
+                    "write the owner at the very beginning of the line; `@` is the origin",
+                ));
+            }
+            entry.tokens
+        } else {
+            self.owner = Some(Owner { name: None });
+            let name = self.read_owner(first)?;
+            self.owner = Some(Owner { name: Some(name) });
+            &entry.tokens[1..]
+        };
+        self.read_record(entry.is_indented, first, rest, take)
+    }
+
+    fn read_owner(&self, token: &Token) -> Result<Name, Flaw> {
+        let name = self.read_name(token)?;
+        if !name.is_at_or_below(self.apex) {
+            let origin = self.apex;
+            return Err(Flaw::new(
+                token,
+                format!("{name} is not in the zone {origin}"),
+                format!(
+                    "a record belongs to the zone in whose origin its owner ends; names without a final dot are below {}",
+                    self.origin
+                ),
+            ));
+        }
+        Ok(name)
+    }
+
+    fn read_record(
+        &mut self,
+        is_indented: bool,
+        first: &Token,
+        tokens: &[Token],
+        take: &mut impl FnMut(TextRecord<'_>),
+    ) -> Result<(), Flaw> {
+        let (ttl, type_at, rtype) = self.read_head(is_indented, first, tokens)?;
+        let data = &tokens[type_at + 1..];
+        let (Some(data_first), Some(data_last)) = (data.first(), data.last()) else {
+            return Err(Flaw::new(
+                &tokens[type_at],
+                format!("{rtype} is not followed by its data"),
+                rdata::expectation(rtype),
+            ));
+        };
+        self.rdata.clear();
+        rdata::read(rtype, self.text, data, &self.origin, &mut self.rdata).map_err(|error| {
+            Flaw { span: error.span, message: error.message, help: Some(error.help) }
+        })?;
+        // Where the owner was refused, that was said already.
+        if let Some(Owner { name: Some(owner) }) = &self.owner {
+            take(TextRecord {
+                owner,
+                rtype,
+                ttl: ttl.unwrap_or(self.ttl),
+                rdata: &self.rdata,
+                owner_span: if is_indented {
+                    tokens[type_at].span.clone()
+                } else {
+                    first.span.clone()
+                },
+                rdata_span: data_first.span.start..data_last.span.end,
+            });
+        }
+        Ok(())
+    }
+
+    /// TTL and class, each at most once and in any order, then the type: what was given as TTL,
+    /// and which token is the type.
+    fn read_head(
+        &self,
+        is_indented: bool,
+        first: &Token,
+        tokens: &[Token],
+    ) -> Result<(Option<u32>, usize, Rtype), Flaw> {
+        let mut ttl = None;
+        let mut has_class = false;
+        for (at, token) in tokens.iter().enumerate() {
+            let word = self.word(token);
+            if let Some(seconds) = ttl::parse(word) {
+                let seconds = read_ttl(token, word, seconds)?;
+                if ttl.replace(seconds).is_some() {
+                    return Err(Flaw::new(
+                        token,
+                        "a second TTL in one record",
+                        "a record is written `OWNER TTL CLASS TYPE DATA`; TTL and class may be left out",
+                    ));
+                }
+            } else if let Some(is_in) = parse_class(word) {
+                if !is_in || has_class {
+                    return Err(Flaw::new(
+                        token,
+                        if is_in {
+                            "a second class in one record"
+                        } else {
+                            "only class IN is served"
+                        },
+                        "leave the class out, or write `IN` once",
+                    ));
+                }
+                has_class = true;
+            } else {
+                return match parse_type(word) {
+                    Some(rtype) if may_stand_in_zone(rtype) => Ok((ttl, at, rtype)),
+                    Some(rtype) => Err(Flaw::new(
+                        token,
+                        format!("{rtype} is not a type of records in a zone"),
+                        "remove the record",
+                    )),
+                    None => Err(self.no_type(is_indented && at == 0, first, token)),
+                };
+            }
+        }
+        Err(Flaw::new(
+            tokens.last().unwrap_or(first),
+            "the record ends before its type",
+            "a record is written `OWNER TTL CLASS TYPE DATA`; TTL and class may be left out",
+        ))
+    }
+
+    /// Says what may have been meant where a type was expected.
+    fn no_type(&self, looks_like_owner: bool, first: &Token, token: &Token) -> Flaw {
+        let word = self.word(token);
+        let help = if looks_like_owner {
+            "the line begins with a blank, so it goes on with the owner before it: remove the blank if this is an owner".to_string()
+        } else if parse_type(self.word(first)).is_some() {
+            format!(
+                "`{}` at the beginning of a line is an owner: put a blank before it if it is the type",
+                self.word(first)
+            )
+        } else {
+            let upper = word.to_ascii_uppercase();
+            let nearest = KNOWN_TYPES
+                .iter()
+                .min_by_key(|known| strsim::damerau_levenshtein(known, &upper))
+                .filter(|known| strsim::damerau_levenshtein(known, &upper) <= 1 + known.len() / 3);
+            match nearest {
+                Some(nearest) => format!("did you mean `{nearest}`? A type without a name is written `TYPE65400`"),
+                None => "a record is written `OWNER TTL CLASS TYPE DATA`; a type without a name is written `TYPE65400`".to_string(),
+            }
+        };
+        Flaw::new(token, format!("`{word}` is not a record type"), help)
+    }
+
+    fn read_directive(&mut self, tokens: &[Token]) -> Result<(), Flaw> {
+        let directive = self.word(&tokens[0]).to_ascii_uppercase();
+        let (is_origin, form) = match directive.as_str() {
+            "$ORIGIN" => (true, "`$ORIGIN NAME`"),
+            "$TTL" => (false, "`$TTL TTL`, such as `$TTL 1h`"),
+            "$INCLUDE" => {
+                return Err(Flaw::new(
+                    &tokens[0],
+                    "$INCLUDE is not supported",
+                    "name the other file as `records_file`, or paste its records here",
+                ));
+            }
+            "$GENERATE" => {
+                return Err(Flaw::new(
+                    &tokens[0],
+                    "$GENERATE is not supported",
+                    "write out the records that it stands for",
+                ));
+            }
+            _ => {
+                return Err(Flaw::new(
+                    &tokens[0],
+                    format!("`{}` is not a directive", self.word(&tokens[0])),
+                    "the directives are $ORIGIN and $TTL; an owner that begins with a dollar sign is written `\\$`",
+                ));
+            }
+        };
+        let argument = match tokens {
+            [_, argument] => argument,
+            [only] => {
+                return Err(Flaw::new(
+                    only,
+                    format!("{directive} needs a value"),
+                    format!("write {form}"),
+                ));
+            }
+            [_, _, extra, ..] => {
+                return Err(Flaw::new(
+                    extra,
+                    format!("{directive} takes one value"),
+                    format!("write {form}"),
+                ));
+            }
+            [] => return Ok(()),
+        };
+        if is_origin {
+            self.origin = self.read_name(argument)?;
+        } else {
+            let word = self.word(argument);
+            let parsed = ttl::parse(word).unwrap_or(Err(TtlError::Malformed));
+            self.ttl = read_ttl(argument, word, parsed)?;
+        }
+        Ok(())
+    }
+
+    fn read_name(&self, token: &Token) -> Result<Name, Flaw> {
+        name_text::read(self.text, token, &self.origin)
+            .map_err(|(message, help)| Flaw::new(token, message, help))
+    }
+
+    fn word(&self, token: &Token) -> &str {
+        &self.text[token.span.clone()]
+    }
+}
+
+fn read_ttl(token: &Token, word: &str, parsed: Result<u32, TtlError>) -> Result<u32, Flaw> {
+    parsed.map_err(|error| match error {
+        TtlError::TooLong => Flaw::new(
+            token,
+            format!("the TTL `{word}` is too long"),
+            format!("a TTL is at most {} seconds (RFC 2181 §8)", ttl::MAX_TTL),
+        ),
+        TtlError::Malformed => Flaw::new(
+            token,
+            format!("`{word}` is neither a TTL nor a record type"),
+            "a TTL is a number of seconds, or numbers with units such as `1h30m`; a record is written `OWNER TTL CLASS TYPE DATA`",
+        ),
+    })
+}
+
+/// Whether the class is IN; none when the word is no class.
+fn parse_class(word: &str) -> Option<bool> {
+    let is = |class: &str| word.eq_ignore_ascii_case(class);
+    if is("IN") || is("CLASS1") {
+        return Some(true);
+    }
+    let generic = word.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case("CLASS"))
+        && word.len() > 5
+        && word[5..].bytes().all(|byte| byte.is_ascii_digit());
+    (is("CH") || is("CS") || is("HS") || generic).then_some(false)
+}
+
+fn parse_type(word: &str) -> Option<Rtype> {
+    let known = word.to_ascii_uppercase().parse::<domain::base::iana::Rtype>().ok();
+    known.map(|rtype| Rtype(rtype.to_int())).or_else(|| Rtype::from_mnemonic(word))
+}
+
+/// Not the types of queries and of single messages (RFC 6895 §3.1), nor OPT, nor type 0.
+fn may_stand_in_zone(rtype: Rtype) -> bool {
+    !matches!(rtype.0, 0 | 41 | 128..=255)
+}
+
+/// The types offered when one is misspelt.
+const KNOWN_TYPES: [&str; 22] = [
+    "A", "AAAA", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "SRV", "CAA", "HTTPS", "SVCB", "NAPTR",
+    "TLSA", "SSHFP", "DS", "DNAME", "HINFO", "RP", "LOC", "URI", "SPF",
+];

@@ -1,0 +1,343 @@
+//! RDATA from its text, by NLnet Labs' scanner, with the offending token when it fails.
+
+use std::ops::Range;
+
+use domain::base::iana;
+use domain::base::rdata::{ComposeRecordData, ParseRecordData};
+use domain::dep::octseq::Parser;
+use domain::rdata::ZoneRecordData;
+use domain::zonefile::inplace::{Entry, Zonefile};
+
+use super::entry::Token;
+use super::{name_text, ttl};
+use crate::dns::{Name, Rtype};
+
+/// Why a text is not RDATA of its type.
+#[derive(Debug)]
+pub(super) struct RdataError {
+    /// The offending bytes.
+    pub(super) span: Range<usize>,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What was expected.
+    pub(super) help: String,
+}
+
+/// Appends to `out` the RDATA that the tokens (at least one, all from `text`) stand for.
+pub(super) fn read(
+    rtype: Rtype,
+    text: &str,
+    tokens: &[Token],
+    origin: &Name,
+    out: &mut Vec<u8>,
+) -> Result<(), RdataError> {
+    let form = written_like(rtype);
+    let (line, starts) = one_line(form, text, tokens, origin)?;
+    let mut scanner = Zonefile::from(line.as_bytes());
+    let start = out.len();
+    match scanner.next_entry() {
+        Ok(Some(Entry::Record(record))) => {
+            // Writing to a vector cannot fail.
+            let Ok(()) = record.data().compose_rdata(out);
+        }
+        Ok(_) => return Err(refusal(rtype, text, tokens, tokens.len() - 1, "it is empty")),
+        Err(error) => {
+            return Err(explain(rtype, text, tokens, &starts, &error.to_string()));
+        }
+    }
+    if out.len() - start > usize::from(u16::MAX) {
+        return Err(refusal(rtype, text, tokens, 0, "it is longer than 65535 bytes"));
+    }
+    if !is_well_formed(form, &out[start..]) {
+        return Err(refusal(rtype, text, tokens, 0, "the bytes do not have this type's form"));
+    }
+    Ok(())
+}
+
+/// The type whose text and wire form are also those of `rtype`, for types that the scanner does
+/// not know by themselves.
+fn written_like(rtype: Rtype) -> Rtype {
+    const SPF: u16 = 99;
+    const RT: u16 = 21;
+    const KX: u16 = 36;
+    const LP: u16 = 107;
+    const RESINFO: u16 = 261;
+    const WALLET: u16 = 262;
+    match rtype.0 {
+        SPF | RESINFO | WALLET => Rtype::TXT,
+        RT | KX | LP => Rtype::MX,
+        _ if rtype == Rtype::AFSDB => Rtype::MX,
+        _ if rtype == Rtype::SMIMEA => Rtype::TLSA,
+        _ => rtype,
+    }
+}
+
+/// The record on a line of its own, and where each token begins on it. The scanner's only
+/// use here is RDATA, so the rest of the record is made up.
+fn one_line(
+    rtype: Rtype,
+    text: &str,
+    tokens: &[Token],
+    origin: &Name,
+) -> Result<(String, Vec<usize>), RdataError> {
+    let mut line = format!(". 0 IN TYPE{}", rtype.0);
+    let mut starts = Vec::with_capacity(tokens.len());
+    let mut end = None;
+    let is_generic = &text[tokens[0].span.clone()] == "\\#";
+    for (index, token) in tokens.iter().enumerate() {
+        // `key="value"` is two tokens here and one item to the scanner.
+        if end != Some(token.span.start) {
+            line.push(' ');
+        }
+        end = Some(token.span.end);
+        starts.push(line.len());
+        let word = &text[token.span.clone()];
+        if is_generic {
+            line.push_str(word);
+        } else if is_name(rtype, index) || is_gateway_name(rtype, text, tokens, index) {
+            // The scanner takes `@` for a label here, and empty labels for good.
+            let name = name_text::read(text, token, origin).map_err(|(message, help)| {
+                RdataError { span: token.span.clone(), message, help }
+            })?;
+            line.push_str(&name.to_string());
+        } else if let (true, Some(Ok(seconds))) =
+            (rtype == Rtype::SOA && index > 2, ttl::parse(word))
+        {
+            // The scanner wants the timers of a SOA in plain seconds.
+            line.push_str(&seconds.to_string());
+        } else {
+            line.push_str(word);
+        }
+    }
+    line.push('\n');
+    Ok((line, starts))
+}
+
+/// True when the token with this index in the data of a type is a name.
+fn is_name(rtype: Rtype, index: usize) -> bool {
+    const MD: u16 = 3;
+    const MF: u16 = 4;
+    const MB: u16 = 7;
+    const MG: u16 = 8;
+    const MR: u16 = 9;
+    const MINFO: u16 = 14;
+    match rtype {
+        Rtype::NS | Rtype::CNAME | Rtype::PTR | Rtype::DNAME | Rtype::NSEC => index == 0,
+        Rtype(MD | MF | MB | MG | MR) => index == 0,
+        Rtype::SOA | Rtype::RP | Rtype(MINFO) => index < 2,
+        Rtype::MX | Rtype::SVCB | Rtype::HTTPS => index == 1,
+        Rtype::SRV => index == 3,
+        Rtype::NAPTR => index == 5,
+        Rtype::RRSIG => index == 7,
+        _ => false,
+    }
+}
+
+/// True for the gateway of an IPSECKEY when that is a name (RFC 4025 §2.3).
+fn is_gateway_name(rtype: Rtype, text: &str, tokens: &[Token], index: usize) -> bool {
+    const IPSECKEY: Rtype = Rtype(45);
+    rtype == IPSECKEY && index == 3 && &text[tokens[1].span.clone()] == "3"
+}
+
+/// Turns the scanner's `line:column: reason` into the token that it is about.
+fn explain(
+    rtype: Rtype,
+    text: &str,
+    tokens: &[Token],
+    starts: &[usize],
+    error: &str,
+) -> RdataError {
+    let mut parts = error.splitn(3, ':');
+    let line = parts.next().and_then(|line| line.parse().ok()).unwrap_or(1_usize);
+    let column = parts.next().and_then(|column| column.parse().ok()).unwrap_or(1_usize);
+    let reason = parts.next().unwrap_or(error).trim();
+    let last = tokens.len() - 1;
+    if reason.starts_with("unknown record type") {
+        return RdataError {
+            span: span_of(tokens),
+            message: format!("{rtype} data can be given here in generic form only"),
+            help: format!(
+                r"write `\# LENGTH HEX` (RFC 3597): the number of bytes, then the bytes, such as `{rtype} \# 2 0a1b`"
+            ),
+        };
+    }
+    if line > 1 || reason.contains("end of entry") || reason.contains("short buffer") {
+        return refusal(rtype, text, tokens, last, "something is missing behind it");
+    }
+    let at = column - 1;
+    // Where it stopped: at the token itself, inside it, or behind it and the blank that follows.
+    let begun = starts.partition_point(|&start| start <= at).saturating_sub(1);
+    if reason == "trailing tokens" {
+        return refusal(rtype, text, tokens, begun, "nothing more was expected");
+    }
+    let index = if starts[begun] == at { begun.saturating_sub(1) } else { begun };
+    refusal(rtype, text, tokens, index, reason)
+}
+
+fn refusal(rtype: Rtype, text: &str, tokens: &[Token], index: usize, reason: &str) -> RdataError {
+    let span = tokens[index].span.clone();
+    let word = &text[span.clone()];
+    let mut shown: String = word.chars().take(40).collect();
+    if shown.len() < word.len() {
+        shown.push('…');
+    }
+    RdataError {
+        span,
+        message: format!("`{shown}` does not fit in {rtype} data: {reason}"),
+        help: expectation(rtype),
+    }
+}
+
+/// How the data of a type is written.
+pub(super) fn expectation(rtype: Rtype) -> String {
+    match form_of(rtype) {
+        Some(form) => format!("{rtype} is written {form}"),
+        None => format!("see the definition of {rtype}, or write `\\# LENGTH HEX` (RFC 3597)"),
+    }
+}
+
+fn span_of(tokens: &[Token]) -> Range<usize> {
+    tokens[0].span.start..tokens[tokens.len() - 1].span.end
+}
+
+/// True when the bytes are RDATA of a type, as far as the type is known: no byte too many or too
+/// few, no name compressed or with an empty label inside.
+fn is_well_formed(rtype: Rtype, rdata: &[u8]) -> bool {
+    let mut parser = Parser::from_ref(rdata);
+    let rtype = iana::Rtype::from_int(rtype.0);
+    let parsed: Result<Option<ZoneRecordData<_, domain::base::ParsedName<_>>>, _> =
+        ZoneRecordData::parse_rdata(rtype, &mut parser);
+    match parsed {
+        Err(_) => false,
+        Ok(None) => true,
+        Ok(Some(data)) => {
+            let mut again = Vec::with_capacity(rdata.len());
+            let Ok(()) = data.compose_rdata(&mut again);
+            parser.remaining() == 0 && again == rdata
+        }
+    }
+}
+
+/// How the data of a type is written, for those that are written by hand.
+fn form_of(rtype: Rtype) -> Option<&'static str> {
+    Some(match rtype {
+        Rtype::A => "`A ADDRESS`, an IPv4 address such as 198.51.100.1",
+        Rtype::AAAA => "`AAAA ADDRESS`, an IPv6 address such as 2001:db8::1",
+        Rtype::NS => "`NS NAME`",
+        Rtype::CNAME => "`CNAME NAME`",
+        Rtype::DNAME => "`DNAME NAME`",
+        Rtype::PTR => "`PTR NAME`",
+        Rtype::MX => "`MX PREFERENCE NAME`, such as `MX 10 mail`",
+        Rtype::SOA => {
+            "`SOA PRIMARY MAILBOX SERIAL REFRESH RETRY EXPIRE MINIMUM`, such as `SOA ns1 hostmaster 1 2h 15m 2w 5m`"
+        }
+        Rtype::TXT => "`TXT \"TEXT\" …`, strings of at most 255 bytes each",
+        Rtype::SRV => "`SRV PRIORITY WEIGHT PORT NAME`, such as `SRV 0 5 443 www`",
+        Rtype::CAA => "`CAA FLAGS TAG \"VALUE\"`, such as `CAA 0 issue \"ca.example.net\"`",
+        Rtype::HTTPS => "`HTTPS PRIORITY TARGET KEY=VALUE …`, such as `HTTPS 1 . alpn=h2`",
+        Rtype::SVCB => "`SVCB PRIORITY TARGET KEY=VALUE …`, such as `SVCB 1 . alpn=dot`",
+        Rtype::NAPTR => "`NAPTR ORDER PREFERENCE \"FLAGS\" \"SERVICES\" \"REGEXP\" NAME`",
+        Rtype::TLSA | Rtype::SMIMEA => "`USAGE SELECTOR MATCHING HEX`, such as `3 1 1 0123…`",
+        Rtype::SSHFP => "`SSHFP ALGORITHM FINGERPRINT-TYPE HEX`",
+        Rtype::DS => "`DS KEY-TAG ALGORITHM DIGEST-TYPE HEX`",
+        Rtype::HINFO => "`HINFO \"CPU\" \"OS\"`",
+        Rtype::RP => "`RP MAILBOX TEXT-NAME`",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::entry::Entries;
+
+    fn rdata(rtype: Rtype, text: &str) -> Result<Vec<u8>, RdataError> {
+        let origin = "example.com.".parse().unwrap();
+        let mut entries = Entries::new(text);
+        let entry = entries.next_entry().unwrap().unwrap();
+        let mut out = Vec::new();
+        read(rtype, text, entry.tokens, &origin, &mut out).map(|()| out)
+    }
+
+    /// The text that is underlined.
+    fn blamed(rtype: Rtype, text: &str) -> &str {
+        &text[rdata(rtype, text).unwrap_err().span]
+    }
+
+    #[test]
+    fn the_at_sign_and_relative_names_mean_the_origin() {
+        assert_eq!(rdata(Rtype::NS, "@").unwrap(), b"\x07example\x03com\0");
+        assert_eq!(rdata(Rtype::MX, "10 a").unwrap(), b"\0\x0a\x01a\x07example\x03com\0");
+        assert_eq!(rdata(Rtype::MX, "10 a.").unwrap(), b"\0\x0a\x01a\0");
+    }
+
+    #[test]
+    fn the_at_sign_is_itself_where_no_name_stands() {
+        assert_eq!(rdata(Rtype::TXT, "@").unwrap(), b"\x01@");
+        let srv = rdata(Rtype::SRV, "0 0 1 @").unwrap();
+        assert_eq!(srv, b"\0\0\0\0\0\x01\x07example\x03com\0");
+        assert!(rdata(Rtype::SRV, "0 0 @ @").is_err());
+    }
+
+    #[test]
+    fn the_gateway_of_an_ipseckey_is_a_name_or_an_address() {
+        let ipseckey = |text| rdata(Rtype(45), text);
+        assert_eq!(
+            ipseckey("10 1 2 198.51.100.1 AQID").unwrap(),
+            b"\x0a\x01\x02\xc6\x33\x64\x01\x01\x02\x03"
+        );
+        assert_eq!(
+            ipseckey("10 3 2 @ AQID").unwrap(),
+            b"\x0a\x03\x02\x07example\x03com\0\x01\x02\x03"
+        );
+    }
+
+    #[test]
+    fn the_timers_of_a_soa_may_have_units() {
+        let rdata = rdata(Rtype::SOA, "a. b. 7 2h 15m 2w 1m30s").unwrap();
+        assert_eq!(
+            &rdata[6..],
+            [7, 7200, 900, 1_209_600, 90_u32].map(u32::to_be_bytes).as_flattened()
+        );
+    }
+
+    #[test]
+    fn types_written_like_others_are_read() {
+        assert_eq!(rdata(Rtype::AFSDB, "1 a.").unwrap(), b"\0\x01\x01a\0");
+        assert_eq!(rdata(Rtype::SMIMEA, "3 1 1 ab").unwrap(), b"\x03\x01\x01\xab");
+        assert_eq!(rdata(Rtype(99), "\"v=spf1\"").unwrap(), b"\x06v=spf1");
+    }
+
+    #[test]
+    fn the_offending_token_is_found() {
+        assert_eq!(blamed(Rtype::A, "198.51.100.256"), "198.51.100.256");
+        assert_eq!(blamed(Rtype::A, "198.51.100.1 2"), "2");
+        assert_eq!(blamed(Rtype::AAAA, "198.51.100.1"), "198.51.100.1");
+        assert_eq!(blamed(Rtype::MX, "ten mail"), "ten");
+        assert_eq!(blamed(Rtype::MX, "10"), "10");
+        assert_eq!(blamed(Rtype::MX, "10 a..b"), "a..b");
+        assert_eq!(blamed(Rtype::SRV, "1 2 65536 a"), "65536");
+        assert_eq!(blamed(Rtype::SOA, "a b 1 2h 1q 2w 5m"), "1q");
+        assert_eq!(blamed(Rtype::CNAME, "münchen"), "münchen");
+        assert_eq!(blamed(Rtype::CNAME, &"a".repeat(64)).len(), 64);
+        assert_eq!(blamed(Rtype::TXT, &format!("x \"{}\" y", "a".repeat(256))).len(), 258);
+    }
+
+    #[test]
+    fn a_type_that_the_scanner_does_not_know_points_to_the_generic_form() {
+        let error = rdata(Rtype::LOC, "52 22 23.000 N 4 53 32.000 E -2.00m").unwrap_err();
+        assert!(error.help.contains(r"\#"), "{error:?}");
+        assert_eq!(rdata(Rtype::LOC, r"\# 2 0a1b").unwrap(), [0x0a, 0x1b]);
+        assert!(rdata(Rtype(65400), r"\# 0").unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_generic_form_of_a_known_type_is_checked() {
+        assert_eq!(rdata(Rtype::A, r"\# 4 c6336401").unwrap(), [198, 51, 100, 1]);
+        assert!(rdata(Rtype::A, r"\# 3 c63364").is_err());
+        assert!(rdata(Rtype::A, r"\# 5 c633640102").is_err());
+        assert!(rdata(Rtype::A, r"\# 5 c6336401").is_err());
+        assert!(rdata(Rtype::NS, r"\# 2 c000").is_err());
+        assert!(rdata(Rtype::AFSDB, r"\# 4 0001c000").is_err());
+    }
+}
