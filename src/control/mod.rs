@@ -2,10 +2,452 @@
 //! overrides come in, and snapshots go out.
 
 pub mod capacity;
+pub mod override_file;
 pub mod overrides;
+pub mod poll;
 pub mod publish;
+pub mod reload;
 pub mod settings;
+pub mod status;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use thiserror::Error;
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+
+use crate::decide::{HealthTable, Room, ShareTable};
+use crate::health::{Probe, ProbeStatus, Verdict, Verdicts, Watch};
+use crate::snapshot::{Published, Snapshot};
+use capacity::Capacity;
+use override_file::OverrideFile;
+use overrides::{Overrides, check_target};
+use poll::Poller;
+use publish::{Ground, Publisher, Tables};
+use status::unix_seconds;
 
 pub use capacity::{Report, ReportSource, ReportStatus};
 pub use overrides::{Action, Override, Target};
 pub use settings::{ReportSettings, Settings};
+pub use status::{Event, EventKind, LoadStatus};
+
+/// How often what changes by the passing of time is looked at: stale reports, expired overrides.
+const TICK: Duration = Duration::from_secs(1);
+/// How many events a slow listener may be behind before it misses some.
+const EVENTS_KEPT: usize = 256;
+/// What a round of probes may take beyond the longest timeout of them.
+const ROUND_GRACE: Duration = Duration::from_secs(1);
+/// No round is waited for longer than this.
+const ROUND_AT_MOST: Duration = Duration::from_secs(10);
+
+/// The writer of snapshots, and what it knows; clones are handles on the same one.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    watch: Watch,
+    events: broadcast::Sender<Event>,
+    published: Published,
+    /// Never held across an await, and never on the way of a query.
+    state: Mutex<State>,
+}
+
+struct State {
+    publisher: Publisher,
+    capacity: Capacity,
+    overrides: Overrides,
+    /// Where they survive a restart; none: nowhere.
+    override_file: Option<OverrideFile>,
+    /// Of the probes of the settings being served, by `ProbeId`.
+    verdicts: Arc<[Verdict]>,
+    /// Which list of probes those are.
+    probes_generation: u64,
+    room: Vec<Room>,
+    load: LoadStatus,
+    /// The pollers of reports; ended when replaced.
+    pollers: JoinSet<()>,
+}
+
+/// What came with new settings.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The files and directories that were read.
+    pub files: Vec<std::path::PathBuf>,
+    /// What is doubtful in them.
+    pub warnings: Vec<String>,
+}
+
+/// An override that is in force.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetOverride {
+    /// The override.
+    pub set: Override,
+    /// Why it will not survive a restart, if so.
+    pub warning: Option<String>,
+}
+
+/// Why control does not do as told.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum ControlError {
+    /// The target of an override does not exist.
+    #[error("{0}")]
+    UnknownTarget(String),
+    /// No such datacenter.
+    #[error("{0}")]
+    UnknownDatacenter(String),
+    /// A report that cannot be true.
+    #[error("{0}")]
+    BadReport(String),
+    /// More overrides than are kept.
+    #[error("{0}")]
+    TooMany(String),
+}
+
+impl Control {
+    /// Starts to watch what the settings name, and returns when everything has been probed once,
+    /// so that nothing is answered from unknown health.
+    pub async fn start(
+        settings: Arc<Settings>,
+        loaded: Loaded,
+        override_file: Option<OverrideFile>,
+    ) -> Control {
+        let now = unix_seconds(SystemTime::now());
+        let (overrides, unreadable) =
+            override_file.as_ref().map(|file| file.load(now)).unwrap_or_default();
+        if let Some(warning) = unreadable {
+            tracing::error!("{warning}");
+        }
+        let watch = Watch::start(settings.probes.clone());
+        let ground = survey(Arc::clone(&settings), None).await;
+        watch.first_round(round_deadline(&settings.probes)).await;
+        let verdicts = watch.verdicts().borrow().clone();
+        let capacity = Capacity::new(&settings);
+        let state = State {
+            publisher: Publisher::new(ground, Tables::default()),
+            capacity,
+            overrides,
+            override_file,
+            verdicts: verdicts.verdicts,
+            probes_generation: verdicts.generation,
+            room: Vec::new(),
+            load: LoadStatus::default(),
+            pollers: JoinSet::new(),
+        };
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let published = state.publisher.published();
+        let inner = Arc::new(Inner { watch, events, published, state: Mutex::new(state) });
+        let control = Control { inner };
+        control.note_load(&mut control.state(), loaded);
+        control.first_reports(&settings).await;
+        control.refresh();
+        control.poll(&mut control.state(), &settings);
+        control.follow();
+        control
+    }
+
+    /// Serves other settings from now on: once their new probes have been sent once, so that
+    /// nothing is answered from unknown health.
+    pub async fn replace(&self, settings: Arc<Settings>, loaded: Loaded) {
+        let previous = self.state().publisher.ground().share();
+        let ground = survey(Arc::clone(&settings), Some(previous)).await;
+        let generation = self.inner.watch.replace(settings.probes.clone());
+        self.inner.watch.first_round(round_deadline(&settings.probes)).await;
+        let verdicts = self.inner.watch.verdicts().borrow().clone();
+        let mut state = self.state();
+        state.capacity.replace(&settings);
+        state.probes_generation = generation;
+        if verdicts.generation == generation {
+            state.verdicts = verdicts.verdicts;
+        }
+        let tables = state.tables(&settings, Instant::now());
+        state.publisher.replace(ground, tables);
+        self.note_load(&mut state, loaded);
+        self.poll(&mut state, &settings);
+    }
+
+    /// Notes that the files as they are now cannot be served.
+    pub fn note_failed_load(&self, error: String) {
+        let mut state = self.state();
+        state.load.failures_total += 1;
+        state.load.last_error = Some(error.clone());
+        drop(state);
+        self.tell(EventKind::Load, "files", error);
+    }
+
+    /// Where the current snapshot is found.
+    pub fn published(&self) -> Published {
+        Arc::clone(&self.inner.published)
+    }
+
+    /// What is being served.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.published.load_full()
+    }
+
+    /// What the files said when they were last good.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.state().publisher.ground().settings)
+    }
+
+    /// What is known of every probe, by `ProbeId`.
+    pub fn probe_statuses(&self) -> Vec<ProbeStatus> {
+        self.inner.watch.statuses()
+    }
+
+    /// What is known of every datacenter's capacity, by `DatacenterId`.
+    pub fn report_statuses(&self) -> Vec<ReportStatus> {
+        self.state().capacity.statuses(Instant::now())
+    }
+
+    /// The overrides in force.
+    pub fn overrides(&self) -> Vec<Override> {
+        self.state().overrides.list().cloned().collect()
+    }
+
+    /// Overrides a target, until cleared or for as long as given.
+    pub fn set_override(
+        &self,
+        target: Target,
+        action: Action,
+        lasts: Option<Duration>,
+        reason: Option<String>,
+    ) -> Result<SetOverride, ControlError> {
+        let since = unix_seconds(SystemTime::now());
+        let until = lasts.map(|lasts| since.saturating_add(lasts.as_secs()));
+        let set = Override { target, action, reason, since, until };
+        let mut state = self.state();
+        check_target(&set.target, &state.publisher.ground().settings.steering)?;
+        state.overrides.set(set.clone())?;
+        let warning = state.save_overrides();
+        drop(state);
+        self.refresh();
+        self.tell(EventKind::Override, &set.target.to_string(), set.action.to_string());
+        Ok(SetOverride { set, warning })
+    }
+
+    /// Takes an override back; returns whether there was one.
+    pub fn clear_override(&self, target: &Target) -> bool {
+        let mut state = self.state();
+        let cleared = state.overrides.clear(target);
+        if cleared {
+            state.save_overrides();
+            drop(state);
+            self.refresh();
+            self.tell(EventKind::Override, &target.to_string(), "cleared".into());
+        }
+        cleared
+    }
+
+    /// Takes a datacenter's own report in.
+    pub fn push_report(&self, datacenter: &str, report: Report) -> Result<(), ControlError> {
+        let now = Instant::now();
+        self.state().capacity.accept(datacenter, report, now)?;
+        self.refresh();
+        Ok(())
+    }
+
+    /// The state of the files.
+    pub fn load_status(&self) -> LoadStatus {
+        let mut status = self.state().load.clone();
+        status.generation = self.inner.published.load().generation;
+        status
+    }
+
+    /// What happens from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.subscribe()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves facts that were each whole.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes what has changed.
+    fn refresh(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let settings = Arc::clone(&state.publisher.ground().settings);
+        let tables = state.tables(&settings, now);
+        state.publisher.update(tables);
+        let room = state.capacity.room(now);
+        let before = std::mem::replace(&mut state.room, room.clone());
+        drop(state);
+        let names = settings.steering.datacenters.iter().map(|datacenter| &datacenter.name);
+        for (name, (old, new)) in names.zip(before.into_iter().zip(room)) {
+            if old != new {
+                self.tell(EventKind::Room, name, format!("{old} → {new}"));
+            }
+        }
+    }
+
+    /// Polls every datacenter once before anything is answered; who does not answer has no report.
+    async fn first_reports(&self, settings: &Settings) {
+        let Some(poller) = poller() else { return };
+        let mut polls = JoinSet::new();
+        for (datacenter, source) in sources(settings) {
+            let (control, poller) = (self.clone(), poller.clone());
+            polls.spawn(async move {
+                let result = poller.fetch(&source).await;
+                control.take_report(&datacenter, result);
+            });
+        }
+        while polls.join_next().await.is_some() {}
+    }
+
+    /// Polls the sources of these settings from now on, and no others.
+    fn poll(&self, state: &mut State, settings: &Settings) {
+        state.pollers.abort_all();
+        let Some(poller) = poller() else { return };
+        for (datacenter, source) in sources(settings) {
+            let control = Arc::downgrade(&self.inner);
+            let take = move |result| {
+                if let Some(inner) = control.upgrade() {
+                    let control = Control { inner };
+                    if control.take_report(&datacenter, result) {
+                        control.refresh();
+                    }
+                }
+            };
+            state.pollers.spawn(poller.clone().poll(source, take));
+        }
+    }
+
+    /// Returns whether the report is one.
+    fn take_report(&self, datacenter: &str, result: Result<Report, String>) -> bool {
+        let mut state = self.state();
+        let taken = result.and_then(|report| {
+            let taken = state.capacity.accept(datacenter, report, Instant::now());
+            taken.map_err(|error| error.to_string())
+        });
+        match taken {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(datacenter, %error, "no report");
+                state.capacity.note_failure(datacenter, error);
+                false
+            }
+        }
+    }
+
+    /// Starts the tasks that follow the verdicts and the clock; they end with the last handle.
+    fn follow(&self) {
+        let control = Arc::downgrade(&self.inner);
+        let mut verdicts = self.inner.watch.verdicts();
+        tokio::spawn(async move {
+            while verdicts.changed().await.is_ok() {
+                let Some(inner) = control.upgrade() else { return };
+                let new = verdicts.borrow_and_update().clone();
+                Control { inner }.take_verdicts(new);
+            }
+        });
+        let control = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let Some(inner) = control.upgrade() else { return };
+                Control { inner }.tick();
+            }
+        });
+    }
+
+    fn take_verdicts(&self, new: Verdicts) {
+        let mut state = self.state();
+        if new.generation != state.probes_generation {
+            // Of a list that is not served yet, or no longer.
+            return;
+        }
+        let before = std::mem::replace(&mut state.verdicts, new.verdicts.clone());
+        let settings = Arc::clone(&state.publisher.ground().settings);
+        drop(state);
+        self.refresh();
+        let changes = settings.probes.iter().zip(before.iter().zip(&*new.verdicts));
+        for (probe, (old, new)) in changes.filter(|(_, (old, new))| old != new) {
+            self.tell(EventKind::Health, &probe.name, format!("{old} → {new}"));
+        }
+    }
+
+    fn tick(&self) {
+        let mut state = self.state();
+        let ended = state.overrides.expire(unix_seconds(SystemTime::now()));
+        if !ended.is_empty() {
+            state.save_overrides();
+        }
+        state.publisher.sweep();
+        drop(state);
+        self.refresh();
+        for one in ended {
+            self.tell(EventKind::Override, &one.target.to_string(), "expired".into());
+        }
+    }
+
+    fn note_load(&self, state: &mut State, loaded: Loaded) {
+        state.load = LoadStatus {
+            loaded_at: unix_seconds(SystemTime::now()),
+            loads_total: state.load.loads_total + 1,
+            failures_total: state.load.failures_total,
+            last_error: None,
+            warnings: loaded.warnings,
+            files: loaded.files,
+            generation: 0,
+        };
+        self.tell(EventKind::Load, "files", "loaded".into());
+    }
+
+    fn tell(&self, kind: EventKind, subject: &str, text: String) {
+        tracing::info!(?kind, subject, "{text}");
+        let time = unix_seconds(SystemTime::now());
+        // Nobody may be listening.
+        let _ = self.inner.events.send(Event { time, kind, subject: subject.into(), text });
+    }
+}
+
+impl State {
+    /// What is unknown is not up: a probe without a verdict has had a whole round of time.
+    fn tables(&self, settings: &Settings, now: Instant) -> Tables {
+        Tables {
+            health: HealthTable::new(self.verdicts.iter().map(|verdict| *verdict == Verdict::Up)),
+            standing: self.overrides.standing(&settings.steering),
+            shares: ShareTable::new(self.capacity.room(now)),
+        }
+    }
+
+    /// Returns why the overrides will not survive a restart, if so.
+    fn save_overrides(&self) -> Option<String> {
+        let file = self.override_file.as_ref()?;
+        let error = file.save(&self.overrides).err()?;
+        let path = file.path().display();
+        let warning =
+            format!("in force, but will not survive a restart: {path} cannot be written: {error}");
+        tracing::error!("{warning}");
+        Some(warning)
+    }
+}
+
+/// Surveys off the asynchronous threads: a large world takes seconds.
+async fn survey(settings: Arc<Settings>, previous: Option<Ground>) -> Ground {
+    let task = tokio::task::spawn_blocking(move || Ground::new(settings, previous.as_ref()));
+    task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn round_deadline(probes: &[Probe]) -> Duration {
+    let longest = probes.iter().map(|probe| probe.check.timeout).max().unwrap_or_default();
+    (longest + ROUND_GRACE).min(ROUND_AT_MOST)
+}
+
+fn sources(settings: &Settings) -> impl Iterator<Item = (String, ReportSource)> {
+    let names = settings.steering.datacenters.iter().map(|datacenter| datacenter.name.clone());
+    names.zip(&settings.reports).filter_map(|(name, report)| {
+        let source = report.as_ref()?.source.clone()?;
+        Some((name, source))
+    })
+}
+
+fn poller() -> Option<Poller> {
+    Poller::new().inspect_err(|error| tracing::error!(error, "reports cannot be polled")).ok()
+}

@@ -1,9 +1,16 @@
 //! The operator's overrides: up, down or drained by word, until cleared or expired.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use super::ControlError;
+use crate::decide::{Standing, StandingTable, Steering};
+
+/// The most overrides that are kept.
+const MAX_OVERRIDES: usize = 10_000;
 
 /// What an override is about: `datacenter/fra`, `pool/example.com/web`,
 /// `member/example.com/web/fra`, `l4/web/10.0.0.5:443`.
@@ -67,17 +74,148 @@ pub struct Override {
     pub until: Option<u64>,
 }
 
+/// The overrides in force, at most one a target.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    by_target: BTreeMap<Target, Override>,
+}
+
+impl Overrides {
+    /// All of them, by target.
+    pub fn list(&self) -> impl Iterator<Item = &Override> {
+        self.by_target.values()
+    }
+
+    /// Takes one in; it replaces an earlier one of the same target.
+    pub fn set(&mut self, new: Override) -> Result<(), ControlError> {
+        if self.by_target.len() >= MAX_OVERRIDES && !self.by_target.contains_key(&new.target) {
+            return Err(ControlError::TooMany(format!(
+                "{MAX_OVERRIDES} overrides are in force, and no more are kept: clear some"
+            )));
+        }
+        self.by_target.insert(new.target.clone(), new);
+        Ok(())
+    }
+
+    /// Takes one back; returns whether there was one.
+    pub fn clear(&mut self, target: &Target) -> bool {
+        self.by_target.remove(target).is_some()
+    }
+
+    /// Removes and returns those that have ended by `now`, in seconds since 1970 (UTC).
+    pub fn expire(&mut self, now: u64) -> Vec<Override> {
+        let (ended, kept) = std::mem::take(&mut self.by_target)
+            .into_iter()
+            .partition(|(_, one)| one.until.is_some_and(|until| until <= now));
+        self.by_target = kept;
+        let ended: BTreeMap<Target, Override> = ended;
+        ended.into_values().collect()
+    }
+
+    /// The operator's word on every member: that on the member itself, else on its pool, else on
+    /// its datacenter.
+    pub fn standing(&self, steering: &Steering) -> StandingTable {
+        let standing = steering.pools.iter().flat_map(|pool| {
+            let zone = plain(&pool.zone.to_string());
+            pool.members.iter().map(move |member| {
+                let datacenter =
+                    steering.datacenters[usize::from(member.datacenter.0)].name.clone();
+                let (zone, pool) = (zone.clone(), pool.name.clone());
+                [
+                    Target::Member {
+                        zone: zone.clone(),
+                        pool: pool.clone(),
+                        datacenter: datacenter.clone(),
+                    },
+                    Target::Pool { zone, pool },
+                    Target::Datacenter(datacenter),
+                ]
+            })
+        });
+        let word = |targets: [Target; 3]| {
+            let action = targets.iter().find_map(|target| self.by_target.get(target));
+            match action.map(|found| found.action) {
+                None => Standing::Normal,
+                Some(Action::ForceUp) => Standing::ForcedUp,
+                Some(Action::ForceDown) => Standing::ForcedDown,
+                Some(Action::Drain) => Standing::Drained,
+            }
+        };
+        StandingTable::new(standing.map(word))
+    }
+}
+
+/// Says what is known instead, when the configuration has no such target. What L4 services there
+/// are is not known here.
+pub fn check_target(target: &Target, steering: &Steering) -> Result<(), ControlError> {
+    let known: Vec<Target> = match target {
+        Target::L4 { .. } => return Ok(()),
+        Target::Datacenter(_) => {
+            let names = steering.datacenters.iter().map(|datacenter| datacenter.name.clone());
+            names.map(Target::Datacenter).collect()
+        }
+        Target::Pool { .. } => {
+            let pools = steering.pools.iter();
+            pools
+                .map(|pool| Target::Pool {
+                    zone: plain(&pool.zone.to_string()),
+                    pool: pool.name.clone(),
+                })
+                .collect()
+        }
+        Target::Member { .. } => {
+            let members = steering
+                .pools
+                .iter()
+                .flat_map(|pool| pool.members.iter().map(move |member| (pool, member.datacenter)));
+            members
+                .map(|(pool, datacenter)| Target::Member {
+                    zone: plain(&pool.zone.to_string()),
+                    pool: pool.name.clone(),
+                    datacenter: steering.datacenters[usize::from(datacenter.0)].name.clone(),
+                })
+                .collect()
+        }
+    };
+    if known.contains(target) {
+        return Ok(());
+    }
+    let text = target.to_string();
+    let nearest = known
+        .iter()
+        .map(ToString::to_string)
+        .min_by_key(|known| strsim::damerau_levenshtein(known, &text));
+    Err(ControlError::UnknownTarget(match nearest {
+        Some(nearest) => format!("there is no {text}; the nearest that exists is {nearest}"),
+        None => format!("there is no {text}, nor anything of its kind"),
+    }))
+}
+
+/// An origin as targets write it: lower case, without the final dot.
+fn plain(origin: &str) -> String {
+    origin.trim_end_matches('.').to_ascii_lowercase()
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Action::ForceUp => "forced up",
+            Action::ForceDown => "forced down",
+            Action::Drain => "drained",
+        })
+    }
+}
+
 impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Target, String> {
         let parts: Vec<&str> = text.split('/').collect();
-        let zone = |zone: &str| zone.trim_end_matches('.').to_ascii_lowercase();
         match parts[..] {
             ["datacenter", name] if !name.is_empty() => Ok(Target::Datacenter(name.into())),
-            ["pool", origin, pool] => Ok(Target::Pool { zone: zone(origin), pool: pool.into() }),
+            ["pool", origin, pool] => Ok(Target::Pool { zone: plain(origin), pool: pool.into() }),
             ["member", origin, pool, datacenter] => Ok(Target::Member {
-                zone: zone(origin),
+                zone: plain(origin),
                 pool: pool.into(),
                 datacenter: datacenter.into(),
             }),
@@ -116,5 +254,101 @@ impl fmt::Display for Target {
             }
             Target::L4 { service, backend } => write!(f, "l4/{service}/{backend}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{Datacenter, DatacenterId, Member, MemberId, Pool, Steer, WhenAllDown};
+    use crate::geo::Location;
+
+    /// One pool, example.com/web, with members in fra and iad.
+    fn steering() -> Steering {
+        let datacenter =
+            |name: &str| Datacenter { name: name.into(), location: Location::default(), bias: 0 };
+        let member = |index: u16| Member {
+            id: MemberId(index.into()),
+            datacenter: DatacenterId(index),
+            weight: 1,
+            target: crate::decide::Target::Addresses { v4: Box::new([]), v6: Box::new([]) },
+        };
+        let pool = Pool {
+            zone: "Example.com.".parse().unwrap(),
+            name: "web".into(),
+            steer: Steer::Failover,
+            ttl: 30,
+            answers: 1,
+            min_healthy: 1,
+            when_all_down: WhenAllDown::AnswerAll,
+            members: Box::new([member(0), member(1)]),
+        };
+        Steering {
+            datacenters: Box::new([datacenter("fra"), datacenter("iad")]),
+            pools: Box::new([pool]),
+            policies: Box::new([]),
+        }
+    }
+
+    fn word(target: &str, action: Action) -> Override {
+        let target = target.parse().unwrap();
+        Override { target, action, reason: None, since: 0, until: None }
+    }
+
+    #[test]
+    fn a_target_survives_a_round_trip_through_text() {
+        for text in [
+            "datacenter/fra",
+            "pool/example.com/web",
+            "member/example.com/web/fra",
+            "l4/web/10.0.0.5:443",
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        for text in ["", "fra", "datacenter/", "pool/example.com", "member/a/b/c/d"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_narrowest_word_on_a_member_counts() {
+        let steering = steering();
+        let mut overrides = Overrides::default();
+        let standing = |overrides: &Overrides| {
+            let table = overrides.standing(&steering);
+            [table.of(MemberId(0)), table.of(MemberId(1))]
+        };
+        assert_eq!(standing(&overrides), [Standing::Normal; 2]);
+        overrides.set(word("datacenter/fra", Action::ForceDown)).unwrap();
+        assert_eq!(standing(&overrides), [Standing::ForcedDown, Standing::Normal]);
+        overrides.set(word("pool/EXAMPLE.com./web", Action::Drain)).unwrap();
+        assert_eq!(standing(&overrides), [Standing::Drained; 2]);
+        overrides.set(word("member/example.com/web/fra", Action::ForceUp)).unwrap();
+        assert_eq!(standing(&overrides), [Standing::ForcedUp, Standing::Drained]);
+        assert!(overrides.clear(&"pool/example.com/web".parse().unwrap()));
+        assert_eq!(standing(&overrides), [Standing::ForcedUp, Standing::Normal]);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_refused_with_the_nearest_that_does() {
+        let check = |text: &str| check_target(&text.parse().unwrap(), &steering());
+        assert_eq!(check("member/example.com/web/iad"), Ok(()));
+        let error = check("member/example.com/web/ida").unwrap_err().to_string();
+        assert!(error.ends_with("member/example.com/web/iad"), "{error}");
+    }
+
+    #[test]
+    fn overrides_are_bounded_in_number_and_in_time() {
+        let mut overrides = Overrides::default();
+        for n in 0..MAX_OVERRIDES {
+            overrides.set(word(&format!("datacenter/d{n}"), Action::Drain)).unwrap();
+        }
+        assert!(overrides.set(word("datacenter/one-more", Action::Drain)).is_err());
+        assert!(overrides.set(word("datacenter/d7", Action::ForceUp)).is_ok());
+        let mut ending = word("datacenter/d8", Action::Drain);
+        ending.until = Some(50);
+        overrides.set(ending.clone()).unwrap();
+        assert_eq!(overrides.expire(49), []);
+        assert_eq!(overrides.expire(50), [ending]);
     }
 }

@@ -45,8 +45,10 @@ impl FileWatch {
     /// Watches `files`, which may be directories too.
     pub fn new(files: &[PathBuf]) -> FileWatch {
         let (send, changes) = mpsc::channel(1);
-        // A full channel already says that something changed.
-        let notice = move |_event| drop(send.try_send(()));
+        let notice = move |_event| {
+            // A full channel already says that something changed.
+            let _ = send.try_send(());
+        };
         let watcher = notify::recommended_watcher(notice).inspect_err(|error| {
             tracing::warn!(%error, "cannot watch files; they are looked at every 10 seconds");
         });
@@ -136,9 +138,5 @@ fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
 fn stamp(file: &Path) -> Option<Stamp> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(file).ok()?;
-    Some(Stamp {
-        modified: metadata.modified().ok(),
-        bytes: metadata.len(),
-        inode: metadata.ino(),
-    })
+    Some(Stamp { modified: metadata.modified().ok(), bytes: metadata.len(), inode: metadata.ino() })
 }

@@ -1,5 +1,7 @@
 //! The facts a decision reads besides the client: read-only tables that `control` replaces whole.
 
+use std::fmt;
+
 use super::{Datacenter, DatacenterId, MemberId, Policy, Pool, PoolId};
 use crate::geo::World;
 
@@ -81,6 +83,16 @@ pub enum Room {
     Free,
     /// A live report at or over its capacity.
     Full,
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Room::Unknown => "no live report",
+            Room::Free => "room",
+            Room::Full => "full",
+        })
+    }
 }
 
 /// What the allocator lets each datacenter take.

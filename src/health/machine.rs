@@ -20,6 +20,16 @@ pub enum Verdict {
     Down,
 }
 
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Verdict::Unknown => "unknown",
+            Verdict::Up => "up",
+            Verdict::Down => "down",
+        })
+    }
+}
+
 /// The state of one probe.
 ///
 /// The first result decides at once, so that one round of probes is enough to know where
