@@ -1,0 +1,257 @@
+//! Reads a query from a packet (RFC 1035 §4.1), in the order of checks that keeps a stranger's
+//! bytes harmless.
+
+use super::edns::Edns;
+use super::name::{MAX_LABEL_BYTES, MAX_NAME_BYTES};
+use super::{Class, Opcode, Rcode, Rtype};
+
+/// The length of the header, in bytes.
+pub const HEADER_BYTES: usize = 12;
+/// Type, class, TTL and RDLENGTH of a record.
+const RECORD_HEAD_BYTES: usize = 10;
+
+/// The flag bits of the header.
+pub mod flags {
+    /// This is a response.
+    pub const QR: u16 = 0x8000;
+    /// The answer is authoritative.
+    pub const AA: u16 = 0x0400;
+    /// The answer is truncated.
+    pub const TC: u16 = 0x0200;
+    /// Recursion is desired.
+    pub const RD: u16 = 0x0100;
+    /// The client checks DNSSEC signatures itself (RFC 4035 §3.1.6).
+    pub const CD: u16 = 0x0010;
+    /// The operation code.
+    pub const OPCODE: u16 = 0x7800;
+}
+
+/// What a response of any kind takes from the query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preamble {
+    /// The message's id.
+    pub id: u16,
+    /// The flags of the header.
+    pub flags: u16,
+    /// Where the question ends in the packet; [`HEADER_BYTES`] when none is to be echoed.
+    pub question_end: usize,
+    /// The OPT record, if there is one.
+    pub edns: Option<Edns>,
+}
+
+/// A well-formed query.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// What the response takes from it.
+    pub preamble: Preamble,
+    /// The type asked for.
+    pub qtype: Rtype,
+    /// The class asked for.
+    pub qclass: Class,
+    qname: [u8; MAX_NAME_BYTES],
+    qname_len: u8,
+}
+
+/// Why there is no query to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Too short to be a message: no response.
+    Runt,
+    /// A response: no response, or two servers could talk for ever.
+    Response,
+    /// A response with this code and no records.
+    Error(Rcode, Preamble),
+}
+
+impl Query {
+    /// Reads a query.
+    ///
+    /// A message with a TSIG record is rejected with NOTAUTH: no key is known here, and the answer
+    /// to a signed query must not be unsigned (RFC 8945 §5.2.1).
+    pub fn parse(packet: &[u8]) -> Result<Query, Rejection> {
+        let [i0, i1, f0, f1, counts @ ..] =
+            packet.first_chunk::<HEADER_BYTES>().ok_or(Rejection::Runt)?;
+        let flags = u16::from_be_bytes([*f0, *f1]);
+        if flags & flags::QR != 0 {
+            return Err(Rejection::Response);
+        }
+        let count = |at: usize| u16::from_be_bytes([counts[at], counts[at + 1]]);
+        let counts = Counts {
+            questions: count(0),
+            skipped: u32::from(count(2)) + u32::from(count(4)),
+            additional: count(6),
+        };
+        let mut query = Query {
+            preamble: Preamble {
+                id: u16::from_be_bytes([*i0, *i1]),
+                flags,
+                question_end: HEADER_BYTES,
+                edns: None,
+            },
+            qtype: Rtype(0),
+            qclass: Class(0),
+            qname: [0; MAX_NAME_BYTES],
+            qname_len: 0,
+        };
+        let read = query.read(packet, counts);
+        if flags & flags::OPCODE != u16::from(Opcode::QUERY.0) << 11 {
+            return Err(Rejection::Error(Rcode::NOTIMP, query.preamble));
+        }
+        match read {
+            Ok(()) => Ok(query),
+            Err(rcode) => Err(Rejection::Error(rcode, query.preamble)),
+        }
+    }
+
+    /// The name asked for, in lower-case wire form.
+    pub fn qname(&self) -> &[u8] {
+        &self.qname[..usize::from(self.qname_len)]
+    }
+
+    /// Everything behind the header. What was read before a fault stays, for the response.
+    fn read(&mut self, packet: &[u8], counts: Counts) -> Result<(), Rcode> {
+        if counts.questions != 1 {
+            return Err(Rcode::FORMERR);
+        }
+        let mut at = self.read_question(packet).ok_or(Rcode::FORMERR)?;
+        self.preamble.question_end = at;
+        for _ in 0..counts.skipped {
+            let record = Record::read(packet, at).ok_or(Rcode::FORMERR)?;
+            if matches!(record.rtype, Rtype::OPT | Rtype::TSIG) {
+                return Err(Rcode::FORMERR);
+            }
+            at = record.end;
+        }
+        let (mut edns, mut is_signed) = (None, false);
+        for _ in 0..counts.additional {
+            let record = Record::read(packet, at).ok_or(Rcode::FORMERR)?;
+            if is_signed {
+                // TSIG is the last record (RFC 8945 §5.1).
+                return Err(Rcode::FORMERR);
+            }
+            at = record.end;
+            match record.rtype {
+                Rtype::OPT if edns.is_some() || !record.is_at_root => return Err(Rcode::FORMERR),
+                Rtype::OPT => edns = Some(record),
+                Rtype::TSIG => is_signed = true,
+                _ => (),
+            }
+        }
+        if let Some(opt) = edns {
+            self.read_edns(&opt)?;
+        }
+        if at != packet.len() {
+            return Err(Rcode::FORMERR);
+        }
+        if is_signed { Err(NOTAUTH) } else { Ok(()) }
+    }
+
+    /// Where the question ends.
+    fn read_question(&mut self, packet: &[u8]) -> Option<usize> {
+        let name_end = end_of_uncompressed_name(packet, HEADER_BYTES)?;
+        let [t0, t1, c0, c1] = *packet.get(name_end..)?.first_chunk()?;
+        let name = &packet[HEADER_BYTES..name_end];
+        let qname = &mut self.qname[..name.len()];
+        qname.copy_from_slice(name);
+        // The length bytes are below any letter, so that the whole can be folded at once.
+        qname.make_ascii_lowercase();
+        self.qname_len = name.len() as u8;
+        self.qtype = Rtype(u16::from_be_bytes([t0, t1]));
+        self.qclass = Class(u16::from_be_bytes([c0, c1]));
+        Some(name_end + 4)
+    }
+
+    fn read_edns(&mut self, opt: &Record) -> Result<(), Rcode> {
+        match Edns::parse(opt.class, opt.ttl, opt.rdata) {
+            Ok(edns) => {
+                let is_known = edns.version == 0;
+                self.preamble.edns = Some(edns);
+                if is_known { Ok(()) } else { Err(Rcode::BADVERS) }
+            }
+            Err(_) => {
+                // The response says that we speak EDNS, whatever is wrong with the options.
+                self.preamble.edns = Edns::parse(opt.class, opt.ttl, &[]).ok();
+                Err(Rcode::FORMERR)
+            }
+        }
+    }
+}
+
+/// RFC 8945 §3.
+const NOTAUTH: Rcode = Rcode(9);
+
+struct Counts {
+    questions: u16,
+    /// Answers and authority.
+    skipped: u32,
+    additional: u16,
+}
+
+/// A record of the sections behind the question.
+struct Record<'p> {
+    is_at_root: bool,
+    rtype: Rtype,
+    class: u16,
+    ttl: u32,
+    rdata: &'p [u8],
+    end: usize,
+}
+
+impl Record<'_> {
+    fn read(packet: &[u8], at: usize) -> Option<Record<'_>> {
+        let name_end = end_of_name(packet, at)?;
+        let head = packet.get(name_end..)?.first_chunk::<RECORD_HEAD_BYTES>()?;
+        let [t0, t1, c0, c1, ttl @ .., l0, l1] = *head;
+        let rdata_at = name_end + RECORD_HEAD_BYTES;
+        let end = rdata_at + usize::from(u16::from_be_bytes([l0, l1]));
+        Some(Record {
+            is_at_root: name_end == at + 1,
+            rtype: Rtype(u16::from_be_bytes([t0, t1])),
+            class: u16::from_be_bytes([c0, c1]),
+            ttl: u32::from_be_bytes(ttl),
+            rdata: packet.get(rdata_at..end)?,
+            end,
+        })
+    }
+}
+
+/// Where a name ends that must not be compressed, as there is nothing before it to point to.
+fn end_of_uncompressed_name(packet: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        let length = usize::from(*packet.get(at)?);
+        if length > MAX_LABEL_BYTES {
+            return None;
+        }
+        at += 1 + length;
+        if at - start > MAX_NAME_BYTES {
+            return None;
+        }
+        if length == 0 {
+            return Some(at);
+        }
+    }
+}
+
+/// Where a name ends that is only skipped: a compression pointer ends it, and is not followed.
+fn end_of_name(packet: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        let length = usize::from(*packet.get(at)?);
+        match length {
+            0 => return Some(at + 1),
+            1..=MAX_LABEL_BYTES => at += 1 + length,
+            0xc0.. => {
+                let target = (length & 0x3f) << 8 | usize::from(*packet.get(at + 1)?);
+                return (HEADER_BYTES..at).contains(&target).then_some(at + 2);
+            }
+            _ => return None,
+        }
+        if at - start >= MAX_NAME_BYTES {
+            return None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
