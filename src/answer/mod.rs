@@ -1,1 +1,188 @@
 //! The answer engine: query bytes in, answer bytes out; no I/O, no clock, no allocation.
+
+mod alias;
+mod any;
+pub mod counters;
+mod edns;
+mod negative;
+mod sections;
+
+pub use counters::{Counters, Event, Totals, Verdict};
+
+use std::net::IpAddr;
+
+use crate::decide::Client;
+use crate::dns::response::{MIN_RESPONSE_BYTES, QNAME_POINTER};
+use crate::dns::{Class, Preamble, Query, Rcode, Rejection, Response, Rtype};
+use crate::snapshot::Snapshot;
+use crate::zone::Zone;
+
+/// The longest message, in bytes: what the two-byte length of TCP can say.
+pub const MAX_MESSAGE_BYTES: usize = 65535;
+
+/// How a message came, as far as the answer depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// In a datagram: the sender may be forged, and the size of the response is limited.
+    Udp,
+    /// In a stream.
+    Tcp,
+}
+
+/// What is known of a message besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Who sent it.
+    pub source: IpAddr,
+    /// How it came.
+    pub transport: Transport,
+    /// A random number, for what is drawn by lot.
+    pub draw: u64,
+}
+
+/// How a message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// In what.
+    pub verdict: Verdict,
+    /// The length of the response in bytes; 0 when there is none.
+    pub length: usize,
+    /// The query had an OPT record.
+    pub has_edns: bool,
+    /// The query had a client subnet.
+    pub has_subnet: bool,
+    /// The response lacks something for which the client must come back over TCP.
+    pub is_truncated: bool,
+    /// The response carries records that were decided for its client.
+    pub is_steered: bool,
+}
+
+impl Outcome {
+    /// No response.
+    pub fn dropped(verdict: Verdict) -> Outcome {
+        Outcome {
+            verdict,
+            length: 0,
+            has_edns: false,
+            has_subnet: false,
+            is_truncated: false,
+            is_steered: false,
+        }
+    }
+}
+
+/// Answers one message.
+///
+/// # Panics
+/// If `out` is shorter than 512 bytes. A longer one is used as far as the client and the
+/// transport allow.
+pub fn respond(snapshot: &Snapshot, request: &Request, packet: &[u8], out: &mut [u8]) -> Outcome {
+    let query = match Query::parse(packet) {
+        Ok(query) => query,
+        Err(Rejection::Runt) => return Outcome::dropped(Verdict::DroppedRunt),
+        Err(Rejection::Response) => return Outcome::dropped(Verdict::DroppedResponse),
+        Err(Rejection::Error(rcode, preamble)) => return refuse(rcode, &preamble, packet, out),
+    };
+    let preamble = &query.preamble;
+    if let Some(rcode) = refusal(query.qclass, query.qtype) {
+        return refuse(rcode, preamble, packet, out);
+    }
+    let Some(zone) = snapshot.zones.find(query.qname(), query.qtype) else {
+        return refuse(Rcode::REFUSED, preamble, packet, out);
+    };
+    let limit = edns::response_limit(request.transport, preamble.edns.as_ref());
+    let mut response = Response::new(out, limit, packet, preamble);
+    response.set_origin(crate::dns::query::HEADER_BYTES + query.qname().len() - zone.origin_len());
+    let mut answer = Answer {
+        snapshot,
+        zone,
+        qtype: query.qtype,
+        client: edns::client(request, preamble.edns.as_ref()),
+        dnssec_ok: preamble.edns.is_some_and(|edns| edns.dnssec_ok),
+        response,
+        scope: 0,
+        is_steered: false,
+        is_alias: false,
+    };
+    let verdict = answer.write(query.qname());
+    let rcode = if verdict == Verdict::NxDomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
+    let is_authoritative = verdict != Verdict::Referral || answer.is_alias;
+    let scope = edns::response_scope(preamble.edns.as_ref(), answer.scope);
+    Outcome {
+        verdict,
+        has_edns: preamble.edns.is_some(),
+        has_subnet: preamble.edns.is_some_and(|edns| edns.subnet.is_some()),
+        is_truncated: answer.response.is_truncated(),
+        is_steered: answer.is_steered,
+        length: answer.response.finish(preamble, is_authoritative, rcode, scope),
+    }
+}
+
+/// An answer that is being made.
+struct Answer<'a, 'o> {
+    snapshot: &'a Snapshot,
+    zone: &'a Zone,
+    qtype: Rtype,
+    client: Client,
+    dnssec_ok: bool,
+    response: Response<'o>,
+    /// The most specific scope of what was decided so far.
+    scope: u8,
+    is_steered: bool,
+    is_alias: bool,
+}
+
+impl<'a> Answer<'a, '_> {
+    /// Writes the sections for a name in the zone.
+    fn write(&mut self, qname: &[u8]) -> Verdict {
+        let found = self.zone.lookup(qname, self.qtype);
+        match self.write_found(QNAME_POINTER, found) {
+            sections::Written::All(verdict) => verdict,
+            sections::Written::Alias(alias) => {
+                self.is_alias = true;
+                self.follow(qname, alias)
+            }
+        }
+    }
+}
+
+/// Why a well-formed question gets no look-up. Only the Internet class is served here. Zones are
+/// not transferred. Of the types that are no record types, MAILB and MAILA are obsolete
+/// (RFC 1035 §3.2.3), and the others have no meaning in a question.
+fn refusal(qclass: Class, qtype: Rtype) -> Option<Rcode> {
+    const MAILB: Rtype = Rtype(253);
+    const MAILA: Rtype = Rtype(254);
+    if qclass != Class::IN {
+        return Some(Rcode::REFUSED);
+    }
+    match qtype {
+        Rtype::AXFR | Rtype::IXFR => Some(Rcode::REFUSED),
+        MAILA | MAILB => Some(Rcode::NOTIMP),
+        Rtype(0) | Rtype::OPT | Rtype::TSIG | Rtype::TKEY => Some(Rcode::FORMERR),
+        _ => None,
+    }
+}
+
+/// A response with a code and no records.
+#[cold]
+fn refuse(rcode: Rcode, preamble: &Preamble, packet: &[u8], out: &mut [u8]) -> Outcome {
+    let verdict = match rcode {
+        Rcode::FORMERR => Verdict::FormErr,
+        Rcode::NOTIMP => Verdict::NotImp,
+        Rcode::REFUSED => Verdict::Refused,
+        Rcode::BADVERS => Verdict::BadVers,
+        _ => Verdict::NotAuth,
+    };
+    let response = Response::new(out, MIN_RESPONSE_BYTES, packet, preamble);
+    Outcome {
+        verdict,
+        length: response.finish(preamble, false, rcode, 0),
+        has_edns: preamble.edns.is_some(),
+        has_subnet: preamble.edns.is_some_and(|edns| edns.subnet.is_some()),
+        is_truncated: false,
+        is_steered: false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,263 @@
-//! The DNS sockets.
+//! The DNS sockets: UDP and TCP on the same addresses, one answer engine behind both.
+
+mod batch;
+mod connections;
+mod tcp;
+mod udp;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::answer::{Counters, Totals};
+use crate::snapshot::Published;
+use connections::Connections;
+pub use tcp::TcpLimits;
+
+/// How often a port of the kernel's choice is tried, until one is free for UDP and TCP.
+const PORT_TRIES: usize = 32;
+
+/// What to listen on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The addresses, each for UDP and TCP. Port 0 takes any port that is free.
+    pub listen: Vec<SocketAddr>,
+    /// The UDP threads of each address; one a core if not given.
+    pub workers: Option<usize>,
+    /// Limits of DNS over TCP.
+    pub tcp: TcpLimits,
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address} ({protocol}): {error}{}", way_out(error))]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// UDP or TCP.
+    pub protocol: Protocol,
+    /// What the system says.
+    #[source]
+    pub error: io::Error,
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Datagrams.
+    Udp,
+    /// Streams.
+    Tcp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Udp => "UDP",
+            Protocol::Tcp => "TCP",
+        })
+    }
+}
+
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; a port below 1024 needs the capability CAP_NET_BIND_SERVICE: grant it in the service \
+             unit or with setcap, or choose another port"
+        }
+        io::ErrorKind::AddrInUse => {
+            "; another server, perhaps a local resolver, already listens there: `ss -lnptu` shows \
+             which; stop it, or choose another address or port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: `ip address` shows those it has"
+        }
+        io::ErrorKind::Unsupported => "; this machine does not speak this version of IP",
+        _ => "",
+    }
+}
+
+/// Sockets that are bound, and not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    tcp_limits: TcpLimits,
+    addresses: Vec<SocketAddr>,
+    listeners: Vec<TcpListener>,
+    sockets: Vec<UdpSocket>,
+}
+
+/// Binds all sockets, or none.
+pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = settings.workers.unwrap_or_else(cores).max(1);
+    let mut bound = Bound {
+        tcp_limits: settings.tcp.clone(),
+        addresses: Vec::new(),
+        listeners: Vec::new(),
+        sockets: Vec::new(),
+    };
+    for &address in &settings.listen {
+        let (listener, sockets) = bind_both(address, workers)?;
+        let local = listener.local_addr();
+        let of_tcp = |error| BindError { address, protocol: Protocol::Tcp, error };
+        bound.addresses.push(local.map_err(of_tcp)?);
+        bound.listeners.push(listener);
+        bound.sockets.extend(sockets);
+    }
+    Ok(bound)
+}
+
+/// TCP comes first: its socket is not shared, so that a second server on the same address is
+/// noticed, where UDP sockets would silently divide the queries between the two.
+fn bind_both(
+    address: SocketAddr,
+    workers: usize,
+) -> Result<(TcpListener, Vec<UdpSocket>), BindError> {
+    let of = |protocol| move |error| BindError { address, protocol, error };
+    let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        let listener = tcp::bind(address).map_err(of(Protocol::Tcp))?;
+        let local = listener.local_addr().map_err(of(Protocol::Tcp))?;
+        let sockets: io::Result<Vec<UdpSocket>> = (0..workers).map(|_| udp::bind(local)).collect();
+        tries -= 1;
+        match sockets {
+            Ok(sockets) => return Ok((listener, sockets)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => (),
+            Err(error) => return Err(of(Protocol::Udp)(error)),
+        }
+    }
+}
+
+impl Bound {
+    /// The addresses, with the ports that were chosen.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Begins to answer from what is published, now and later.
+    ///
+    /// # Errors
+    /// If the system gives no threads.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn serve(self, published: Published) -> io::Result<Running> {
+        let mut running = Running {
+            addresses: self.addresses,
+            counters: Vec::new(),
+            threads: Vec::new(),
+            stop_threads: Arc::default(),
+            stop_tasks: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let ours: Arc<[SocketAddr]> = running.addresses.as_slice().into();
+        for (index, socket) in self.sockets.into_iter().enumerate() {
+            let worker = udp::Worker {
+                socket,
+                ours: Arc::clone(&ours),
+                published: Arc::clone(&published),
+                counters: running.new_counters(),
+                stop: Arc::clone(&running.stop_threads),
+            };
+            let thread = std::thread::Builder::new().name(format!("dns-udp-{index}"));
+            running.threads.push(thread.spawn(|| worker.run())?);
+        }
+        let limits = self.tcp_limits;
+        let connections =
+            Connections::new(limits.connections, limits.connections_per_client, Instant::now());
+        let shared = Arc::new(tcp::Shared {
+            limits,
+            connections: Arc::new(connections),
+            published,
+            counters: running.new_counters(),
+            stop: running.stop_tasks.clone(),
+            tasks: running.tasks.clone(),
+        });
+        for listener in self.listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            running.tasks.spawn(tcp::accept(listener, Arc::clone(&shared)));
+        }
+        Ok(running)
+    }
+}
+
+/// Sockets that are served. The snapshot they answer from changes without them.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    counters: Vec<Arc<Counters>>,
+    threads: Vec<JoinHandle<()>>,
+    stop_threads: Arc<AtomicBool>,
+    stop_tasks: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    /// The addresses, with the ports that were chosen.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What was counted so far, over all workers.
+    pub fn counters(&self) -> Totals {
+        self.tally().totals()
+    }
+
+    /// A way to read the counters from elsewhere.
+    pub fn tally(&self) -> Tally {
+        Tally { counters: self.counters.as_slice().into() }
+    }
+
+    /// Finishes what is being answered, and closes the sockets.
+    pub async fn stop(mut self) {
+        self.tell_to_stop();
+        self.tasks.close();
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(|| {
+            for thread in threads {
+                // It ends by a return alone: panics are caught inside.
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+        self.tasks.wait().await;
+    }
+
+    fn tell_to_stop(&self) {
+        self.stop_threads.store(true, Ordering::Relaxed);
+        self.stop_tasks.cancel();
+    }
+
+    fn new_counters(&mut self) -> Arc<Counters> {
+        let counters = Arc::<Counters>::default();
+        self.counters.push(Arc::clone(&counters));
+        counters
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+    }
+}
+
+/// Reads the counters of all workers.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    counters: Arc<[Arc<Counters>]>,
+}
+
+impl Tally {
+    /// What was counted so far.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.counters.iter().map(|counters| &**counters))
+    }
+}

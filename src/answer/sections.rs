@@ -1,0 +1,105 @@
+//! What is written for what was found at a name.
+
+use super::{Answer, Verdict};
+use crate::decide::{Choice, PolicyId};
+use crate::dns::response::rdata_pointer;
+use crate::dns::{OwnedRrset, Rtype, Section};
+use crate::zone::{Delegation, Lookup};
+
+/// How far the answer is.
+pub(super) enum Written<'a> {
+    /// All of it is written.
+    All(Verdict),
+    /// An alias is written, and its target comes next.
+    Alias(Alias<'a>),
+}
+
+/// A CNAME that was written.
+pub(super) struct Alias<'a> {
+    /// Where it points, in wire form.
+    pub(super) target: &'a [u8],
+    /// A compression pointer to that name in the response; none when it cannot be reached.
+    pub(super) pointer: Option<u16>,
+}
+
+impl<'a> Answer<'a, '_> {
+    /// Writes what was found at the name to which `owner` points.
+    #[inline]
+    pub(super) fn write_found(&mut self, owner: u16, found: Lookup<'a>) -> Written<'a> {
+        Written::All(match found {
+            Lookup::Answer { rrset, additional } => {
+                self.response.require(Section::Answer, owner, rrset);
+                for owned in additional {
+                    self.response.offer_owned(Section::Additional, owned);
+                }
+                Verdict::Positive
+            }
+            Lookup::Steered { policy, negative_soa } => {
+                return self.write_steered(owner, policy, negative_soa);
+            }
+            Lookup::Cname { rrset, target } => {
+                let start = self.response.require(Section::Answer, owner, rrset);
+                return Written::Alias(Alias { target, pointer: start.and_then(rdata_pointer) });
+            }
+            Lookup::NoData => self.write_negative(Verdict::NoData, self.zone.negative_soa()),
+            Lookup::NxDomain => self.write_negative(Verdict::NxDomain, self.zone.negative_soa()),
+            Lookup::Any => self.write_any(owner),
+            Lookup::Referral(delegation) => self.write_referral(delegation),
+        })
+    }
+
+    /// Decides for the client, and writes the choice.
+    fn write_steered(
+        &mut self,
+        owner: u16,
+        PolicyId(policy): PolicyId,
+        negative_soa: &OwnedRrset,
+    ) -> Written<'a> {
+        let chart = &self.snapshot.charts[policy as usize];
+        let decision = chart.decide(&self.client, self.qtype);
+        let ttl = decision.ttl;
+        if matches!(decision.choice, Choice::NoData) {
+            // Resolvers take a negative answer for everybody's (RFC 7871 §7.4): no scope.
+            return Written::All(self.write_negative(Verdict::NoData, negative_soa));
+        }
+        self.scope = self.scope.max(decision.scope);
+        self.is_steered = true;
+        match &decision.choice {
+            Choice::V4(addresses) => {
+                let octets = addresses.iter().map(|address| address.octets());
+                self.response.require_rdata(owner, Rtype::A, ttl, octets);
+            }
+            Choice::V6(addresses) => {
+                let octets = addresses.iter().map(|address| address.octets());
+                self.response.require_rdata(owner, Rtype::AAAA, ttl, octets);
+            }
+            Choice::Cname(target) => {
+                let target = target.as_wire();
+                let start = self.response.require_record(owner, Rtype::CNAME, ttl, target);
+                if self.qtype != Rtype::CNAME {
+                    let pointer = start.and_then(rdata_pointer);
+                    return Written::Alias(Alias { target, pointer });
+                }
+            }
+            Choice::NoData => (),
+        }
+        Written::All(Verdict::Positive)
+    }
+
+    /// Points to the name servers of the zone below (RFC 1034 §4.3.2 step 3b). They and the
+    /// addresses without which they cannot be asked must not be missing (RFC 9471 §3).
+    fn write_referral(&mut self, delegation: &Delegation) -> Verdict {
+        self.response.require_owned(Section::Authority, &delegation.ns);
+        if let Some(ds) = delegation.ds.as_ref().filter(|_| self.dnssec_ok) {
+            self.response.require_owned(Section::Authority, ds);
+        }
+        let (needed, useful) = delegation.glue.split_at(delegation.needed_glue);
+        for glue in needed {
+            self.response.require_owned(Section::Additional, glue);
+        }
+        for glue in useful {
+            self.response.offer_owned(Section::Additional, glue);
+        }
+        Verdict::Referral
+    }
+}

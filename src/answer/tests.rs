@@ -1,0 +1,577 @@
+//! One zone, asked in many ways; the replies are read by an independent reader.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use hickory_proto::op::{Message, MessageType, ResponseCode};
+use hickory_proto::rr::Record;
+use proptest::prelude::*;
+
+use super::*;
+use crate::decide::survey::survey_all;
+use crate::decide::{
+    Chart, DatacenterId, Facts, HealthTable, Match, Member, MemberId, Policy, PolicyId, Pool, PoolId,
+    Rule, ShareTable, StandingTable, Steer, Steering, Target, WhenAllDown,
+};
+use crate::dns::{Name, Opcode};
+use crate::geo::World;
+use crate::zone::{Settings, Source, Steered, compile};
+
+const ZONE: &str = "
+@        SOA   ns1 hostmaster 7 2h 15m 2w 5m
+@        NS    ns1
+@        NS    ns.example.net.
+ns1      A     198.51.100.53
+www      A     198.51.100.80
+www      A     198.51.100.81
+www      AAAA  2001:db8::80
+@        MX    10 mail
+mail     A     198.51.100.25
+*.wild   TXT   \"anything\"
+alias    CNAME www
+far      CNAME www.example.net.
+to-none  CNAME none
+to-child CNAME www.child
+to-sub   CNAME www.sub
+to-geo   CNAME geo
+to-mix   CNAME to-far
+loop1    CNAME loop2
+loop2    CNAME loop3
+loop3    CNAME loop2
+self     CNAME self
+sub      NS    ns.sub
+sub      NS    ns.example.net.
+ns.sub   A     198.51.100.54
+child    NS    ns1
+";
+
+const CHILD: &str = "
+@   SOA ns1.example.com. hostmaster.example.com. 7 2h 15m 2w 5m
+@   NS  ns1.example.com.
+www A   198.51.100.90
+";
+
+/// Policies: 0 answers 203.0.113.1 and 2001:db8::1 within 198.51.100.0/25, and 203.0.113.2 without
+/// IPv6 elsewhere; 1 and 2 answer CNAMEs out of and in the zone.
+fn snapshot() -> Snapshot {
+    let long = (0..40).map(|n| format!("long TXT \"{n} {}\"\n", "x".repeat(40)));
+    let chain = (0..30).map(|n| format!("c{n} CNAME c{}\n", n + 1));
+    let text = ZONE.to_owned() + &long.collect::<String>() + &chain.collect::<String>();
+    let steered = |owner: &str, policy, may_be_cname| Steered {
+        owner: owner.parse().unwrap(),
+        policy: PolicyId(policy),
+        ttl: 20,
+        may_be_cname,
+    };
+    let zone = |origin: &str, text: String, steered: Vec<Steered>| Settings {
+        origin: origin.parse().unwrap(),
+        default_ttl: 300,
+        sources: vec![Source { file: "zone".into(), text }],
+        steered,
+    };
+    let steered = vec![
+        steered("geo.example.com.", 0, false),
+        steered("to-far.example.com.", 1, true),
+        steered("to-near.example.com.", 2, true),
+    ];
+    let (zones, problems) =
+        compile(&[zone("example.com.", text, steered), zone("child.example.com.", CHILD.into(), vec![])]);
+    let zones = zones.unwrap_or_else(|| panic!("{problems:?}"));
+
+    let east = Target::Addresses {
+        v4: Box::new([(Ipv4Addr::new(203, 0, 113, 1), None)]),
+        v6: Box::new([("2001:db8::1".parse::<Ipv6Addr>().unwrap(), None)]),
+    };
+    let west = Target::Addresses {
+        v4: Box::new([(Ipv4Addr::new(203, 0, 113, 2), None)]),
+        v6: Box::new([]),
+    };
+    let cname = |name: &str| Target::Cname { name: name.parse().unwrap(), probe: None };
+    let targets = [east, west, cname("Www.Example.net."), cname("ALIAS.example.com.")];
+    let pools = targets.into_iter().zip(0..).map(|(target, number)| pool(number, target));
+    let rule = |network: Option<&str>, pool| Rule {
+        matches: Match {
+            network: network.map(|network| network.parse().unwrap()).into_iter().collect(),
+            ..Match::default()
+        },
+        pool: PoolId(pool),
+    };
+    let policies = Box::new([
+        Policy { rules: Box::new([rule(Some("198.51.100.0/25"), 0), rule(None, 1)]) },
+        Policy { rules: Box::new([rule(None, 2)]) },
+        Policy { rules: Box::new([rule(None, 3)]) },
+    ]);
+    let datacenter = crate::decide::Datacenter {
+        name: "one".into(),
+        location: crate::geo::Location::default(),
+        bias: 0,
+    };
+    let steering =
+        Steering { datacenters: Box::new([datacenter]), pools: pools.collect(), policies };
+    let (world, health) = (World::unknown(), HealthTable::default());
+    let (standing, shares) = (StandingTable::default(), ShareTable::default());
+    let facts = Facts {
+        world: &world,
+        steering: &steering,
+        health: &health,
+        standing: &standing,
+        shares: &shares,
+    };
+    let surveys = survey_all(&world, &steering);
+    let charts = steering.policies.iter().zip(&surveys);
+    let charts = charts.map(|(policy, survey)| Arc::new(Chart::new(policy, survey, &facts)));
+    Snapshot {
+        generation: 1,
+        zones: Arc::new(zones),
+        charts: charts.collect(),
+        steering: Arc::new(steering),
+        world: Arc::new(world),
+        health: Arc::new(health),
+        standing: Arc::new(standing),
+        shares: Arc::new(shares),
+    }
+}
+
+fn pool(number: u32, target: Target) -> Pool {
+    Pool {
+        zone: "example.com.".parse().unwrap(),
+        name: "pool".into(),
+        steer: Steer::Failover,
+        ttl: 20,
+        answers: 1,
+        min_healthy: 1,
+        when_all_down: WhenAllDown::AnswerAll,
+        members: Box::new([Member {
+            id: MemberId(number),
+            datacenter: DatacenterId(0),
+            weight: 1,
+            target,
+        }]),
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+struct Asked {
+    name: &'static str,
+    rtype: Rtype,
+    class: Class,
+    transport: Transport,
+    source: IpAddr,
+    /// The UDP payload announced, the EDNS version, and the options; no OPT record without.
+    edns: Option<(u16, u8, Vec<u8>)>,
+}
+
+fn ask(name: &'static str, rtype: Rtype) -> Asked {
+    Asked {
+        name,
+        rtype,
+        class: Class::IN,
+        transport: Transport::Udp,
+        source: [203, 0, 113, 99].into(),
+        edns: None,
+    }
+}
+
+impl Asked {
+    fn edns(mut self, payload: u16) -> Asked {
+        self.edns = Some((payload, 0, Vec::new()));
+        self
+    }
+
+    /// For an IPv4 client.
+    fn subnet(mut self, address: [u8; 4], source: u8) -> Asked {
+        let bytes = usize::from(source).div_ceil(8);
+        let head = [0, 8, 0, 4 + bytes as u8, 0, 1, source, 0];
+        self.edns = Some((1232, 0, [&head[..], &address[..bytes]].concat()));
+        self
+    }
+
+    fn packet(&self) -> Vec<u8> {
+        let mut packet = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())];
+        packet.extend(self.name.parse::<Name>().unwrap().as_wire());
+        packet.extend([self.rtype.0.to_be_bytes(), self.class.0.to_be_bytes()].concat());
+        if let Some((payload, version, options)) = &self.edns {
+            packet.extend([0, 0, 41]);
+            packet.extend(payload.to_be_bytes());
+            packet.extend([0, *version, 0, 0, 0, options.len() as u8]);
+            packet.extend(options);
+        }
+        packet
+    }
+
+    fn answered(&self) -> Answered {
+        let mut out = vec![0xee; 65535];
+        let request = Request { source: self.source, transport: self.transport, draw: 1 };
+        let packet = self.packet();
+        let outcome = respond(&snapshot(), &request, &packet, &mut out);
+        out.truncate(outcome.length);
+        let message = Message::from_vec(&out).unwrap_or_else(|error| panic!("{self:?}: {error}"));
+        assert_eq!(message.message_type, MessageType::Response);
+        assert_eq!(out[12..][..packet[12..].len().min(4)], packet[12..][..4], "the question's case");
+        Answered { outcome, bytes: out, message }
+    }
+}
+
+struct Answered {
+    outcome: Outcome,
+    bytes: Vec<u8>,
+    message: Message,
+}
+
+impl Answered {
+    fn answers(&self) -> Vec<String> {
+        lines(&self.message.answers)
+    }
+
+    fn authorities(&self) -> Vec<String> {
+        lines(&self.message.authorities)
+    }
+
+    fn additionals(&self) -> Vec<String> {
+        lines(&self.message.additionals)
+    }
+
+    fn is_authoritative(&self) -> bool {
+        self.message.metadata.authoritative
+    }
+
+    /// The scope of the client subnet, which is the last option.
+    fn scope(&self) -> u8 {
+        let option = self.bytes.windows(5).rposition(|five| five[..2] == [0, 8] && five[4..] == [0]);
+        self.bytes[option.expect("a client subnet") + 7]
+    }
+}
+
+fn lines(records: &[Record]) -> Vec<String> {
+    records.iter().map(ToString::to_string).collect()
+}
+
+const SOA: &str =
+    "example.com. 300 IN SOA ns1.example.com. hostmaster.example.com. 7 7200 900 1209600 300";
+
+#[test]
+fn an_rrset_is_answered_with_authority_and_nothing_else() {
+    let answered = ask("wWw.Example.com.", Rtype::A).answered();
+    assert_eq!(answered.answers(), [
+        "wWw.Example.com. 300 IN A 198.51.100.80",
+        "wWw.Example.com. 300 IN A 198.51.100.81",
+    ]);
+    assert!(answered.is_authoritative());
+    assert!(answered.authorities().is_empty() && answered.additionals().is_empty());
+    assert_eq!(answered.outcome.verdict, Verdict::Positive);
+}
+
+#[test]
+fn addresses_of_the_names_in_an_answer_come_with_it() {
+    let answered = ask("example.com.", Rtype::MX).answered();
+    assert_eq!(answered.answers(), ["example.com. 300 IN MX 10 mail.example.com."]);
+    assert_eq!(answered.additionals(), ["mail.example.com. 300 IN A 198.51.100.25"]);
+}
+
+#[test]
+fn a_negative_answer_says_how_long_it_may_be_kept() {
+    for (name, rtype, verdict, rcode) in [
+        ("www.example.com.", Rtype::TXT, Verdict::NoData, ResponseCode::NoError),
+        ("none.example.com.", Rtype::A, Verdict::NxDomain, ResponseCode::NXDomain),
+        // An empty non-terminal.
+        ("wild.example.com.", Rtype::A, Verdict::NoData, ResponseCode::NoError),
+    ] {
+        let answered = ask(name, rtype).answered();
+        assert_eq!(answered.outcome.verdict, verdict, "{name}");
+        assert_eq!(answered.message.response_code, rcode, "{name}");
+        assert_eq!(answered.authorities(), [SOA], "{name}");
+        assert!(answered.is_authoritative() && answered.answers().is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_wildcard_answers_under_the_name_asked_for() {
+    let answered = ask("a.b.wild.example.com.", Rtype::TXT).answered();
+    assert_eq!(answered.answers(), ["a.b.wild.example.com. 300 IN TXT anything"]);
+}
+
+#[test]
+fn aliases_are_followed_within_the_zone() {
+    let answered = ask("alias.example.com.", Rtype::AAAA).answered();
+    assert_eq!(answered.answers(), [
+        "alias.example.com. 300 IN CNAME www.example.com.",
+        "www.example.com. 300 IN AAAA 2001:db8::80",
+    ]);
+    let answered = ask("alias.example.com.", Rtype::CNAME).answered();
+    assert_eq!(answered.answers().len(), 1);
+}
+
+#[test]
+fn the_last_name_of_a_chain_gives_the_verdict() {
+    let answered = ask("to-none.example.com.", Rtype::A).answered();
+    assert_eq!(answered.answers(), ["to-none.example.com. 300 IN CNAME none.example.com."]);
+    assert_eq!(answered.message.response_code, ResponseCode::NXDomain);
+    assert_eq!(answered.authorities(), [SOA]);
+    let answered = ask("alias.example.com.", Rtype::TXT).answered();
+    assert_eq!(answered.message.response_code, ResponseCode::NoError);
+    assert_eq!((answered.answers().len(), answered.authorities()), (1, vec![SOA.to_owned()]));
+    assert_eq!(answered.outcome.verdict, Verdict::NoData);
+}
+
+#[test]
+fn a_chain_ends_where_it_leaves_the_zone() {
+    for name in ["far.example.com.", "to-child.example.com."] {
+        let answered = ask(name, Rtype::A).answered();
+        assert_eq!(answered.answers().len(), 1, "{name}");
+        assert!(answered.authorities().is_empty(), "{name}");
+        assert_eq!(answered.outcome.verdict, Verdict::Positive, "{name}");
+        assert_eq!(answered.message.response_code, ResponseCode::NoError, "{name}");
+    }
+}
+
+#[test]
+fn a_chain_into_a_delegation_ends_in_a_referral_and_is_still_authoritative() {
+    let answered = ask("to-sub.example.com.", Rtype::A).answered();
+    assert_eq!(answered.answers().len(), 1);
+    assert_eq!(answered.authorities().len(), 2);
+    assert!(answered.is_authoritative());
+}
+
+#[test]
+fn chains_that_never_end_do() {
+    assert_eq!(ask("self.example.com.", Rtype::A).answered().answers().len(), 1);
+    assert_eq!(ask("loop1.example.com.", Rtype::A).answered().answers().len(), 3);
+    let long = ask("c0.example.com.", Rtype::A).edns(1232).answered();
+    assert_eq!((long.answers().len(), long.outcome.is_truncated), (16, false));
+}
+
+#[test]
+fn a_referral_is_not_authoritative_and_carries_glue() {
+    let answered = ask("www.sub.example.com.", Rtype::A).answered();
+    assert!(!answered.is_authoritative() && answered.answers().is_empty());
+    assert_eq!(answered.outcome.verdict, Verdict::Referral);
+    let mut authorities = answered.authorities();
+    authorities.sort();
+    assert_eq!(authorities, [
+        "sub.example.com. 300 IN NS ns.example.net.",
+        "sub.example.com. 300 IN NS ns.sub.example.com.",
+    ]);
+    assert_eq!(answered.additionals(), ["ns.sub.example.com. 300 IN A 198.51.100.54"]);
+}
+
+#[test]
+fn any_gets_a_record_that_says_no() {
+    let answered = ask("www.example.com.", Rtype::ANY).answered();
+    assert_eq!(answered.answers().len(), 1);
+    assert!(answered.bytes.windows(9).any(|nine| nine == b"\x07RFC8482\x00"));
+}
+
+#[test]
+fn what_is_not_served_here_is_refused() {
+    for asked in [
+        ask("www.example.net.", Rtype::A),
+        ask("com.", Rtype::A),
+        ask(".", Rtype::NS),
+        ask("example.com.", Rtype::AXFR),
+        ask("example.com.", Rtype::IXFR),
+        Asked { class: Class::CH, ..ask("version.bind.", Rtype::TXT) },
+        Asked { class: Class::ANY, ..ask("www.example.com.", Rtype::A) },
+    ] {
+        let answered = asked.clone().edns(1232).answered();
+        assert_eq!(answered.message.response_code, ResponseCode::Refused, "{asked:?}");
+        assert_eq!(answered.outcome.verdict, Verdict::Refused, "{asked:?}");
+        assert!(!answered.is_authoritative() && answered.message.edns.is_some(), "{asked:?}");
+    }
+}
+
+#[test]
+fn types_that_no_question_may_have() {
+    for (rtype, rcode) in [
+        (Rtype(0), ResponseCode::FormErr),
+        (Rtype::OPT, ResponseCode::FormErr),
+        (Rtype::TSIG, ResponseCode::FormErr),
+        (Rtype::TKEY, ResponseCode::FormErr),
+        (Rtype(253), ResponseCode::NotImp),
+        (Rtype(254), ResponseCode::NotImp),
+        (Rtype(65280), ResponseCode::NoError),
+    ] {
+        let answered = ask("www.example.com.", rtype).answered();
+        assert_eq!(answered.message.response_code, rcode, "{rtype}");
+    }
+}
+
+#[test]
+fn an_unknown_version_of_edns_gets_ours() {
+    let mut asked = ask("www.example.com.", Rtype::A).edns(1232);
+    asked.edns.as_mut().unwrap().1 = 1;
+    let answered = asked.answered();
+    assert_eq!(answered.message.response_code, ResponseCode::BADVERS);
+    assert_eq!(answered.message.edns.as_ref().unwrap().version(), 0);
+    assert!(answered.answers().is_empty());
+}
+
+#[test]
+fn a_response_is_as_long_as_client_and_transport_allow() {
+    let long = || ask("long.example.com.", Rtype::TXT);
+    for (asked, truncated) in [
+        (long(), true),
+        (long().edns(4096), true),
+        (Asked { transport: Transport::Tcp, ..long() }, false),
+        (Asked { transport: Transport::Tcp, ..long().edns(512) }, false),
+    ] {
+        let answered = asked.answered();
+        assert_eq!(answered.outcome.is_truncated, truncated, "{asked:?}");
+        assert_eq!(answered.message.metadata.truncation, truncated, "{asked:?}");
+        assert_eq!(answered.answers().len(), if truncated { 0 } else { 40 }, "{asked:?}");
+        assert_eq!(answered.message.edns.is_some(), asked.edns.is_some(), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_steered_name_is_decided_for_the_client_subnet_or_else_the_sender() {
+    let east = "geo.example.com. 20 IN A 203.0.113.1";
+    let west = "geo.example.com. 20 IN A 203.0.113.2";
+    let geo = || ask("geo.example.com.", Rtype::A);
+    let within: IpAddr = [198, 51, 100, 7].into();
+    let mapped: IpAddr = "::ffff:198.51.100.7".parse().unwrap();
+    for (asked, expected, scope) in [
+        (geo(), west, None),
+        (Asked { source: within, ..geo() }, east, None),
+        (Asked { source: mapped, ..geo() }, east, None),
+        (geo().subnet([198, 51, 100, 0], 24), east, Some(25)),
+        (geo().subnet([198, 51, 100, 128], 25), west, Some(25)),
+        (geo().subnet([10, 0, 0, 0], 8), west, Some(1)),
+        // "Do not use": as for the sender.
+        (geo().subnet([0; 4], 0), west, Some(0)),
+        (Asked { source: within, ..geo().subnet([0; 4], 0) }, east, Some(0)),
+    ] {
+        let answered = asked.answered();
+        assert_eq!(answered.answers(), [expected], "{asked:?}");
+        assert!(answered.outcome.is_steered);
+        match scope {
+            Some(scope) => assert_eq!(answered.scope(), scope, "{asked:?}"),
+            None => assert!(answered.message.edns.is_none()),
+        }
+    }
+}
+
+#[test]
+fn a_steered_name_without_the_type_is_a_negative_answer_for_everybody() {
+    let answered = ask("geo.example.com.", Rtype::AAAA).subnet([10, 0, 0, 0], 8).answered();
+    assert_eq!(answered.outcome.verdict, Verdict::NoData);
+    assert_eq!(answered.authorities().len(), 1);
+    assert_eq!(answered.scope(), 0);
+    assert!(!answered.outcome.is_steered);
+}
+
+#[test]
+fn what_is_the_same_for_everybody_has_scope_0() {
+    for (name, rtype) in [
+        ("www.example.com.", Rtype::A),
+        ("none.example.com.", Rtype::A),
+        ("www.example.com.", Rtype::TXT),
+        ("example.com.", Rtype::SOA),
+        ("example.com.", Rtype::NS),
+        ("www.sub.example.com.", Rtype::A),
+        ("www.example.net.", Rtype::A),
+    ] {
+        let answered = ask(name, rtype).subnet([198, 51, 100, 0], 24).answered();
+        assert_eq!(answered.scope(), 0, "{name} {rtype}");
+    }
+}
+
+#[test]
+fn a_chain_has_the_most_specific_scope_of_its_decisions() {
+    let answered = ask("to-geo.example.com.", Rtype::A).subnet([198, 51, 100, 0], 24).answered();
+    assert_eq!(answered.answers(), [
+        "to-geo.example.com. 300 IN CNAME geo.example.com.",
+        "geo.example.com. 20 IN A 203.0.113.1",
+    ]);
+    assert_eq!(answered.scope(), 25);
+}
+
+#[test]
+fn a_steered_alias_is_followed_within_the_zone() {
+    let answered = ask("to-far.example.com.", Rtype::A).answered();
+    assert_eq!(answered.answers(), ["to-far.example.com. 20 IN CNAME Www.Example.net."]);
+    let answered = ask("to-mix.example.com.", Rtype::A).answered();
+    assert_eq!(answered.answers().len(), 2);
+    let answered = ask("to-near.example.com.", Rtype::AAAA).answered();
+    assert_eq!(answered.answers(), [
+        "to-near.example.com. 20 IN CNAME ALIAS.example.com.",
+        "ALIAS.example.com. 300 IN CNAME www.example.com.",
+        "www.example.com. 300 IN AAAA 2001:db8::80",
+    ]);
+    let answered = ask("to-near.example.com.", Rtype::CNAME).answered();
+    assert_eq!(answered.answers(), ["to-near.example.com. 20 IN CNAME ALIAS.example.com."]);
+}
+
+/// Answers whatever bytes; checks what holds for all of them.
+fn check_any(snapshot: &Snapshot, packet: &[u8], transport: Transport) {
+    let request = Request { source: [203, 0, 113, 99].into(), transport, draw: 5 };
+    let mut out = vec![0xee; 65535];
+    let outcome = respond(snapshot, &request, packet, &mut out);
+    let is_answerable = packet.len() >= 12 && packet[2] & 0x80 == 0;
+    assert_eq!(outcome.length > 0, is_answerable);
+    if !is_answerable {
+        return;
+    }
+    let limit = if transport == Transport::Udp { 1232 } else { 65535 };
+    assert!((12..=limit).contains(&outcome.length));
+    let message = Message::from_vec(&out[..outcome.length]).unwrap();
+    assert_eq!(message.id.to_be_bytes(), packet[..2]);
+    assert_eq!(message.message_type, MessageType::Response);
+    if let Some(query) = message.queries.first() {
+        let name = Name::from_wire(&packet[12..][..query.name().len()]).unwrap();
+        assert_eq!(name.as_wire(), &out[12..][..name.as_wire().len()]);
+    }
+    let opcode = Opcode(packet[2] >> 3 & 0xf);
+    assert_eq!(opcode != Opcode::QUERY, outcome.verdict == Verdict::NotImp);
+}
+
+const NAMES: [&str; 12] = [
+    "www.example.com.",
+    "example.com.",
+    "geo.example.com.",
+    "alias.example.com.",
+    "to-geo.example.com.",
+    "loop1.example.com.",
+    "x.wild.example.com.",
+    "long.example.com.",
+    "a.sub.example.com.",
+    "none.example.com.",
+    "www.child.example.com.",
+    "to-near.example.com.",
+];
+
+proptest! {
+    #[test]
+    fn any_bytes_end_in_one_verdict(packet: Vec<u8>, is_tcp: bool) {
+        let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
+        check_any(&snapshot(), &packet, transport);
+    }
+
+    #[test]
+    fn any_damage_to_a_query_ends_in_one_verdict(
+        name in prop::sample::select(&NAMES[..]),
+        rtype in prop::sample::select(&[1u16, 2, 5, 6, 15, 16, 28, 43, 65][..]),
+        source in 0u8..=32,
+        address: [u8; 4],
+        damage in prop::collection::vec((0usize..80, any::<u8>()), 0..4),
+        cut in 0usize..300,
+    ) {
+        let mut packet = ask(name, Rtype(rtype)).subnet(address, source).packet();
+        for (at, byte) in damage {
+            let at = at % packet.len();
+            packet[at] = byte;
+        }
+        packet.truncate(cut.max(8));
+        // The types of this test; others have answers of their own.
+        prop_assume!(packet.len() < 12 || packet[2] & 0x78 != 0 || !packet.ends_with(&[0, 253]));
+        check_damaged(&packet);
+    }
+}
+
+fn check_damaged(packet: &[u8]) {
+    thread_local!(static SNAPSHOT: Snapshot = snapshot());
+    SNAPSHOT.with(|snapshot| {
+        check_any(snapshot, packet, Transport::Udp);
+        check_any(snapshot, packet, Transport::Tcp);
+    });
+}
