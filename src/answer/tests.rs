@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::decide::survey::survey_all;
 use crate::decide::{
-    Chart, DatacenterId, Facts, HealthTable, Match, Member, MemberId, Policy, PolicyId, Pool, PoolId,
-    Rule, ShareTable, StandingTable, Steer, Steering, Target, WhenAllDown,
+    Chart, DatacenterId, Facts, HealthTable, Match, Member, MemberId, Policy, PolicyId, Pool,
+    PoolId, Rule, ShareTable, StandingTable, Steer, Steering, Target, WhenAllDown,
 };
 use crate::dns::{Name, Opcode};
 use crate::geo::World;
@@ -74,8 +74,10 @@ fn snapshot() -> Snapshot {
         steered("to-far.example.com.", 1, true),
         steered("to-near.example.com.", 2, true),
     ];
-    let (zones, problems) =
-        compile(&[zone("example.com.", text, steered), zone("child.example.com.", CHILD.into(), vec![])]);
+    let (zones, problems) = compile(&[
+        zone("example.com.", text, steered),
+        zone("child.example.com.", CHILD.into(), vec![]),
+    ]);
     let zones = zones.unwrap_or_else(|| panic!("{problems:?}"));
 
     let east = Target::Addresses {
@@ -208,7 +210,11 @@ impl Asked {
         out.truncate(outcome.length);
         let message = Message::from_vec(&out).unwrap_or_else(|error| panic!("{self:?}: {error}"));
         assert_eq!(message.message_type, MessageType::Response);
-        assert_eq!(out[12..][..packet[12..].len().min(4)], packet[12..][..4], "the question's case");
+        assert_eq!(
+            out[12..][..packet[12..].len().min(4)],
+            packet[12..][..4],
+            "the question's case"
+        );
         Answered { outcome, bytes: out, message }
     }
 }
@@ -238,7 +244,8 @@ impl Answered {
 
     /// The scope of the client subnet, which is the last option.
     fn scope(&self) -> u8 {
-        let option = self.bytes.windows(5).rposition(|five| five[..2] == [0, 8] && five[4..] == [0]);
+        let option =
+            self.bytes.windows(5).rposition(|five| five[..2] == [0, 8] && five[4..] == [0]);
         self.bytes[option.expect("a client subnet") + 7]
     }
 }
@@ -253,10 +260,10 @@ const SOA: &str =
 #[test]
 fn an_rrset_is_answered_with_authority_and_nothing_else() {
     let answered = ask("wWw.Example.com.", Rtype::A).answered();
-    assert_eq!(answered.answers(), [
-        "wWw.Example.com. 300 IN A 198.51.100.80",
-        "wWw.Example.com. 300 IN A 198.51.100.81",
-    ]);
+    assert_eq!(
+        answered.answers(),
+        ["wWw.Example.com. 300 IN A 198.51.100.80", "wWw.Example.com. 300 IN A 198.51.100.81",]
+    );
     assert!(answered.is_authoritative());
     assert!(answered.authorities().is_empty() && answered.additionals().is_empty());
     assert_eq!(answered.outcome.verdict, Verdict::Positive);
@@ -294,10 +301,13 @@ fn a_wildcard_answers_under_the_name_asked_for() {
 #[test]
 fn aliases_are_followed_within_the_zone() {
     let answered = ask("alias.example.com.", Rtype::AAAA).answered();
-    assert_eq!(answered.answers(), [
-        "alias.example.com. 300 IN CNAME www.example.com.",
-        "www.example.com. 300 IN AAAA 2001:db8::80",
-    ]);
+    assert_eq!(
+        answered.answers(),
+        [
+            "alias.example.com. 300 IN CNAME www.example.com.",
+            "www.example.com. 300 IN AAAA 2001:db8::80",
+        ]
+    );
     let answered = ask("alias.example.com.", Rtype::CNAME).answered();
     assert_eq!(answered.answers().len(), 1);
 }
@@ -348,10 +358,13 @@ fn a_referral_is_not_authoritative_and_carries_glue() {
     assert_eq!(answered.outcome.verdict, Verdict::Referral);
     let mut authorities = answered.authorities();
     authorities.sort();
-    assert_eq!(authorities, [
-        "sub.example.com. 300 IN NS ns.example.net.",
-        "sub.example.com. 300 IN NS ns.sub.example.com.",
-    ]);
+    assert_eq!(
+        authorities,
+        [
+            "sub.example.com. 300 IN NS ns.example.net.",
+            "sub.example.com. 300 IN NS ns.sub.example.com.",
+        ]
+    );
     assert_eq!(answered.additionals(), ["ns.sub.example.com. 300 IN A 198.51.100.54"]);
 }
 
@@ -479,10 +492,13 @@ fn what_is_the_same_for_everybody_has_scope_0() {
 #[test]
 fn a_chain_has_the_most_specific_scope_of_its_decisions() {
     let answered = ask("to-geo.example.com.", Rtype::A).subnet([198, 51, 100, 0], 24).answered();
-    assert_eq!(answered.answers(), [
-        "to-geo.example.com. 300 IN CNAME geo.example.com.",
-        "geo.example.com. 20 IN A 203.0.113.1",
-    ]);
+    assert_eq!(
+        answered.answers(),
+        [
+            "to-geo.example.com. 300 IN CNAME geo.example.com.",
+            "geo.example.com. 20 IN A 203.0.113.1",
+        ]
+    );
     assert_eq!(answered.scope(), 25);
 }
 
@@ -493,11 +509,14 @@ fn a_steered_alias_is_followed_within_the_zone() {
     let answered = ask("to-mix.example.com.", Rtype::A).answered();
     assert_eq!(answered.answers().len(), 2);
     let answered = ask("to-near.example.com.", Rtype::AAAA).answered();
-    assert_eq!(answered.answers(), [
-        "to-near.example.com. 20 IN CNAME ALIAS.example.com.",
-        "ALIAS.example.com. 300 IN CNAME www.example.com.",
-        "www.example.com. 300 IN AAAA 2001:db8::80",
-    ]);
+    assert_eq!(
+        answered.answers(),
+        [
+            "to-near.example.com. 20 IN CNAME ALIAS.example.com.",
+            "ALIAS.example.com. 300 IN CNAME www.example.com.",
+            "www.example.com. 300 IN AAAA 2001:db8::80",
+        ]
+    );
     let answered = ask("to-near.example.com.", Rtype::CNAME).answered();
     assert_eq!(answered.answers(), ["to-near.example.com. 20 IN CNAME ALIAS.example.com."]);
 }
