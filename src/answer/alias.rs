@@ -24,7 +24,7 @@ impl<'a> Answer<'a, '_> {
         loop {
             let Some(owner) = alias.pointer else { return Verdict::Positive };
             let target = lower(alias.target);
-            if seen.contains(&target) {
+            if seen.contains(&target) || seen.try_push(target.clone()).is_err() {
                 return Verdict::Positive;
             }
             let zone = self.snapshot.zones.find(&target, self.qtype);
@@ -34,9 +34,6 @@ impl<'a> Answer<'a, '_> {
             match self.write_found(owner, self.zone.lookup(&target, self.qtype)) {
                 Written::All(verdict) => return verdict,
                 Written::Alias(next) => alias = next,
-            }
-            if seen.try_push(target).is_err() {
-                return Verdict::Positive;
             }
         }
     }

@@ -414,7 +414,7 @@ fn an_unknown_version_of_edns_gets_ours() {
     let mut asked = ask("www.example.com.", Rtype::A).edns(1232);
     asked.edns.as_mut().unwrap().1 = 1;
     let answered = asked.answered();
-    assert_eq!(answered.message.response_code, ResponseCode::BADVERS);
+    assert_eq!(u16::from(answered.message.response_code), Rcode::BADVERS.0);
     assert_eq!(answered.message.edns.as_ref().unwrap().version(), 0);
     assert!(answered.answers().is_empty());
 }
@@ -536,9 +536,9 @@ fn check_any(snapshot: &Snapshot, packet: &[u8], transport: Transport) {
     let message = Message::from_vec(&out[..outcome.length]).unwrap();
     assert_eq!(message.id.to_be_bytes(), packet[..2]);
     assert_eq!(message.message_type, MessageType::Response);
-    if let Some(query) = message.queries.first() {
-        let name = Name::from_wire(&packet[12..][..query.name().len()]).unwrap();
-        assert_eq!(name.as_wire(), &out[12..][..name.as_wire().len()]);
+    if !message.queries.is_empty() {
+        let name_bytes = 1 + out[12..].iter().position(|byte| *byte == 0).unwrap();
+        assert_eq!(packet[12..][..name_bytes], out[12..][..name_bytes], "with its case");
     }
     let opcode = Opcode(packet[2] >> 3 & 0xf);
     assert_eq!(opcode != Opcode::QUERY, outcome.verdict == Verdict::NotImp);
