@@ -30,6 +30,8 @@ impl std::fmt::Display for Verdict {
     }
 }
 
+const MIN_INTERVAL: Duration = Duration::from_millis(20);
+
 /// The state of one probe.
 ///
 /// The first result decides at once, so that one round of probes is enough to know where
@@ -55,8 +57,9 @@ impl Machine {
         Machine {
             rise: check.rise,
             fall: check.fall,
-            interval: check.interval,
-            jitter: check.jitter.clamp(0.0, 0.5),
+            // Whatever the configuration says, no probe may spin.
+            interval: check.interval.max(MIN_INTERVAL),
+            jitter: share(check.jitter, 0.5),
             verdict: Verdict::Unknown,
             run: None,
             results: 0,
@@ -95,7 +98,7 @@ impl Machine {
     /// the machine slept, are not made up for.
     pub fn next_probe_at(&self, now: Instant, random: f64) -> Instant {
         let Some(started) = self.started else { return now };
-        let random = random.clamp(0.0, 1.0);
+        let random = share(random, 1.0);
         let share = match self.results {
             0 | 1 => 0.5 + 0.5 * random,
             _ => 1.0 + self.jitter * (2.0 * random - 1.0),
@@ -115,3 +118,11 @@ impl Machine {
         self.run.map_or(0, |(_, length)| length)
     }
 }
+
+/// The number, from 0 to `most` whatever it is.
+fn share(number: f64, most: f64) -> f64 {
+    if number.is_nan() { 0.0 } else { number.clamp(0.0, most) }
+}
+
+#[cfg(test)]
+mod tests;

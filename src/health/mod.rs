@@ -1,9 +1,12 @@
 //! Health checks, of pool members and L4 backends alike: the rise/fall machine, which is pure, and
 //! one file a probe.
 
+pub mod http;
+pub mod icmp;
 pub mod machine;
 pub mod result;
 pub mod tcp;
+pub mod tls;
 pub mod watch;
 
 pub use machine::{Machine, Verdict};
@@ -53,7 +56,7 @@ pub struct HttpCheck {
     pub path: String,
     /// The Host header; none: the address.
     pub host: Option<String>,
-    /// The statuses that are good.
+    /// The statuses that are good; none: 200 to 299.
     pub status: Vec<u16>,
     /// What the body's first 64 KiB must contain.
     pub contains: Option<String>,
@@ -62,7 +65,8 @@ pub struct HttpCheck {
 /// The TLS part of an HTTPS probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsCheck {
-    /// The name sent (SNI) and verified; none: the Host header's, else the address.
+    /// The name sent (SNI) and verified; none: the Host header's, else the address. An address is
+    /// verified too, but not sent.
     pub server_name: Option<String>,
     /// Authorities to trust instead of the system's, in PEM.
     pub ca_file: Option<PathBuf>,

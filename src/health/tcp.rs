@@ -15,3 +15,25 @@ pub async fn probe(target: SocketAddr) -> ProbeResult {
         Err(error) => ProbeResult::from_io(&error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_is_good_and_none_is_bad() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            // A machine without IPv6 has nothing to show here.
+            let Ok(listener) = TcpListener::bind(address).await else { continue };
+            let target = listener.local_addr().unwrap();
+            assert!(matches!(probe(target).await, ProbeResult::Good(_)));
+            drop(listener);
+            match probe(target).await {
+                ProbeResult::Failed(reason) => assert!(reason.contains("refused"), "{reason}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

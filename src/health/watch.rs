@@ -10,8 +10,10 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
-use super::{Kind, Machine, Probe, ProbeResult, Verdict, tcp};
+use super::tls::Trust;
+use super::{Kind, Machine, Probe, ProbeResult, Verdict, http, icmp, tcp};
 
 /// The most probes of one [`Watch`] that are under way at a time; the others wait their turn. It
 /// bounds the descriptors and the memory that probes take.
@@ -70,8 +72,12 @@ impl Watch {
     pub fn start(probes: Vec<Probe>) -> Watch {
         let (verdicts, _) =
             watch::channel(Verdicts { generation: 0, verdicts: Arc::default(), pending: 0 });
-        let shared =
-            Shared { list: Mutex::default(), verdicts, slots: Semaphore::new(MAX_IN_FLIGHT) };
+        let shared = Shared {
+            list: Mutex::default(),
+            verdicts,
+            slots: Semaphore::new(MAX_IN_FLIGHT),
+            trust: Trust::default(),
+        };
         let watch = Watch { shared: Arc::new(shared), runtime: Handle::current() };
         watch.replace(probes);
         watch
@@ -114,7 +120,7 @@ impl Watch {
     pub async fn first_round(&self, deadline: Duration) -> bool {
         let mut verdicts = self.verdicts();
         let done = verdicts.wait_for(|verdicts| verdicts.pending == 0);
-        tokio::time::timeout(deadline, done).await.is_ok_and(|done| done.is_ok())
+        timeout(deadline, done).await.is_ok_and(|done| done.is_ok())
     }
 
     /// What is known of every probe, in the order of the list.
@@ -142,6 +148,7 @@ struct Shared {
     list: Mutex<List>,
     verdicts: watch::Sender<Verdicts>,
     slots: Semaphore,
+    trust: Trust,
 }
 
 #[derive(Debug, Default)]
@@ -184,7 +191,7 @@ async fn run(shared: Arc<Shared>, target: Arc<Target>) {
         tokio::time::sleep_until(due.into()).await;
         let Ok(slot) = shared.slots.acquire().await else { return };
         target.record().machine.start(Instant::now());
-        let result = probe(&target.probe).await;
+        let result = probe(&target.probe, &shared.trust).await;
         drop(slot);
         if target.take(&result) {
             shared.publish(shared.list());
@@ -193,19 +200,20 @@ async fn run(shared: Arc<Shared>, target: Arc<Target>) {
 }
 
 /// Sends one probe; takes no longer than the check's timeout.
-async fn probe(probe: &Probe) -> ProbeResult {
+async fn probe(probe: &Probe, trust: &Trust) -> ProbeResult {
     let limit = probe.check.timeout;
     let target = SocketAddr::new(probe.address, probe.port);
-    let result = async {
-        match &probe.check.kind {
-            Kind::Tcp => tcp::probe(target).await,
-            Kind::Icmp | Kind::Http(_) => ProbeResult::unable("not built in"),
-        }
+    let result = match &probe.check.kind {
+        Kind::Icmp => timeout(limit, icmp::probe(probe.address)).await,
+        Kind::Tcp => timeout(limit, tcp::probe(target)).await,
+        // Outside of the timeout: how long we take to read the authorities is no fault of the
+        // target's.
+        Kind::Http(check) => match http::Request::new(target, check, trust).await {
+            Ok(request) => timeout(limit, request.send()).await,
+            Err(reason) => return ProbeResult::unable(reason),
+        },
     };
-    match tokio::time::timeout(limit, result).await {
-        Ok(result) => result,
-        Err(_) => ProbeResult::failed(format_args!("no answer within {limit:?}")),
-    }
+    result.unwrap_or_else(|_| ProbeResult::failed(format_args!("no answer within {limit:?}")))
 }
 
 impl Shared {

@@ -1,0 +1,201 @@
+//! The HTTP and HTTPS probe: a request is answered as wanted.
+
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use reqwest::header::{ACCEPT, HOST, HeaderValue, USER_AGENT};
+use reqwest::{Client, Response, Url, redirect, retry};
+use rustls::pki_types::ServerName;
+
+use super::result::is_ours;
+use super::tls::{Accept, Trust};
+use super::{HttpCheck, ProbeResult};
+
+/// The most of a body that is read, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// Stands in the URL where no name may be sent: a TLS client sends none for an address, but a URL
+/// with an address would be connected to just that.
+const NO_NAME: &str = "address.invalid";
+
+/// A request that is ready to be sent, as often as wanted.
+#[derive(Debug)]
+pub struct Request<'a> {
+    client: Client,
+    url: Url,
+    host: HeaderValue,
+    check: &'a HttpCheck,
+}
+
+impl<'a> Request<'a> {
+    /// Prepares to ask `target`. The error says what cannot be asked, or whom not trusted.
+    pub async fn new(
+        target: SocketAddr,
+        check: &'a HttpCheck,
+        trust: &Trust,
+    ) -> Result<Request<'a>, String> {
+        let host = match &check.host {
+            Some(host) => host.clone(),
+            None => with_port(target, check.tls.is_some()),
+        };
+        let (scheme, accept, name) = match &check.tls {
+            None => ("http", Accept::Nothing, None),
+            Some(tls) => {
+                let name = tls.server_name.as_deref().unwrap_or_else(|| host_of(&host));
+                let name = ServerName::try_from(name.to_owned()).map_err(|_| {
+                    format!("`{name}` is not a server name: expected a DNS name or an address")
+                })?;
+                let accept = match tls.verify {
+                    true => {
+                        Accept::Valid { ca_file: tls.ca_file.clone(), name: Some(name.clone()) }
+                    }
+                    false => Accept::Any,
+                };
+                ("https", accept, Some(name))
+            }
+        };
+        let sent_name = match &name {
+            Some(ServerName::DnsName(name)) => Some(name.as_ref()),
+            _ => None,
+        };
+        let mut config = trust.client_config(accept).await?;
+        config.enable_sni = sent_name.is_some();
+        let url_host = sent_name.unwrap_or(NO_NAME);
+        let slash = if check.path.starts_with('/') { "" } else { "/" };
+        let url = format!("{scheme}://{url_host}:{}{slash}{}", target.port(), check.path);
+        let url = Url::parse(&url).map_err(|error| format!("`{url}`: {error}"))?;
+        if !url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(url_host)) {
+            return Err(format!("`{url_host}` is not a name that a URL can carry"));
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(config)
+            .resolve(url_host, target)
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|error| format!("no HTTP client: {}", root_cause(&error)))?;
+        let host = HeaderValue::from_str(&host)
+            .map_err(|_| format!("`{host}` cannot be sent as a Host header"))?;
+        Ok(Request { client, url, host, check })
+    }
+
+    /// Asks once, over a connection of its own: one that is reused does not show that the target
+    /// still accepts any. No redirect is followed and no proxy is asked. The caller bounds the
+    /// time.
+    pub async fn send(&self) -> ProbeResult {
+        let start = Instant::now();
+        let asked = self.client.get(self.url.clone()).header(HOST, &self.host);
+        let asked = asked.header(USER_AGENT, "portolan-health-check").header(ACCEPT, "*/*");
+        let response = match asked.send().await {
+            Ok(response) => response,
+            Err(error) => return failure(&error),
+        };
+        let status = response.status().as_u16();
+        if !is_wanted(status, &self.check.status) {
+            let wanted = wanted(&self.check.status);
+            return ProbeResult::failed(format_args!("status {status}, wanted {wanted}"));
+        }
+        let Some(text) = &self.check.contains else { return ProbeResult::Good(start.elapsed()) };
+        match contains(response, text.as_bytes()).await {
+            Ok(Found::Yes) => ProbeResult::Good(start.elapsed()),
+            Ok(Found::No) => ProbeResult::failed(format_args!("the body lacks `{text}`")),
+            Ok(Found::NotSoFar) => ProbeResult::failed(format_args!(
+                "the first {MAX_BODY_BYTES} bytes of the body lack `{text}`"
+            )),
+            Err(error) => failure(&error),
+        }
+    }
+}
+
+/// The target as a Host header has it, without the port that the scheme implies.
+fn with_port(target: SocketAddr, tls: bool) -> String {
+    match (target.ip(), target.port() == if tls { 443 } else { 80 }) {
+        (IpAddr::V4(address), true) => address.to_string(),
+        (IpAddr::V6(address), true) => format!("[{address}]"),
+        _ => target.to_string(),
+    }
+}
+
+/// The host part of a Host header.
+fn host_of(header: &str) -> &str {
+    if let Some(bracketed) = header.strip_prefix('[') {
+        return bracketed.split(']').next().unwrap_or(bracketed);
+    }
+    match header.rsplit_once(':') {
+        Some((host, _)) if !host.contains(':') => host,
+        _ => header,
+    }
+}
+
+fn is_wanted(status: u16, good: &[u16]) -> bool {
+    if good.is_empty() { (200..300).contains(&status) } else { good.contains(&status) }
+}
+
+fn wanted(good: &[u16]) -> String {
+    if good.is_empty() {
+        return "200 to 299".into();
+    }
+    let good: Vec<String> = good.iter().map(u16::to_string).collect();
+    good.join(" or ")
+}
+
+enum Found {
+    Yes,
+    /// Not in the whole body.
+    No,
+    /// Not in as much of the body as is read.
+    NotSoFar,
+}
+
+/// Reads until the text is found, and no more than [`MAX_BODY_BYTES`].
+async fn contains(mut response: Response, text: &[u8]) -> Result<Found, reqwest::Error> {
+    let mut body: Vec<u8> = Vec::new();
+    if text.is_empty() {
+        return Ok(Found::Yes);
+    }
+    while let Some(chunk) = response.chunk().await? {
+        let room = MAX_BODY_BYTES - body.len();
+        // The text may begin in the chunk before.
+        let from = (body.len() + 1).saturating_sub(text.len());
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if body[from..].windows(text.len()).any(|window| window == text) {
+            return Ok(Found::Yes);
+        }
+        if chunk.len() >= room {
+            return Ok(Found::NotSoFar);
+        }
+    }
+    Ok(Found::No)
+}
+
+/// What went wrong while asking, in the words of its root cause.
+fn failure(error: &reqwest::Error) -> ProbeResult {
+    let mut cause: &dyn Error = error;
+    loop {
+        if cause.downcast_ref::<io::Error>().is_some_and(is_ours) {
+            return ProbeResult::unable(cause);
+        }
+        match cause.source() {
+            Some(next) => cause = next,
+            None => return ProbeResult::failed(cause),
+        }
+    }
+}
+
+/// The innermost error: it is the one that says something.
+pub fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests;
