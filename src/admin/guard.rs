@@ -2,6 +2,7 @@
 //! never a stranger's page in the operator's browser.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::Window;
 use super::error::ApiError;
 use super::listener::Peer;
 
@@ -49,11 +51,11 @@ impl Guard {
 }
 
 /// Lets a request pass to the API, or answers why not.
-pub async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub async fn check(State(window): State<Arc<Window>>, request: Request, next: Next) -> Response {
     // Without the extension, which the listener always sets, nobody is taken for loopback.
     let peer = request.extensions().get::<Peer>();
     let peer = peer.map_or(IpAddr::from([0; 4]), |Peer(address)| address.ip());
-    match guard.admit(request.method(), request.headers(), peer) {
+    match window.guard.admit(request.method(), request.headers(), peer) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }

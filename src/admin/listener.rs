@@ -34,6 +34,7 @@ pub struct Peer(pub SocketAddr);
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
     while let Some(Ok(slot)) = stop.run_until_cancelled(slots.clone().acquire_owned()).await {
         match stop.run_until_cancelled(listener.accept()).await {
             None => break,
@@ -43,8 +44,9 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             }
             Some(Ok((stream, peer))) => {
                 let connection = converse(stream, peer, router.clone(), stop.clone());
+                let cut = cut.clone();
                 connections.spawn(async move {
-                    connection.await;
+                    cut.run_until_cancelled(connection).await;
                     drop(slot);
                 });
             }
@@ -54,6 +56,8 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     connections.close();
     if tokio::time::timeout(STOP_TIMEOUT, connections.wait()).await.is_err() {
         tracing::info!("admin connections that did not end in time are cut");
+        cut.cancel();
+        connections.wait().await;
     }
 }
 

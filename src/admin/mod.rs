@@ -1,11 +1,19 @@
 //! The window: API, metrics, page, explain.
 
+pub mod api;
+pub mod change;
 pub mod error;
+pub mod explain;
 pub mod guard;
 pub mod listener;
+pub mod metrics;
 pub mod page;
+pub mod records;
+pub mod text;
+pub mod view;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -21,6 +29,12 @@ use tokio_util::sync::CancellationToken;
 use error::ApiError;
 use guard::Guard;
 
+use crate::control::Control;
+use crate::transport::Tally;
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The longest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 /// A call must be understood and answered by then; a stream of events only begun.
@@ -35,11 +49,23 @@ pub struct Settings {
     pub token: Option<String>,
 }
 
-/// What the window looks at.
+/// What the window looks at. What this server does not do is absent.
 #[derive(Clone)]
 pub struct State {
+    /// What steers.
+    pub control: Option<Control>,
+    /// What was counted of DNS messages.
+    pub dns: Option<Tally>,
     /// When the program was started.
     pub started: SystemTime,
+}
+
+/// What every call is answered from.
+pub struct Window {
+    state: State,
+    guard: Guard,
+    /// Ends the streams of events.
+    stop: CancellationToken,
 }
 
 /// The window, open but without anybody behind it yet.
@@ -73,20 +99,29 @@ impl Admin {
 
     /// Answers until `stop`, then finishes what is under way and returns.
     pub async fn serve(self, state: State, stop: CancellationToken) {
-        listener::serve(self.listener, routes(state, self.guard), stop).await;
+        let window = Window { state, guard: self.guard, stop: stop.clone() };
+        listener::serve(self.listener, routes(Arc::new(window)), stop).await;
     }
 }
 
-fn routes(_state: State, guard: Guard) -> Router {
+fn routes(window: Arc<Window>) -> Router {
+    let nothing = || async {
+        ApiError::not_found("there is nothing here")
+            .help("the page is at /, the API at /api/v1/status")
+    };
+    let no_method = || async {
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know that method")
+    };
     Router::new()
+        .nest("/api/v1", api::routes())
+        .route("/metrics", get(metrics::scrape))
+        .with_state(Arc::clone(&window))
         .merge(page::routes())
         .route("/healthz", get("ok\n"))
-        .fallback(|| async { ApiError::not_found("there is nothing here").help("see /") })
-        .method_not_allowed_fallback(|| async {
-            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know that method")
-        })
+        .fallback(nothing)
+        .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn_with_state(window, guard::check))
         .layer(middleware::from_fn(in_time))
 }
 
@@ -98,3 +133,6 @@ async fn in_time(request: Request, next: Next) -> Response {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

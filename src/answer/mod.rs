@@ -185,6 +185,4 @@ fn refuse(rcode: Rcode, preamble: &Preamble, packet: &[u8], out: &mut [u8]) -> O
 }
 
 #[cfg(test)]
-pub(crate) mod fixture;
-#[cfg(test)]
 mod tests;

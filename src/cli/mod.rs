@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod overrides;
+pub mod running;
 pub mod serve;
 pub mod status;
 

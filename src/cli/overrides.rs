@@ -1,12 +1,16 @@
 //! `portolan drain`, `force` and `clear`: the operator's overrides.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use reqwest::Method;
 
+use super::running::{Call, Running, say};
 use super::{ConfigPath, Output};
-use crate::control::Target;
+use crate::admin::change::OverrideRequest;
+use crate::control::{Action, Target};
 
 const TARGETS: &str = "\
 Targets: datacenter/NAME, pool/ZONE/POOL, member/ZONE/POOL/DATACENTER, l4/SERVICE/ADDRESS:PORT";
@@ -85,16 +89,54 @@ pub enum Verdict {
 }
 
 /// Runs `drain`.
-pub fn drain(_arguments: DrainArguments) -> ExitCode {
-    ExitCode::FAILURE
+pub fn drain(arguments: DrainArguments) -> ExitCode {
+    let DrainArguments { target, terms, config, output } = arguments;
+    set(target, Action::Drain, terms, &config.config, output.json)
 }
 
 /// Runs `force`.
-pub fn force(_arguments: ForceArguments) -> ExitCode {
-    ExitCode::FAILURE
+pub fn force(arguments: ForceArguments) -> ExitCode {
+    let ForceArguments { target, verdict, terms, config, output } = arguments;
+    let action = match verdict {
+        Verdict::Up => Action::ForceUp,
+        Verdict::Down => Action::ForceDown,
+    };
+    set(target, action, terms, &config.config, output.json)
 }
 
 /// Runs `clear`.
-pub fn clear(_arguments: ClearArguments) -> ExitCode {
-    ExitCode::FAILURE
+pub fn clear(arguments: ClearArguments) -> ExitCode {
+    let ClearArguments { target, config, output } = arguments;
+    let (config, json) = (config.config, output.json);
+    let call = Call {
+        method: Method::DELETE,
+        path: "overrides",
+        query: vec![("target", target.to_string())],
+        body: None,
+        in_words: !json,
+    };
+    match Running::find(&config).and_then(|running| running.call(&config, call)) {
+        Ok(answer) => say(&answer),
+        Err(error) => error.report(json),
+    }
+}
+
+fn set(target: Target, action: Action, terms: Terms, config: &Path, json: bool) -> ExitCode {
+    let wanted = OverrideRequest {
+        target,
+        action,
+        lasts: terms.duration.map(|lasts| humantime::format_duration(lasts).to_string()),
+        reason: terms.reason,
+    };
+    let call = Call {
+        method: Method::POST,
+        path: "overrides",
+        query: Vec::new(),
+        body: Some(serde_json::json!(wanted)),
+        in_words: !json,
+    };
+    match Running::find(config).and_then(|running| running.call(config, call)) {
+        Ok(answer) => say(&answer),
+        Err(error) => error.report(json),
+    }
 }

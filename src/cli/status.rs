@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use reqwest::Method;
+
+use super::running::{Call, Running, say};
 use super::{ConfigPath, Output};
 
 /// The command line of `status`.
@@ -16,6 +19,17 @@ pub struct Arguments {
 }
 
 /// Runs it.
-pub fn run(_arguments: Arguments) -> ExitCode {
-    ExitCode::FAILURE
+pub fn run(arguments: Arguments) -> ExitCode {
+    let (config, json) = (arguments.config.config, arguments.output.json);
+    let call = Call {
+        method: Method::GET,
+        path: "status",
+        query: Vec::new(),
+        body: None,
+        in_words: !json,
+    };
+    match Running::find(&config).and_then(|running| running.call(&config, call)) {
+        Ok(status) => say(&status),
+        Err(error) => error.report(json),
+    }
 }

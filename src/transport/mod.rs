@@ -261,6 +261,3 @@ impl Tally {
         Totals::of(self.counters.iter().map(|counters| &**counters))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,219 @@
+"use strict";
+// Asks the API every two seconds and shows what it says. Every text is set as text, never as HTML.
+
+const PERIOD_MS = 2000;
+const byId = id => document.getElementById(id);
+const token = byId("token");
+token.value = sessionStorage.getItem("token") ?? "";
+token.addEventListener("change", () => sessionStorage.setItem("token", token.value));
+
+// ---- the API ----
+
+async function call(method, path, body) {
+  const headers = { Accept: "application/json" };
+  if (token.value) headers.Authorization = `Bearer ${token.value}`;
+  if (body) headers["Content-Type"] = "application/json";
+  const answer = await fetch(`api/v1/${path}`, { method, headers, body: body && JSON.stringify(body) });
+  const said = await answer.json();
+  if (!answer.ok) throw new Error(said.help ? `${said.error} (${said.help})` : said.error);
+  return said;
+}
+
+async function change(doing, method, path, body) {
+  try {
+    const said = await call(method, path, body);
+    byId("said").textContent = said.warning ? `${doing}; ${said.warning}` : doing;
+  } catch (error) {
+    byId("said").textContent = `${doing}: failed: ${error.message}`;
+  }
+  await refresh();
+}
+
+const set = (target, action, rest) => change(`${target}: ${action}`, "POST", "overrides", { target, action, ...rest });
+const clear = target => change(`${target}: cleared`, "DELETE", `overrides?target=${encodeURIComponent(target)}`);
+
+// ---- building and updating what is shown ----
+
+function element(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value !== undefined && value !== null && value !== false) made.setAttribute(name, value);
+  }
+  made.append(...children.flat().filter(child => child !== null && child !== undefined));
+  return made;
+}
+
+// Makes `old` look like `wanted` in place, so that focus, selection and scrolling survive.
+function morph(old, wanted) {
+  for (const { name } of [...old.attributes]) if (!wanted.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of wanted.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const [before, after] = [[...old.childNodes], [...wanted.childNodes]];
+  after.forEach((node, index) => {
+    const present = before[index];
+    if (!present) old.append(node);
+    else if (present.nodeName !== node.nodeName) present.replaceWith(node);
+    else if (node.nodeType === Node.TEXT_NODE) { if (present.data !== node.data) present.data = node.data; }
+    else morph(present, node);
+  });
+  before.slice(after.length).forEach(node => node.remove());
+}
+
+function show(id, ...children) {
+  const place = byId(id);
+  const wanted = place.cloneNode(false);
+  wanted.append(...children.flat());
+  morph(place, wanted);
+}
+
+function table(heads, rows) {
+  if (rows.length === 0) return element("p", { class: "soft" }, "none");
+  const head = element("thead", null, element("tr", null, heads.map(name => element("th", { scope: "col" }, name))));
+  const body = element("tbody", null, rows.map(cells => element("tr", null, cells.map((cell, column) => {
+    const content = Array.isArray(cell) ? cell : [cell ?? ""];
+    return column === 0 ? element("th", { scope: "row" }, ...content) : element("td", { "data-label": heads[column] }, ...content);
+  }))));
+  return element("div", { class: "wide" }, element("table", { class: "stack" }, head, body));
+}
+
+const GRADES = { up: "good", "forced-up": "doubt", drained: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", full: "doubt", stale: "doubt" };
+const state = text => element("span", { class: GRADES[text] ?? "bad" }, text.replace("-", " "));
+const soft = text => element("span", { class: "soft" }, text);
+const button = (text, act, target) => element("button", { type: "button", "data-act": act, "data-target": target, "aria-label": `${text} ${target}` }, text);
+const buttons = thing => element("div", { class: "buttons" },
+  thing.override ? button("Clear", "clear", thing.target) : [button("Drain", "drain", thing.target), button("Force down", "force-down", thing.target)]);
+
+document.addEventListener("click", event => {
+  const { act, target } = event.target.dataset ?? {};
+  if (act === "clear") clear(target);
+  else if (act) set(target, act);
+});
+
+// ---- words ----
+
+const number = value => value === null || value === undefined ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: 1 });
+
+function span(seconds) {
+  const units = [["d", 86400], ["h", 3600], ["min", 60]];
+  for (const [unit, length] of units) if (seconds >= 2 * length) return `${Math.floor(seconds / length)} ${unit}`;
+  return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+}
+
+const moment = seconds => new Date(seconds * 1000).toLocaleString();
+
+function overrideWords(override) {
+  const until = override.until ? ` until ${moment(override.until)}` : "";
+  return `${override.action.replace("-", " ")}${until}${override.reason ? `: ${override.reason}` : ""}`;
+}
+
+// ---- sections ----
+
+function datacenter(dc) {
+  const report = dc.report;
+  const age = !report ? "capacity from the file" :
+    report.age_seconds === null ? "no report yet" :
+    `${report.stale ? "stale report" : "report"}, ${span(report.age_seconds)} old`;
+  return element("div", { class: "card" },
+    element("h3", null, dc.name, " ", state(dc.state)),
+    element("p", null, dc.members === 0 ? "in no pool" : `${dc.members_fit} of ${dc.members} pool members may be answered`),
+    dc.load !== null && dc.capacity ? element("meter", { min: 0, max: dc.capacity, value: Math.min(dc.load, dc.capacity), low: dc.capacity * 0.8, high: dc.capacity * 0.999, optimum: 0, "aria-label": `load of ${dc.name}` }) : null,
+    element("p", null, `${number(dc.load)} of ${number(dc.capacity)} ${dc.unit ?? ""}`, dc.room === "full" ? [" · ", state("full")] : null),
+    element("p", { class: report?.stale ? "doubt" : "soft" }, age),
+    report?.error ? element("p", { class: "bad" }, report.error) : null,
+    dc.override ? element("p", { class: "doubt" }, overrideWords(dc.override)) : null,
+    buttons(dc));
+}
+
+function pool(one) {
+  const rows = one.members.map(member => [
+    member.datacenter,
+    [state(member.state)],
+    member.targets.map(target => element("div", null, target.address, " ", state(target.state), target.reason ? soft(` ${target.reason}`) : null)),
+    `weight ${member.weight}`,
+    member.reason ?? "",
+    [buttons(member)],
+  ]);
+  const need = one.min_healthy > 1 ? `, ${one.min_healthy} needed` : "";
+  return element("div", { class: "card" },
+    element("h3", null, `${one.name} `, soft(one.zone), " ", state(one.up ? "up" : "down")),
+    element("p", null, `${one.steer}, TTL ${one.ttl} s; ${one.fit} of ${one.members.length} members may be answered${need}; when all are down: ${one.when_all_down}`),
+    one.override ? element("p", { class: "doubt" }, overrideWords(one.override)) : null,
+    buttons(one),
+    table(["Datacenter", "State", "Addresses", "Weight", "Why", ""], rows));
+}
+
+function service(one) {
+  const rows = one.backends.map(backend => [
+    backend.address, [state(backend.state)], number(backend.connections), `weight ${backend.weight}`, backend.reason ?? "", [buttons(backend)],
+  ]);
+  return element("div", { class: "card" },
+    element("h3", null, `${one.name} `, soft(`${one.listen} · ${one.balance}`)),
+    element("p", null, `${number(one.connections)} connections${one.capacity ? ` of ${number(one.capacity)}` : ""}`),
+    table(["Backend", "State", "Connections", "Weight", "Why", ""], rows));
+}
+
+function render(status) {
+  const files = status.load ? `, files read ${moment(status.load.loaded_at)}` : "";
+  byId("server").textContent = `${status.version}, up ${span(status.uptime_seconds)}, generation ${status.generation ?? "–"}${files}`;
+  byId("token-field").hidden = status.changes_need !== "token";
+  const error = status.load?.last_error;
+  byId("trouble").hidden = !error;
+  byId("trouble").textContent = error ? `The files have a problem; what was read before is served on.\n${error}` : "";
+
+  const cards = status.datacenters.map(datacenter);
+  show("datacenters", element("div", { class: "cards" }, cards.length ? cards : element("p", { class: "soft" }, "none")));
+  show("pools", status.pools.length ? status.pools.map(pool) : element("p", { class: "soft" }, "none"));
+  show("overrides", table(["Target", "What", "Since", ""], status.overrides.map(override =>
+    [override.target, overrideWords(override), moment(override.since), [button("Clear", "clear", override.target)]])));
+  byId("s-l4").hidden = status.l4.length === 0;
+  show("l4", status.l4.map(service));
+  show("zones", table(["Zone", "Serial", "Names", "Steered names"], status.zones.map(zone =>
+    [zone.origin, String(zone.serial), number(zone.names), number(zone.steered)])));
+  show("probes", table(["Probe", "State", "Result", "Took"], status.probes.map(probe =>
+    [probe.name, [state(probe.state)], probe.reason ?? "", probe.latency_seconds === null ? "" : `${(probe.latency_seconds * 1000).toFixed(1)} ms`])));
+  byId("s-dns").hidden = !status.dns;
+  if (status.dns) show("dns", table(["Outcome", "Messages"], Object.entries(status.dns.outcomes).filter(([, count]) => count > 0).map(([name, count]) => [name, number(count)])));
+
+  const targets = [status.datacenters, status.pools, ...status.pools.map(one => one.members), ...status.l4.map(one => one.backends)];
+  show("targets", targets.flat().map(thing => element("option", { value: thing.target })));
+}
+
+// ---- forms ----
+
+const values = form => Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim() !== ""));
+
+byId("override").addEventListener("submit", event => {
+  event.preventDefault();
+  const { target, action, ...rest } = values(event.target);
+  set(target, action, rest);
+});
+
+byId("explain").addEventListener("submit", async event => {
+  event.preventDefault();
+  const place = byId("explained");
+  try {
+    const answer = await fetch(`api/v1/explain?${new URLSearchParams(values(event.target))}`, { headers: { Accept: "text/plain" } });
+    const text = await answer.text();
+    place.textContent = answer.ok ? text : Object.values(JSON.parse(text)).join("\n");
+  } catch (error) {
+    place.textContent = error.message;
+  }
+  place.hidden = false;
+});
+
+// ---- the clockwork ----
+
+async function refresh() {
+  try {
+    render(await call("GET", "status"));
+  } catch (error) {
+    byId("trouble").hidden = false;
+    byId("trouble").textContent = `The server does not answer; what is below may be old. ${error.message}`;
+  }
+}
+
+async function tick() {
+  if (!document.hidden) await refresh();
+  setTimeout(tick, PERIOD_MS);
+}
+
+tick();

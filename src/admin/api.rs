@@ -1,0 +1,172 @@
+//! The API: its paths, and the calls that change nothing.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State as From};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use futures_util::{Stream, stream};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::error::ApiError;
+use super::explain::{Question, explain};
+use super::view::Picture;
+use super::view::status::Status;
+use super::{Window, change, text};
+use crate::control::Control;
+use crate::dns::Rtype;
+
+/// All paths, without `/api/v1`.
+pub fn routes() -> Router<Arc<Window>> {
+    Router::new()
+        .route("/status", get(status))
+        .route(
+            "/zones",
+            get(|From(w): From<Arc<Window>>| async move { w.pictured(Picture::zones) }),
+        )
+        .route(
+            "/pools",
+            get(|From(w): From<Arc<Window>>| async move { w.pictured(Picture::pools) }),
+        )
+        .route("/datacenters", get(datacenters))
+        .route("/datacenters/{name}/report", put(change::push_report))
+        .route("/overrides", get(overrides).post(change::set).delete(change::clear))
+        .route("/events", get(events))
+        .route("/explain", get(explained))
+}
+
+type Reply<T> = Result<T, ApiError>;
+
+impl Window {
+    /// What steers, if this server does.
+    pub(super) fn control(&self) -> Reply<&Control> {
+        self.state.control.as_ref().ok_or_else(|| {
+            ApiError::not_found("this server steers nothing: it has no zones")
+                .help("ask the server that answers the DNS, or add `[dns]` to this one")
+        })
+    }
+
+    fn pictured<T>(&self, view: impl Fn(&Picture) -> T) -> Reply<Json<T>> {
+        Ok(Json(view(&Picture::of(self.control()?))))
+    }
+}
+
+/// JSON, or words where the caller prefers plain text.
+pub(super) fn told<T: Serialize>(
+    headers: &HeaderMap,
+    value: &T,
+    words: impl Fn(&T) -> String,
+) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(|accept| accept.trim_start().starts_with("text/plain")) {
+        return words(value).into_response();
+    }
+    match serde_json::to_string(value) {
+        // A line of its own, for whoever reads it on a terminal.
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json + "\n").into_response(),
+        Err(error) => {
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
+        }
+    }
+}
+
+async fn status(From(window): From<Arc<Window>>, headers: HeaderMap) -> Response {
+    told(&headers, &Status::of(&window), text::status::status)
+}
+
+async fn datacenters(From(window): From<Arc<Window>>) -> impl IntoResponse {
+    window.pictured(Picture::datacenters)
+}
+
+async fn overrides(From(window): From<Arc<Window>>) -> impl IntoResponse {
+    window.pictured(|picture| picture.overrides.clone())
+}
+
+/// What the query of `explain` may say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplainQuery {
+    name: String,
+    #[serde(rename = "type")]
+    rtype: Option<String>,
+    client: Option<String>,
+    resolver: Option<String>,
+}
+
+async fn explained(
+    From(window): From<Arc<Window>>,
+    headers: HeaderMap,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Reply<Response> {
+    let control = window.control()?;
+    let Query(query) = query.map_err(|rejection| {
+        ApiError::bad_request(rejection.body_text())
+            .help("expected explain?name=NAME&type=TYPE&client=ADDRESS/LENGTH&resolver=ADDRESS")
+    })?;
+    let ExplainQuery { name, rtype, client, resolver } = query;
+    let rtype = rtype.as_deref().unwrap_or("A");
+    let question = question(&name, rtype, client.as_deref(), resolver.as_deref());
+    let explained = explain(&control.snapshot(), &question.map_err(ApiError::bad_request)?);
+    Ok(told(&headers, &explained, text::explain::explained))
+}
+
+/// Reads what is asked, for the API and the command line alike.
+pub fn question(
+    name: &str,
+    rtype: &str,
+    client: Option<&str>,
+    resolver: Option<&str>,
+) -> Result<Question, String> {
+    let name = name.parse().map_err(|error| format!("`{name}` is not a domain name: {error}"))?;
+    let rtype = Rtype::from_mnemonic(rtype).ok_or_else(|| {
+        format!("`{rtype}` is not a record type: expected A, AAAA, MX, TYPE65280")
+    })?;
+    let client = client.map(subnet).transpose()?;
+    let resolver = match resolver {
+        Some(text) => Some(text.parse::<IpAddr>().map_err(|_| {
+            format!("`{text}` is not an address: expected one like 203.0.113.53 or 2001:db8::53")
+        })?),
+        None => client.map(|client: IpNet| client.network()),
+    };
+    let resolver = resolver.ok_or("for whom? give a client, a resolver, or both")?;
+    Ok(Question { name, rtype, client, resolver })
+}
+
+/// An address or a subnet; an address alone is the subnet of just that.
+fn subnet(text: &str) -> Result<IpNet, String> {
+    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    net.map(|net| net.trunc()).map_err(|_| {
+        format!("`{text}` is not a client: expected one like 203.0.113.0/24 or 2001:db8::/56")
+    })
+}
+
+async fn events(From(window): From<Arc<Window>>) -> Reply<impl IntoResponse> {
+    let heard = window.control()?.subscribe();
+    let stop = window.stop.clone();
+    let events = stream::unfold((heard, stop), |(mut heard, stop)| async move {
+        let event = match stop.run_until_cancelled(heard.recv()).await? {
+            Ok(event) => Event::default().json_data(event).ok()?,
+            Err(RecvError::Lagged(missed)) => {
+                Event::default().event("missed").data(missed.to_string())
+            }
+            Err(RecvError::Closed) => return None,
+        };
+        Some((Ok(event), (heard, stop)))
+    });
+    Ok(stream_of(events))
+}
+
+fn stream_of<S>(events: S) -> impl IntoResponse
+where
+    S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
+{
+    Sse::new(events).keep_alive(KeepAlive::default())
+}

@@ -1,0 +1,166 @@
+//! Why a question is answered as it is: from the zone's look-up through the decision, link by link
+//! of a CNAME chain.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::records::{Record, owned_records, records};
+use crate::decide::{self, Client, Explanation};
+use crate::dns::{Name, Rtype};
+use crate::snapshot::Snapshot;
+use crate::zone::{Lookup, Zone};
+
+/// The links of a CNAME chain that are followed; answers follow no more either.
+const MAX_LINKS: usize = 16;
+
+/// What is asked, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The name asked for.
+    pub name: Name,
+    /// The type asked for.
+    pub rtype: Rtype,
+    /// The client's subnet, as a resolver would send it (RFC 7871); none: the query carries none.
+    pub client: Option<IpNet>,
+    /// Who asks.
+    pub resolver: IpAddr,
+}
+
+/// Why a question is answered as it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explained {
+    /// The name asked for.
+    pub name: String,
+    /// The type asked for.
+    #[serde(rename = "type")]
+    pub rtype: String,
+    /// The client's subnet, if the query carries one.
+    pub client: Option<IpNet>,
+    /// Who asks.
+    pub resolver: IpAddr,
+    /// What the facts are, if they are not those of a running server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The name asked for, and then each name that a CNAME leads to.
+    pub links: Vec<Link>,
+}
+
+/// What stands at one name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Link {
+    /// The name.
+    pub name: String,
+    /// The zone that answers for it.
+    pub zone: Option<String>,
+    /// What it answers.
+    pub outcome: Outcome,
+}
+
+/// What a zone answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Outcome {
+    /// REFUSED: no zone here covers the name.
+    Refused,
+    /// Records that are the same for everybody.
+    Records {
+        /// The RRset.
+        records: Vec<Record>,
+    },
+    /// A CNAME that is the same for everybody.
+    Cname {
+        /// The record.
+        records: Vec<Record>,
+    },
+    /// Decided per client.
+    Steered {
+        /// How.
+        #[serde(flatten)]
+        decision: Box<Explanation>,
+    },
+    /// A minimal answer to ANY (RFC 8482).
+    Any,
+    /// The name exists, the type does not.
+    NoData,
+    /// NXDOMAIN.
+    NameError,
+    /// Another server's zone begins at or above the name.
+    Referral {
+        /// The NS records.
+        name_servers: Vec<Record>,
+        /// Their addresses.
+        glue: Vec<Record>,
+    },
+    /// The chain goes on for too long, or in a circle.
+    ChainTooLong,
+}
+
+/// Explains the answer to `question` from the facts of `snapshot`.
+pub fn explain(snapshot: &Snapshot, question: &Question) -> Explained {
+    let mut links = Vec::new();
+    let mut next = Some(question.name.clone());
+    while let Some(name) = next.take() {
+        if links.len() == MAX_LINKS {
+            let name = name.to_string();
+            links.push(Link { name, zone: None, outcome: Outcome::ChainTooLong });
+            break;
+        }
+        let zone = snapshot.zones.find(&name.to_key(), question.rtype);
+        // A target outside our zones is the resolver's business.
+        if zone.is_none() && !links.is_empty() {
+            break;
+        }
+        let (outcome, target) = match zone {
+            Some(zone) => look_up(snapshot, question, zone, &name),
+            None => (Outcome::Refused, None),
+        };
+        let zone = zone.map(|zone| zone.origin().to_string());
+        links.push(Link { name: name.to_string(), zone, outcome });
+        next = target;
+    }
+    Explained {
+        name: question.name.to_string(),
+        rtype: question.rtype.to_string(),
+        client: question.client,
+        resolver: question.resolver,
+        note: None,
+        links,
+    }
+}
+
+/// What stands at `name`, and where a CNAME there leads.
+fn look_up(
+    snapshot: &Snapshot,
+    question: &Question,
+    zone: &Zone,
+    name: &Name,
+) -> (Outcome, Option<Name>) {
+    let origin = zone.origin();
+    let outcome = match zone.lookup(&name.to_key(), question.rtype) {
+        Lookup::Answer { rrset, .. } => Outcome::Records { records: records(name, rrset, origin) },
+        Lookup::Cname { rrset, target } => {
+            let outcome = Outcome::Cname { records: records(name, rrset, origin) };
+            return (outcome, Name::from_wire(target).ok());
+        }
+        Lookup::Steered { policy, .. } => {
+            let address = question.client.map_or(question.resolver, |subnet| subnet.network());
+            let client = Client { address, resolver: question.resolver, draw: snapshot.generation };
+            let chart = &snapshot.charts[policy.0 as usize];
+            let facts = snapshot.facts();
+            let decision = decide::explain(policy, &client, question.rtype, chart, &facts);
+            let target = decision.answer.is_cname.then(|| decision.answer.records.first());
+            let target = target.flatten().and_then(|target| target.parse().ok());
+            return (Outcome::Steered { decision: Box::new(decision) }, target);
+        }
+        Lookup::Any => Outcome::Any,
+        Lookup::NoData => Outcome::NoData,
+        Lookup::NxDomain => Outcome::NameError,
+        Lookup::Referral(delegation) => Outcome::Referral {
+            name_servers: owned_records(&delegation.ns, origin),
+            glue: delegation.glue.iter().flat_map(|glue| owned_records(glue, origin)).collect(),
+        },
+    };
+    (outcome, None)
+}

@@ -1,0 +1,222 @@
+//! `/metrics`: the counters and states in the format that Prometheus reads, gathered at each
+//! scrape.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::State as From;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::Window;
+use super::view::status::{DnsView, Status};
+use crate::control::LoadStatus;
+use crate::decide::Room;
+use crate::health::Verdict;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The older format, in which the lines that only the newer one knows are comments.
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `GET /metrics`
+pub async fn scrape(From(window): From<Arc<Window>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let is_open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+    let kind = if is_open { OPEN_METRICS } else { PLAIN };
+    match exposition(Status::of(&window)) {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// The whole text.
+fn exposition(status: Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("portolan");
+    registry.register_collector(Box::new(Scrape(status)));
+    let mut text = String::new();
+    text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Scrape(Status);
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut families = Families(encoder);
+        let Scrape(status) = self;
+        let version = [("version", status.version.to_owned())];
+        families.gauges("build", "Always 1; the version is a label.", [(version, 1.0)])?;
+        let started = [([], status.started as f64)];
+        families.gauges::<0>("start_time_seconds", "When the program was started.", started)?;
+        if let Some(dns) = &status.dns {
+            encode_dns(&mut families, dns)?;
+        }
+        if let (Some(generation), Some(load)) = (status.generation, &status.load) {
+            encode_load(&mut families, generation, load)?;
+        }
+        encode_probes(&mut families, status)?;
+        encode_pools(&mut families, status)?;
+        encode_datacenters(&mut families, status)?;
+        encode_services(&mut families, status)
+    }
+}
+
+fn encode_dns(families: &mut Families, dns: &DnsView) -> fmt::Result {
+    let help = "DNS messages received, by how each ended.";
+    let outcomes = dns.outcomes.iter();
+    let outcomes = outcomes.map(|(outcome, count)| ([("outcome", outcome.to_string())], *count));
+    families.counters("dns_messages", help, outcomes)?;
+    let help = "DNS messages received, by transport.";
+    let by_transport = dns.received_by.iter();
+    let by_transport =
+        by_transport.map(|(name, count)| ([("transport", name.to_string())], *count));
+    families.counters("dns_received", help, by_transport)?;
+    let help = "What else was seen of DNS messages and connections.";
+    let events = dns.events.iter();
+    let events = events.map(|(event, count)| ([("event", event.to_string())], *count));
+    families.counters("dns_events", help, events)
+}
+
+fn encode_load(families: &mut Families, generation: u64, load: &LoadStatus) -> fmt::Result {
+    let help = "Rises by one with every change of what is answered from.";
+    families.gauges::<0>("snapshot_generation", help, [([], generation as f64)])?;
+    let result = |result: &str| [("result", result.to_owned())];
+    let loads = [(result("good"), load.loads_total), (result("refused"), load.failures_total)];
+    families.counters("config_loads", "How often the files were read.", loads)?;
+    let help = "When the files were last read without an error.";
+    families.gauges::<0>("config_loaded_timestamp_seconds", help, [([], load.loaded_at as f64)])?;
+    let help = "Whether the files are good as they are now.";
+    families.gauges::<0>("config_good", help, [([], bit(load.last_error.is_none()))])?;
+    let warnings = [([], load.warnings.len() as f64)];
+    families.gauges::<0>("config_warnings", "What is doubtful in the files.", warnings)
+}
+
+fn encode_probes(families: &mut Families, status: &Status) -> fmt::Result {
+    let probes = || status.probes.iter().map(|probe| ([("probe", probe.name.clone())], probe));
+    let known = probes().filter(|(_, probe)| probe.state != Verdict::Unknown);
+    let up = known.map(|(labels, probe)| (labels, bit(probe.state == Verdict::Up)));
+    families.gauges("probe_up", "The probe's verdict; absent before its first result.", up)?;
+    let checks = probes().map(|(labels, probe)| (labels, probe.checks_total));
+    families.counters("probe_checks", "Probes that ended.", checks)?;
+    let failures = probes().map(|(labels, probe)| (labels, probe.failures_total));
+    families.counters("probe_failures", "Probes that ended badly.", failures)?;
+    let durations = probes()
+        .filter_map(|(labels, probe)| probe.last_duration_ms.map(|took| (labels, took / 1e3)));
+    families.gauges("probe_duration_seconds", "How long the latest good probe took.", durations)
+}
+
+fn encode_pools(families: &mut Families, status: &Status) -> fmt::Result {
+    let pools = status.pools.iter();
+    let pools =
+        pools.map(|pool| ([("zone", pool.zone.clone()), ("pool", pool.name.clone())], pool));
+    let up = pools.clone().map(|(labels, pool)| (labels, bit(pool.up)));
+    families.gauges("pool_up", "Whether enough members may be answered.", up)?;
+    let fit = pools.clone().map(|(labels, pool)| (labels, pool.fit as f64));
+    families.gauges("pool_members_fit", "How many members may be answered.", fit)?;
+    let all = pools.clone().map(|(labels, pool)| (labels, pool.members.len() as f64));
+    families.gauges("pool_members", "How many members the pool has.", all)?;
+    let members = pools.flat_map(|([zone, name], pool)| {
+        pool.members.iter().map(move |member| {
+            let datacenter = ("datacenter", member.datacenter.clone());
+            ([zone.clone(), name.clone(), datacenter], bit(member.state.is_fit()))
+        })
+    });
+    families.gauges("member_up", "Whether the member may be answered.", members)?;
+    let mut actions: Vec<(String, f64)> = Vec::new();
+    for over in &status.overrides {
+        let action = super::text::word(&over.action);
+        match actions.iter_mut().find(|(known, _)| *known == action) {
+            Some((_, count)) => *count += 1.0,
+            None => actions.push((action, 1.0)),
+        }
+    }
+    let actions = actions.into_iter().map(|(action, count)| ([("action", action)], count));
+    families.gauges("overrides", "The operator's overrides in force.", actions)
+}
+
+fn encode_datacenters(families: &mut Families, status: &Status) -> fmt::Result {
+    let datacenters = status.datacenters.iter();
+    let named = datacenters.map(|dc| ([("datacenter", dc.name.clone())], dc));
+    let measured = named.clone().map(|([name], dc)| {
+        ([name, ("unit", dc.unit.clone().unwrap_or_default())], (dc.capacity, dc.load))
+    });
+    let capacity = measured.clone().filter_map(|(labels, (capacity, _))| Some((labels, capacity?)));
+    families.gauges("datacenter_capacity", "The most the datacenter can take.", capacity)?;
+    let load = measured.filter_map(|(labels, (_, load))| Some((labels, load?)));
+    families.gauges("datacenter_load", "What it is offered, by a live report.", load)?;
+    let reports =
+        named.clone().filter_map(|(labels, dc)| dc.report.as_ref().map(|report| (labels, report)));
+    let ages = reports.clone().filter_map(|(labels, report)| Some((labels, report.age_seconds?)));
+    families.gauges("datacenter_report_age_seconds", "Since the latest report came.", ages)?;
+    let stale = reports.map(|(labels, report)| (labels, bit(report.stale)));
+    families.gauges("datacenter_report_stale", "Whether the report is too old to count.", stale)?;
+    let room = named.filter(|(_, dc)| dc.room != Room::Unknown);
+    let room = room.map(|(labels, dc)| (labels, bit(dc.room == Room::Free)));
+    families.gauges("datacenter_has_room", "Absent without a live report.", room)
+}
+
+fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
+    let backends = status.l4.iter().flat_map(|service| {
+        service.backends.iter().map(|backend| {
+            let labels =
+                [("service", service.name.clone()), ("backend", backend.address.to_string())];
+            (labels, backend)
+        })
+    });
+    let connections = backends.map(|(labels, backend)| (labels, backend.connections as f64));
+    families.gauges("l4_connections", "Connections now.", connections)
+}
+
+fn bit(is_so: bool) -> f64 {
+    if is_so { 1.0 } else { 0.0 }
+}
+
+/// Writes families of samples; one without samples is left out.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn gauges<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
+    ) -> fmt::Result {
+        let samples = samples.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
+        self.family(name, help, MetricType::Gauge, samples)
+    }
+
+    fn counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
+    ) -> fmt::Result {
+        let samples = samples.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
+        self.family(name, help, MetricType::Counter, samples)
+    }
+
+    fn family<const N: usize, M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        samples: impl Iterator<Item = ([(&'static str, String); N], M)>,
+    ) -> fmt::Result {
+        let mut samples = samples.peekable();
+        if samples.peek().is_none() {
+            return Ok(());
+        }
+        let mut family: MetricEncoder = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, metric) in samples {
+            metric.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! An explanation in words, a line a step.
+
+use std::fmt::Write;
+
+use super::{columns, count};
+use crate::admin::explain::{Explained, Link, Outcome};
+use crate::admin::records::Record;
+use crate::decide::explain::{
+    AnswerStep, Explanation, MemberStep, PoolStep, RuleOutcome, RuleStep, Verdict,
+};
+use crate::decide::{Room, Standing, Steer};
+use crate::geo::Location;
+
+/// The whole explanation.
+pub fn explained(explained: &Explained) -> String {
+    let Explained { name, rtype, client, resolver, note, links } = explained;
+    let mut text = match client {
+        Some(client) => format!("{name} {rtype} for a client in {client}, asked by {resolver}\n"),
+        None => format!("{name} {rtype}, asked by {resolver} without a client subnet\n"),
+    };
+    if let Some(note) = note {
+        let _ = writeln!(text, "note      {note}");
+    }
+    for link in links {
+        text.push('\n');
+        text.push_str(&link_text(link, rtype));
+    }
+    text
+}
+
+/// A label and what it is about; further lines stand under the first.
+fn step(label: &str, lines: &str) -> String {
+    let mut text = String::new();
+    for (index, line) in lines.lines().enumerate() {
+        let label = if index == 0 { label } else { "" };
+        let _ = writeln!(text, "{}", format!("{label:10}{line}").trim_end());
+    }
+    text
+}
+
+fn link_text(link: &Link, rtype: &str) -> String {
+    let name = &link.name;
+    let mut text = step("name", name);
+    if let Some(zone) = &link.zone {
+        text += &step("zone", zone);
+    }
+    text += &match &link.outcome {
+        Outcome::Refused => step("answer", "REFUSED: no zone here covers the name"),
+        Outcome::Records { records } => step("answer", "the same for everybody") + &listed(records),
+        Outcome::Cname { records } => {
+            step("answer", "a CNAME, the same for everybody") + &listed(records)
+        }
+        Outcome::Any => step("answer", "a minimal one, as ANY is asked (RFC 8482)"),
+        Outcome::NoData => step("answer", &format!("no data: the name has no {rtype} records")),
+        Outcome::NameError => step("answer", "NXDOMAIN: the name does not exist"),
+        Outcome::Referral { name_servers, glue } => {
+            step("answer", "a referral: another zone begins here")
+                + &listed(name_servers)
+                + &listed(glue)
+        }
+        Outcome::ChainTooLong => step("answer", "none: the chain of CNAMEs is too long"),
+        Outcome::Steered { decision } => decided(decision),
+    };
+    text
+}
+
+fn listed(records: &[Record]) -> String {
+    let row = |record: &Record| {
+        let Record { owner, ttl, rtype, data } = record;
+        vec![owner.clone(), ttl.to_string(), rtype.clone(), data.clone()]
+    };
+    columns(10, &records.iter().map(row).collect::<Vec<_>>())
+}
+
+fn decided(decision: &Explanation) -> String {
+    let Explanation { address, location, location_prefix, rules, pools, .. } = decision;
+    let place = place(location);
+    let mut text = step("location", &format!("{address} is in {place}; so is {location_prefix}"));
+    if location == &Location::default() {
+        text =
+            step("location", &format!("nothing is known of {address}, nor of {location_prefix}"));
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        text += &step("rule", &rule_text(index, rule));
+    }
+    let last = pools.len().saturating_sub(1);
+    for (index, pool) in pools.iter().enumerate() {
+        text += &pool_text(pool, index == last && decision.failed_open);
+    }
+    text + &answer_text(&decision.answer)
+}
+
+fn place(location: &Location) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(location.city.iter().chain(&location.region).map(ToString::to_string));
+    parts.extend(location.country.iter().chain(&location.continent).map(ToString::to_string));
+    parts.extend(location.asn.map(|asn| format!("AS{asn}")));
+    parts.extend(location.tags.iter().map(|tag| format!("tag {tag}")));
+    if let Some(at) = location.coordinates {
+        parts.push(format!("at {:.2}, {:.2}", at.latitude, at.longitude));
+    }
+    parts.join(", ")
+}
+
+fn rule_text(index: usize, rule: &RuleStep) -> String {
+    let RuleStep { matches, pool, outcome } = rule;
+    let outcome = match outcome {
+        RuleOutcome::Chosen => "holds: chosen".into(),
+        RuleOutcome::Mismatch(key) => format!("does not hold: {key} differs"),
+        RuleOutcome::PoolDown => "holds, but its pool is down".into(),
+        RuleOutcome::LastResort => {
+            "holds; its pool is down, and no other pool is up: what it does then is done".into()
+        }
+        RuleOutcome::NotReached => "not reached".into(),
+    };
+    format!("{}. {matches} → {pool}: {outcome}", index + 1)
+}
+
+fn pool_text(pool: &PoolStep, failed_open: bool) -> String {
+    let state = match (pool.up, failed_open) {
+        (true, _) => "up",
+        (false, true) => "down, answers as if all were up",
+        (false, false) => "down",
+    };
+    let line = format!(
+        "{} of {} ({}) is {state}: {} of {} may be answered, {} needed",
+        pool.pool,
+        pool.zone,
+        steer(pool.steer),
+        pool.fit,
+        count(pool.members.len(), "member"),
+        pool.min_healthy,
+    );
+    let rows: Vec<_> = pool.members.iter().map(|member| member_row(pool.steer, member)).collect();
+    step("pool", &line) + &columns(10, &rows)
+}
+
+fn steer(steer: Steer) -> &'static str {
+    match steer {
+        Steer::Capacity => "the nearest with room",
+        Steer::Nearest => "the nearest",
+        Steer::Weighted => "drawn by weight for each query",
+        Steer::RoundRobin => "each in turn",
+        Steer::Failover => "the first that is up",
+        Steer::Hash => "drawn by the client's prefix",
+    }
+}
+
+/// Of what is known of a member, what its pool's way of choosing looks at.
+fn member_row(steer: Steer, member: &MemberStep) -> Vec<String> {
+    let mut row = vec![member.datacenter.clone(), verdict(member.verdict).into()];
+    if matches!(steer, Steer::Capacity | Steer::Nearest) {
+        row.push(match (member.distance_km, member.biased_km) {
+            (Some(km), Some(biased)) => format!("{km:.0} km, with its bias {biased:.0} km"),
+            (Some(km), None) => format!("{km:.0} km"),
+            (None, _) => "distance unknown".into(),
+        });
+    }
+    if matches!(steer, Steer::Capacity) {
+        row.push(match member.room {
+            Room::Free => "has room".into(),
+            Room::Full => "full".into(),
+            Room::Unknown => "no live report".into(),
+        });
+    }
+    if matches!(steer, Steer::Weighted | Steer::Hash) {
+        row.push(format!("weight {}", member.weight));
+    }
+    let standing = match member.standing {
+        Standing::Normal => "",
+        Standing::ForcedUp => "forced up; ",
+        Standing::ForcedDown => "forced down; ",
+        Standing::Drained => "drained; ",
+    };
+    let health = |up: &bool| if *up { "up" } else { "down" };
+    let targets = member.targets.iter().map(|(target, up)| format!("{target} {}", health(up)));
+    row.push(format!("{standing}{}", targets.collect::<Vec<_>>().join(", ")));
+    row
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Chosen => "chosen",
+        Verdict::Down => "passed over: its checks fail",
+        Verdict::ForcedDown => "passed over: forced down by the operator",
+        Verdict::Drained => "passed over: drained by the operator",
+        Verdict::NoWeight => "passed over: its weight is 0",
+        Verdict::Full => "passed over: full",
+        Verdict::NoLiveReport => "passed over: no live report of its load",
+        Verdict::Farther => "passed over: another is nearer",
+        Verdict::Later => "passed over: another stands before it",
+        Verdict::NotDrawn => "passed over: another was drawn",
+        Verdict::PoolNotUsed => "not asked: its pool does not answer",
+    }
+}
+
+fn answer_text(answer: &AnswerStep) -> String {
+    let AnswerStep { rtype, records, is_cname, ttl, scope } = answer;
+    let rtype = if *is_cname { "CNAME" } else { rtype };
+    let what = match &records[..] {
+        [] => format!("no data: nothing of type {rtype}"),
+        records => {
+            let lines = records.iter().map(|record| format!("{rtype} {record}"));
+            lines.collect::<Vec<_>>().join(", ")
+        }
+    };
+    let within = if scope.prefix_len() == 0 { String::new() } else { format!(" in {scope}") };
+    step("answer", &format!("{what}; TTL {ttl} s; the same for everybody{within}"))
+}

@@ -1,0 +1,147 @@
+//! The status in words.
+
+use super::overrides::{moment, terms};
+use super::{columns, count, word};
+use crate::admin::view::ZoneView;
+use crate::admin::view::datacenters::DatacenterView;
+use crate::admin::view::pools::{MemberView, PoolView, TargetState};
+use crate::admin::view::services::ServiceView;
+use crate::admin::view::status::Status;
+use crate::control::{LoadStatus, Override};
+
+/// Everything at once.
+pub fn status(status: &Status) -> String {
+    let Status { version, uptime_seconds, zones, datacenters, pools, overrides, .. } = status;
+    let mut text = format!("portolan {version}, up {}\n", span(*uptime_seconds));
+    if let Some(load) = &status.load {
+        text += &load_text(load);
+    }
+    if let Some(dns) = &status.dns {
+        text += &format!("{}\n", count(dns.received as usize, "DNS message"));
+    }
+    let rows = zones.iter().map(zone_row).collect();
+    text += &section("ZONES", &["ZONE", "SERIAL", "NAMES", "STEERED"], rows);
+    let rows = datacenters.iter().map(datacenter_row).collect();
+    text += &section("DATACENTERS", &["NAME", "STATE", "LOAD", "REPORT", "OVERRIDE"], rows);
+    for pool in pools {
+        text += &pool_text(pool);
+    }
+    for service in &status.l4 {
+        text += &service_text(service);
+    }
+    let row = |over: &Override| vec![over.target.to_string(), terms(over)];
+    text + &section("OVERRIDES", &[], overrides.iter().map(row).collect())
+}
+
+fn load_text(load: &LoadStatus) -> String {
+    let at = moment(load.loaded_at);
+    let mut text = format!("generation {}, files read {at}\n", load.generation);
+    for warning in &load.warnings {
+        text += &format!("warning: {warning}\n");
+    }
+    if let Some(error) = &load.last_error {
+        text += "the files have a problem; what was read before is served on:\n";
+        for line in error.lines() {
+            text += &format!("  {line}\n");
+        }
+    }
+    text
+}
+
+/// A heading and a table; nothing at all without rows.
+fn section(heading: &str, heads: &[&str], mut rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    if !heads.is_empty() {
+        rows.insert(0, heads.iter().map(ToString::to_string).collect());
+    }
+    format!("\n{heading}\n{}", columns(2, &rows))
+}
+
+fn zone_row(zone: &ZoneView) -> Vec<String> {
+    let ZoneView { origin, serial, names, steered } = zone;
+    vec![origin.clone(), serial.to_string(), names.to_string(), steered.to_string()]
+}
+
+fn datacenter_row(datacenter: &DatacenterView) -> Vec<String> {
+    let unit = datacenter.unit.as_deref().unwrap_or_default();
+    let amount = |amount: Option<f64>| amount.map_or("?".into(), |amount| format!("{amount:.0}"));
+    let load = match (datacenter.load, datacenter.capacity) {
+        (None, None) => "unknown".into(),
+        (load, capacity) => format!("{} of {} {unit}", amount(load), amount(capacity)),
+    };
+    let report = match &datacenter.report {
+        None => "none expected".into(),
+        Some(report) => {
+            let age = report.age_seconds.map(|age| format!("{} old", span(age)));
+            let mut text = age.unwrap_or_else(|| "none yet".into());
+            if report.stale {
+                text += ", stale";
+            }
+            if let Some(error) = &report.error {
+                text += &format!(" ({error})");
+            }
+            text
+        }
+    };
+    let over = datacenter.over.as_ref().map(terms).unwrap_or_default();
+    vec![datacenter.name.clone(), word(&datacenter.state), load.trim_end().into(), report, over]
+}
+
+fn pool_text(pool: &PoolView) -> String {
+    let heading = format!(
+        "POOL {} of {}: {}, {} of {} may be answered{}",
+        pool.name,
+        pool.zone,
+        if pool.up { "up" } else { "DOWN" },
+        pool.fit,
+        count(pool.members.len(), "member"),
+        pool.over.as_ref().map(|over| format!("; {}", terms(over))).unwrap_or_default(),
+    );
+    section(&heading, &[], pool.members.iter().map(member_row).collect())
+}
+
+fn member_row(member: &MemberView) -> Vec<String> {
+    let targets = member.targets.iter().map(|target| match target.state {
+        TargetState::Unwatched => target.address.clone(),
+        state => format!("{} {}", target.address, word(&state)),
+    });
+    let targets = targets.collect::<Vec<_>>().join(", ");
+    let reason = member.reason.clone().unwrap_or_default();
+    vec![member.datacenter.clone(), word(&member.state), targets, reason]
+}
+
+fn service_text(service: &ServiceView) -> String {
+    let capacity = service.capacity.map(|most| format!(" of {most}")).unwrap_or_default();
+    let ServiceView { name, listen, connections, .. } = service;
+    let heading = format!("L4 {name} on {listen}: {connections}{capacity} connections");
+    let rows = service.backends.iter().map(|backend| {
+        let connections = count(backend.connections as usize, "connection");
+        let reason = backend.reason.clone().unwrap_or_default();
+        vec![backend.address.to_string(), word(&backend.state), connections, reason]
+    });
+    section(&heading, &[], rows.collect())
+}
+
+/// `3.2 s`, `45 s`, `12 min`, `5 h`, `9 d`.
+pub fn span(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 7_200.0 => format!("{:.0} min", (seconds / 60.0).floor()),
+        seconds if seconds < 172_800.0 => format!("{:.0} h", (seconds / 3_600.0).floor()),
+        seconds => format!("{:.0} d", (seconds / 86_400.0).floor()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_told_in_the_unit_that_fits() {
+        let spans = [0.04, 9.9, 10.0, 119.0, 120.0, 7_199.0, 7_200.0, 172_800.0].map(span);
+        assert_eq!(spans, ["0.0 s", "9.9 s", "10 s", "119 s", "2 min", "119 min", "2 h", "2 d"]);
+    }
+}

@@ -1,0 +1,118 @@
+//! The datacenters: whether clients are sent there, and what room they have.
+
+use serde::Serialize;
+
+use super::Picture;
+use crate::control::{Override, Target};
+use crate::decide::{Datacenter, DatacenterId, Room};
+use crate::geo::Location;
+
+/// A datacenter.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DatacenterView {
+    /// The operator's name for it.
+    pub name: String,
+    /// What an override of it names.
+    pub target: String,
+    /// Where it stands.
+    pub location: Location,
+    /// Attraction in percent.
+    pub bias: i8,
+    /// Whether its members may be answered.
+    pub state: DatacenterState,
+    /// Its parts in pools.
+    pub members: usize,
+    /// Those of them that may be answered.
+    pub members_fit: usize,
+    /// Whether there is room for more clients.
+    pub room: Room,
+    /// The most it can take: from a live report, else from the file.
+    pub capacity: Option<f64>,
+    /// What it is offered now, from a live report.
+    pub load: Option<f64>,
+    /// What both are counted in.
+    pub unit: Option<String>,
+    /// Its report; none: it has never sent one and none is expected.
+    pub report: Option<ReportView>,
+    /// The operator's word on the datacenter itself.
+    #[serde(rename = "override")]
+    pub over: Option<Override>,
+}
+
+/// Whether a datacenter's members may be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DatacenterState {
+    /// All may.
+    Up,
+    /// Some may.
+    Degraded,
+    /// None may.
+    Down,
+    /// No pool has a member there.
+    Unused,
+}
+
+/// A datacenter's report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReportView {
+    /// Where it is polled; none: it is pushed.
+    pub url: Option<String>,
+    /// Since the latest arrived.
+    pub age_seconds: Option<f64>,
+    /// True when it is too old to count.
+    pub stale: bool,
+    /// Why the latest poll failed.
+    pub error: Option<String>,
+}
+
+impl Picture {
+    /// All datacenters, in the order of their numbers.
+    pub fn datacenters(&self) -> Vec<DatacenterView> {
+        let datacenters = self.snapshot.steering.datacenters.iter().enumerate();
+        datacenters.map(|(index, datacenter)| self.datacenter(index, datacenter)).collect()
+    }
+
+    fn datacenter(&self, index: usize, datacenter: &Datacenter) -> DatacenterView {
+        let facts = self.snapshot.facts();
+        // There are no more numbers than indices: the configuration gave each its own.
+        let id = DatacenterId(index as u16);
+        let pools = facts.steering.pools.iter();
+        let members = pools.flat_map(|pool| &pool.members).filter(|m| m.datacenter == id);
+        let fits: Vec<bool> = members.map(|m| m.passed_over(&facts).is_none()).collect();
+        let members_fit = fits.iter().filter(|fit| **fit).count();
+        let target = Target::Datacenter(datacenter.name.clone());
+
+        let configured = self.settings.reports.get(index).and_then(Option::as_ref);
+        let status = self.reports.get(index);
+        let live = status.filter(|status| !status.stale).and_then(|status| status.report.as_ref());
+        let stated = self.settings.capacity.get(index).copied().flatten();
+        let unit = self.settings.units.get(index).cloned().flatten();
+        let is_known = configured.is_some() || status.is_some_and(|s| s.report.is_some());
+        DatacenterView {
+            name: datacenter.name.clone(),
+            target: target.to_string(),
+            location: datacenter.location.clone(),
+            bias: datacenter.bias,
+            state: match (members_fit, fits.len()) {
+                (_, 0) => DatacenterState::Unused,
+                (0, _) => DatacenterState::Down,
+                (fit, all) if fit == all => DatacenterState::Up,
+                _ => DatacenterState::Degraded,
+            },
+            members: fits.len(),
+            members_fit,
+            room: facts.shares.room(id),
+            capacity: live.map(|report| report.capacity).or(stated),
+            load: live.map(|report| report.load),
+            unit: live.and_then(|report| report.unit.clone()).or(unit),
+            report: status.filter(|_| is_known).map(|status| ReportView {
+                url: configured.and_then(|c| c.source.as_ref()).map(|source| source.url.clone()),
+                age_seconds: status.age_seconds,
+                stale: status.stale,
+                error: status.error.clone(),
+            }),
+            over: self.override_of(&target).cloned(),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What control knows, arranged for whoever looks: zones, datacenters, pools and their members.
+
+pub mod datacenters;
+pub mod pools;
+pub mod services;
+pub mod status;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::control::{Control, Override, ReportStatus, Settings, Target};
+use crate::decide::{Member, Pool};
+use crate::health::ProbeStatus;
+use crate::snapshot::Snapshot;
+
+/// What control knows at one moment.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// What is answered from.
+    pub snapshot: Arc<Snapshot>,
+    /// What the files say.
+    pub settings: Arc<Settings>,
+    /// By `ProbeId`.
+    pub probes: Vec<ProbeStatus>,
+    /// By `DatacenterId`.
+    pub reports: Vec<ReportStatus>,
+    /// Those in force.
+    pub overrides: Vec<Override>,
+}
+
+/// A zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ZoneView {
+    /// Its apex.
+    pub origin: String,
+    /// Of its SOA record.
+    pub serial: u32,
+    /// The names in it.
+    pub names: usize,
+    /// Those of them that are decided per client.
+    pub steered: usize,
+}
+
+impl Picture {
+    /// What `control` knows now.
+    pub fn of(control: &Control) -> Picture {
+        Picture {
+            snapshot: control.snapshot(),
+            settings: control.settings(),
+            probes: control.probe_statuses(),
+            reports: control.report_statuses(),
+            overrides: control.overrides(),
+        }
+    }
+
+    /// All zones, by their origins.
+    pub fn zones(&self) -> Vec<ZoneView> {
+        let zones = self.snapshot.zones.iter();
+        zones
+            .map(|zone| ZoneView {
+                origin: zone.origin().to_string(),
+                serial: zone.serial(),
+                names: zone.names(),
+                steered: zone.steered().count(),
+            })
+            .collect()
+    }
+
+    /// The override of exactly this target.
+    fn override_of(&self, target: &Target) -> Option<&Override> {
+        self.overrides.iter().find(|over| over.target == *target)
+    }
+
+    fn pool_target(&self, pool: &Pool) -> Target {
+        Target::Pool { zone: zone_of(pool), pool: pool.name.clone() }
+    }
+
+    fn member_target(&self, pool: &Pool, member: &Member) -> Target {
+        let datacenter = self.snapshot.facts().datacenter(member.datacenter).name.clone();
+        Target::Member { zone: zone_of(pool), pool: pool.name.clone(), datacenter }
+    }
+}
+
+/// A zone's name as targets write it.
+fn zone_of(pool: &Pool) -> String {
+    pool.zone.to_string().trim_end_matches('.').to_ascii_lowercase()
+}

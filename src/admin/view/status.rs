@@ -1,0 +1,106 @@
+//! Everything at once: what the page polls and `portolan status` prints.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::datacenters::DatacenterView;
+use super::pools::PoolView;
+use super::services::ServiceView;
+use super::{Picture, ZoneView};
+use crate::admin::{VERSION, Window};
+use crate::answer::counters::{Event, Totals, Verdict};
+use crate::control::{LoadStatus, Override};
+use crate::health::ProbeStatus;
+
+/// Everything at once. What this server does not do is absent or empty.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// The program's.
+    pub version: &'static str,
+    /// When the program was started: seconds since 1970 (UTC).
+    pub started: u64,
+    /// For how long it has run.
+    pub uptime_seconds: f64,
+    /// What a call that changes something needs: `token` or `loopback`.
+    pub changes_need: &'static str,
+    /// Of the facts that answers come from.
+    pub generation: Option<u64>,
+    /// The state of the files.
+    pub load: Option<LoadStatus>,
+    /// The zones.
+    pub zones: Vec<ZoneView>,
+    /// The datacenters.
+    pub datacenters: Vec<DatacenterView>,
+    /// The pools.
+    pub pools: Vec<PoolView>,
+    /// The probes.
+    pub probes: Vec<ProbeStatus>,
+    /// The overrides in force.
+    pub overrides: Vec<Override>,
+    /// The L4 services.
+    pub l4: Vec<ServiceView>,
+    /// The DNS messages received.
+    pub dns: Option<DnsView>,
+}
+
+/// The DNS messages received since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DnsView {
+    /// All of them.
+    pub received: u64,
+    /// Over which transport they came.
+    pub received_by: BTreeMap<&'static str, u64>,
+    /// How each ended; the sum is `received`.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// What else was counted.
+    pub events: BTreeMap<&'static str, u64>,
+}
+
+impl Status {
+    /// As things stand now.
+    pub fn of(window: &Window) -> Status {
+        let state = &window.state;
+        let uptime = SystemTime::now().duration_since(state.started).unwrap_or_default();
+        let started = state.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let picture = state.control.as_ref().map(Picture::of);
+        let (zones, datacenters, pools) = match &picture {
+            Some(picture) => (picture.zones(), picture.datacenters(), picture.pools()),
+            None => Default::default(),
+        };
+        let generation = picture.as_ref().map(|picture| picture.snapshot.generation);
+        let (probes, overrides) =
+            picture.map(|picture| (picture.probes, picture.overrides)).unwrap_or_default();
+        Status {
+            version: VERSION,
+            started: started.as_secs(),
+            uptime_seconds: uptime.as_secs_f64(),
+            changes_need: window.guard.asks_for(),
+            generation,
+            load: state.control.as_ref().map(|control| control.load_status()),
+            zones,
+            datacenters,
+            pools,
+            probes,
+            overrides,
+            l4: Vec::new(),
+            dns: state.dns.as_ref().map(|totals| DnsView::of(&totals.totals())),
+        }
+    }
+}
+
+impl DnsView {
+    fn of(totals: &Totals) -> DnsView {
+        let (udp, tcp) = (totals.event(Event::ReceivedUdp), totals.event(Event::ReceivedTcp));
+        let events = Event::ALL.into_iter();
+        let events = events.filter(|e| !matches!(e, Event::ReceivedUdp | Event::ReceivedTcp));
+        let outcomes = Verdict::ALL.into_iter();
+        DnsView {
+            received: totals.received(),
+            received_by: BTreeMap::from([("udp", udp), ("tcp", tcp)]),
+            outcomes: outcomes.map(|v| (v.label(), totals.verdict(v))).collect(),
+            events: events.map(|event| (event.label(), totals.event(event))).collect(),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The running server, as the verbs call it: found through the configuration's `[admin]`.
+
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reqwest::header::ACCEPT;
+use reqwest::{Client, Method, StatusCode, Url};
+use serde::Deserialize;
+
+use super::{FAILED, UNREACHABLE};
+use crate::admin::error::Said;
+
+/// The server must have answered by then.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The running server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    address: SocketAddr,
+    token: Option<String>,
+}
+
+/// One call of its API.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What is done.
+    pub method: Method,
+    /// After `/api/v1/`.
+    pub path: &'static str,
+    /// Names and values.
+    pub query: Vec<(&'static str, String)>,
+    /// What is sent.
+    pub body: Option<serde_json::Value>,
+    /// Whether the answer is wanted in words for people, instead of JSON.
+    pub in_words: bool,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// The configuration does not say where the server is.
+    Configuration(Said),
+    /// Nobody answers.
+    Unreachable(Said),
+    /// The server says no.
+    Refused(Said),
+}
+
+/// The part of the configuration that is needed; the rest may be broken.
+#[derive(Debug, Deserialize)]
+struct Shape {
+    admin: Option<AdminShape>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AdminShape {
+    listen: SocketAddr,
+    token_file: Option<PathBuf>,
+}
+
+impl Running {
+    /// Where the configuration says it is. Only `[admin]` is read: with other parts broken, an
+    /// operator can still drain.
+    pub fn find(config: &Path) -> Result<Running, CallError> {
+        let fail = |problem: String| {
+            let error = format!("{}: {problem}", config.display());
+            CallError::Configuration(Said { error, help: None })
+        };
+        let text = std::fs::read_to_string(config).map_err(|error| fail(error.to_string()))?;
+        let shape: Shape = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
+        let Some(admin) = shape.admin else {
+            return Err(fail("it has no `[admin]`, so the server has no API to ask".into()));
+        };
+        let token = match admin.token_file {
+            None => None,
+            Some(path) => {
+                let path = config.parent().unwrap_or(Path::new("")).join(path);
+                let token = std::fs::read_to_string(&path).map_err(|error| {
+                    fail(format!("cannot read `admin.token_file`, {}: {error}", path.display()))
+                })?;
+                Some(token.trim().to_owned())
+            }
+        };
+        Ok(Running { address: reachable(admin.listen), token })
+    }
+
+    /// Calls, and returns the body of the answer.
+    pub fn call(&self, config: &Path, call: Call) -> Result<String, CallError> {
+        let unreachable = |cause: String| {
+            let (address, file) = (self.address, config.display());
+            let error = format!(
+                "the server does not answer on {address} (`admin.listen` of {file}): {cause}"
+            );
+            let help = "start it with `portolan serve`, or name its configuration with --config";
+            CallError::Unreachable(Said { error, help: Some(help.into()) })
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
+        let answer = runtime.block_on(self.send(call));
+        let (status, body) = answer.map_err(|error| unreachable(innermost(&error)))?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let said = serde_json::from_str(&body).unwrap_or_else(|_| Said {
+            error: format!("the server answers {status}"),
+            help: Some(format!("is {} the address of Portolan's admin API?", self.address)),
+        });
+        Err(CallError::Refused(said))
+    }
+
+    async fn send(&self, call: Call) -> reqwest::Result<(StatusCode, String)> {
+        // The client wants a provider even where no TLS is spoken; a second one is not an error.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let redirects = reqwest::redirect::Policy::none();
+        let client = Client::builder().no_proxy().redirect(redirects).timeout(TIMEOUT).build()?;
+        let mut url = Url::parse(&format!("http://{}/api/v1/{}", self.address, call.path))
+            .expect("an address and a fixed path make a URL");
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        let mut request = client.request(call.method, url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        let kind = if call.in_words { "text/plain" } else { "application/json" };
+        let answer = request.header(ACCEPT, kind).send().await?;
+        Ok((answer.status(), answer.text().await?))
+    }
+}
+
+impl CallError {
+    /// Prints it, on standard output when JSON is wanted, and returns the exit code.
+    pub fn report(&self, json: bool) -> ExitCode {
+        let (said, code) = match self {
+            CallError::Unreachable(said) => (said, UNREACHABLE),
+            CallError::Configuration(said) | CallError::Refused(said) => (said, FAILED),
+        };
+        report(said, json);
+        ExitCode::from(code)
+    }
+}
+
+/// Prints what is wrong, on standard output when JSON is wanted.
+pub fn report(said: &Said, json: bool) {
+    if json {
+        say(&format!("{}\n", serde_json::json!(said)));
+        return;
+    }
+    eprintln!("error: {}", said.error);
+    if let Some(help) = &said.help {
+        eprintln!("help: {help}");
+    }
+}
+
+/// Prints a result. A reader that has seen enough closes the pipe; that is no failure.
+pub fn say(text: &str) -> ExitCode {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => ExitCode::from(FAILED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// A server that listens on every address is called on loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// The cause that says something: `connection refused`, not `error sending request`.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
