@@ -66,7 +66,7 @@ impl<'t> Entries<'t> {
     fn read_tokens(&mut self) -> Result<(), Malformed> {
         let mut open = Vec::new();
         let read = self.read_inside(&mut open);
-        if let (Err(_), Some(&at)) = (&read, open.last()) {
+        if let (Err(_), Some(&at)) = (&read, open.first()) {
             self.skip_to_next_owner(at);
         }
         read
@@ -104,7 +104,7 @@ impl<'t> Entries<'t> {
                 _ => self.read_word()?,
             }
         }
-        match open.last() {
+        match open.first() {
             None => Ok(()),
             Some(&at) => Err(Malformed {
                 span: at..at + 1,

@@ -236,23 +236,17 @@ impl Reader<'_> {
     /// Says what may have been meant where a type was expected.
     fn no_type(&self, looks_like_owner: bool, first: &Token, token: &Token) -> Flaw {
         let word = self.word(token);
+        let first = self.word(first);
         let help = if looks_like_owner {
             "the line begins with a blank, so it goes on with the owner before it: remove the blank if this is an owner".to_string()
-        } else if parse_type(self.word(first)).is_some() {
+        } else if let Some(nearest) = nearest_type(word) {
+            format!("did you mean `{nearest}`? A type without a name is written `TYPE65400`")
+        } else if parse_type(first).is_some() {
             format!(
-                "`{}` at the beginning of a line is an owner: put a blank before it if it is the type",
-                self.word(first)
+                "`{first}` at the beginning of a line is an owner: put a blank before it if it is the type"
             )
         } else {
-            let upper = word.to_ascii_uppercase();
-            let nearest = KNOWN_TYPES
-                .iter()
-                .min_by_key(|known| strsim::damerau_levenshtein(known, &upper))
-                .filter(|known| strsim::damerau_levenshtein(known, &upper) <= 1 + known.len() / 3);
-            match nearest {
-                Some(nearest) => format!("did you mean `{nearest}`? A type without a name is written `TYPE65400`"),
-                None => "a record is written `OWNER TTL CLASS TYPE DATA`; a type without a name is written `TYPE65400`".to_string(),
-            }
+            "a record is written `OWNER TTL CLASS TYPE DATA`; a type without a name is written `TYPE65400`".to_string()
         };
         Flaw::new(token, format!("`{word}` is not a record type"), help)
     }
@@ -359,8 +353,17 @@ fn may_stand_in_zone(rtype: Rtype) -> bool {
     !matches!(rtype.0, 0 | 41 | 128..=255)
 }
 
-/// The types offered when one is misspelt.
-const KNOWN_TYPES: [&str; 22] = [
-    "A", "AAAA", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "SRV", "CAA", "HTTPS", "SVCB", "NAPTR",
-    "TLSA", "SSHFP", "DS", "DNAME", "HINFO", "RP", "LOC", "URI", "SPF",
-];
+/// The type that a misspelt one may be.
+fn nearest_type(word: &str) -> Option<&'static str> {
+    const KNOWN: [&str; 22] = [
+        "A", "AAAA", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "SRV", "CAA", "HTTPS", "SVCB",
+        "NAPTR", "TLSA", "SSHFP", "DS", "DNAME", "HINFO", "RP", "LOC", "URI", "SPF",
+    ];
+    let word = word.to_ascii_uppercase();
+    let distance = |known: &&str| strsim::damerau_levenshtein(known, &word);
+    let nearest = KNOWN.into_iter().min_by_key(distance)?;
+    (distance(&nearest) < nearest.len().min(2 + nearest.len() / 3)).then_some(nearest)
+}
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,11 @@ impl NameTable {
         &self.keys[start..self.ends[id] as usize]
     }
 
+    /// How many bytes all keys have.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Gives back memory that further insertions would need.
     pub(super) fn shrink(&mut self) {
         self.keys.shrink_to_fit();

@@ -93,7 +93,7 @@ fn one_line(
         starts.push(line.len());
         let word = &text[token.span.clone()];
         if is_generic {
-            line.push_str(word);
+            push_ascii(word, &mut line);
         } else if is_name(rtype, index) || is_gateway_name(rtype, text, tokens, index) {
             // The scanner takes `@` for a label here, and empty labels for good.
             let name = name_text::read(text, token, origin).map_err(|(message, help)| {
@@ -106,11 +106,21 @@ fn one_line(
             // The scanner wants the timers of a SOA in plain seconds.
             line.push_str(&seconds.to_string());
         } else {
-            line.push_str(word);
+            push_ascii(word, &mut line);
         }
     }
     line.push('\n');
     Ok((line, starts))
+}
+
+/// Strings may hold any bytes, but the scanner wants those that are not ASCII escaped.
+fn push_ascii(word: &str, line: &mut String) {
+    for byte in word.bytes() {
+        match byte {
+            0..=0x7f => line.push(char::from(byte)),
+            _ => line.push_str(&format!("\\{byte:03}")),
+        }
+    }
 }
 
 /// True when the token with this index in the data of a type is a name.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use super::master_file::TextRecord;
 use super::name_table::NameTable;
 use super::{Place, Steered};
 use crate::dns::rrset::names_in;
@@ -10,6 +11,8 @@ use crate::dns::{Name, Rtype};
 
 /// No node, no index.
 pub(super) const NONE: u32 = u32::MAX;
+/// Names and RDATA of a zone have at most about so many bytes, so that 32 bits count them.
+pub(super) const MAX_BYTES: usize = 2 << 30;
 /// The node of the zone's origin.
 pub(super) const APEX: u32 = 0;
 
@@ -104,9 +107,13 @@ impl Tree {
         tree
     }
 
-    /// Adds a record from the text `source`; its owner is at or below the origin.
-    pub(super) fn add(&mut self, source: usize, record: &super::master_file::TextRecord<'_>) {
-        let Some(node) = self.node(record.owner) else { return };
+    /// Adds a record from the text `source`; its owner is at or below the origin. False when the
+    /// zone would be too large.
+    pub(super) fn add(&mut self, source: usize, record: &TextRecord<'_>) -> bool {
+        if self.rdata.len() + self.names.bytes() > MAX_BYTES {
+            return false;
+        }
+        let Some(node) = self.node(record.owner) else { return true };
         let start = self.rdata.len() as u32;
         self.rdata.extend_from_slice(record.rdata);
         let narrow = |span: &Range<usize>| span.start as u32..span.end as u32;
@@ -119,6 +126,7 @@ impl Tree {
             owner_span: narrow(&record.owner_span),
             rdata_span: narrow(&record.rdata_span),
         });
+        true
     }
 
     /// Puts a steered name into the tree; gives the index of the one that stands there already.

@@ -33,3 +33,6 @@ pub(super) fn zone(tree: &mut Tree, steered: &[Steered], findings: &mut Findings
     targets::check(tree, steered, is_complete, findings);
     steered::check(tree, steered, findings);
 }
+
+#[cfg(test)]
+mod tests;

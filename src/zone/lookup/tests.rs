@@ -1,3 +1,5 @@
+mod reference;
+
 use super::*;
 use crate::dns::rrset::RECORD_HEAD_BYTES;
 use crate::zone::compile::tests::{compiled, example, settings, steered};
