@@ -110,9 +110,12 @@ impl Watch {
         generation
     }
 
-    /// The verdicts, now and with every change; a slow reader skips flaps and ends right.
+    /// The verdicts, now (the receiver counts them as a change) and with every change; a slow
+    /// reader skips flaps and ends right.
     pub fn verdicts(&self) -> watch::Receiver<Verdicts> {
-        self.shared.verdicts.subscribe()
+        let mut verdicts = self.shared.verdicts.subscribe();
+        verdicts.mark_changed();
+        verdicts
     }
 
     /// Waits until everything on the current list has been probed once, but no longer than
@@ -191,7 +194,8 @@ async fn run(shared: Arc<Shared>, target: Arc<Target>) {
         tokio::time::sleep_until(due.into()).await;
         let Ok(slot) = shared.slots.acquire().await else { return };
         target.record().machine.start(Instant::now());
-        let result = probe(&target.probe, &shared.trust).await;
+        // Boxed, so that a task that waits for its turn, as nearly all do, is small.
+        let result = Box::pin(probe(&target.probe, &shared.trust)).await;
         drop(slot);
         if target.take(&result) {
             shared.publish(shared.list());
@@ -276,9 +280,11 @@ impl Target {
 
     /// Takes a result in; true if something that is published changed.
     fn take(&self, result: &ProbeResult) -> bool {
+        let Probe { name, address, port, .. } = &self.probe;
         let mut record = self.record();
         record.checks_total += 1;
-        record.last_result = Some(result.to_string());
+        let text = result.to_string();
+        let news = record.last_result.as_ref() != Some(&text);
         let change = match result {
             ProbeResult::Good(duration) => {
                 record.last_duration = Some(*duration);
@@ -288,12 +294,17 @@ impl Target {
                 record.failures_total += 1;
                 record.machine.result(false)
             }
-            ProbeResult::Unable(_) => None,
+            ProbeResult::Unable(reason) => {
+                if news {
+                    tracing::warn!(%name, %address, port, reason, "a probe cannot be made");
+                }
+                None
+            }
         };
+        record.last_result = Some(text);
         if let Some(verdict) = change {
             record.since = Some(SystemTime::now());
-            let Probe { name, address, port, .. } = &self.probe;
-            tracing::info!(%name, %address, port, ?verdict, %result, "a probe's verdict changed");
+            tracing::info!(%name, %address, port, %verdict, %result, "a probe's verdict changed");
             self.verdict.store(if verdict == Verdict::Up { 1 } else { 2 }, Ordering::Relaxed);
         }
         !self.probed.swap(true, Ordering::Relaxed) || change.is_some()
@@ -323,3 +334,6 @@ impl Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

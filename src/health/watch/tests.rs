@@ -1,0 +1,248 @@
+//! A watch over real targets on loopback.
+
+use std::sync::atomic::AtomicUsize;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::health::{Check, HttpCheck, TlsCheck};
+
+/// No condition takes this long, even on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// An interval that does not pass during a test.
+const NEVER: Duration = Duration::from_secs(3600);
+const QUICK: Duration = Duration::from_millis(20);
+
+fn check(kind: Kind, interval: Duration) -> Arc<Check> {
+    let check = Check { kind, interval, jitter: 0.1, timeout: DEADLINE, rise: 2, fall: 3 };
+    Arc::new(check)
+}
+
+fn http() -> HttpCheck {
+    HttpCheck { tls: None, path: "/".into(), host: None, status: vec![], contains: None }
+}
+
+fn probe_of(name: &str, target: SocketAddr, check: &Arc<Check>) -> Probe {
+    let (address, port) = (target.ip(), target.port());
+    Probe { name: name.into(), check: Arc::clone(check), address, port }
+}
+
+/// A target that counts its connections.
+async fn target() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        while listener.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (address, accepted)
+}
+
+async fn closed_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(DEADLINE, holds).await.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"));
+}
+
+async fn until_verdicts(watch: &Watch, wanted: &[Verdict]) {
+    let mut verdicts = watch.verdicts();
+    let agree = verdicts.wait_for(|verdicts| *verdicts.verdicts == *wanted);
+    timeout(DEADLINE, agree).await.unwrap_or_else(|_| panic!("never {wanted:?}")).unwrap();
+}
+
+#[tokio::test]
+async fn after_the_first_round_every_verdict_is_known() {
+    let tcp = check(Kind::Tcp, NEVER);
+    let (up, _) = target().await;
+    let down = closed_port().await;
+    let watch = Watch::start(vec![probe_of("up", up, &tcp), probe_of("down", down, &tcp)]);
+    assert!(watch.first_round(DEADLINE).await);
+    let verdicts = watch.verdicts().borrow().clone();
+    assert_eq!(verdicts.generation, 1);
+    assert_eq!(*verdicts.verdicts, [Verdict::Up, Verdict::Down]);
+    let statuses = watch.statuses();
+    assert_eq!((statuses[0].name.as_str(), statuses[1].name.as_str()), ("up", "down"));
+    assert_eq!(statuses[0].last_result.as_deref(), Some("ok"));
+    assert!(statuses[0].last_duration_ms.is_some() && statuses[0].since.is_some());
+    assert!(statuses[1].last_result.as_deref().unwrap().contains("refused"), "{statuses:?}");
+    assert_eq!((statuses[1].checks_total, statuses[1].failures_total), (1, 1));
+}
+
+#[tokio::test]
+async fn a_round_of_nothing_is_over_and_one_of_a_silent_target_ends_with_the_deadline() {
+    let watch = Watch::start(vec![]);
+    assert!(watch.first_round(DEADLINE).await);
+    let (silent, _) = target().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_too = listener.local_addr().unwrap();
+    let web = check(Kind::Http(http()), NEVER);
+    // One hangs up at once, the other accepts in the kernel's queue and says nothing.
+    watch.replace(vec![probe_of("a", silent, &web), probe_of("b", silent_too, &web)]);
+    assert!(!watch.first_round(Duration::from_millis(300)).await);
+    assert_eq!(watch.verdicts().borrow().verdicts[1], Verdict::Unknown);
+}
+
+#[tokio::test]
+async fn a_target_that_accepts_and_says_nothing_is_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut silent = (*check(Kind::Http(http()), NEVER)).clone();
+    silent.timeout = Duration::from_millis(100);
+    let probe = probe_of("silent", listener.local_addr().unwrap(), &Arc::new(silent));
+    let watch = Watch::start(vec![probe]);
+    until_verdicts(&watch, &[Verdict::Down]).await;
+    let reason = watch.statuses()[0].last_result.clone();
+    assert_eq!(reason.as_deref(), Some("no answer within 100ms"));
+}
+
+#[tokio::test]
+async fn a_target_that_goes_and_comes_back_is_followed() {
+    let tcp = check(Kind::Tcp, QUICK);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let watch = Watch::start(vec![probe_of("one", address, &tcp)]);
+    until_verdicts(&watch, &[Verdict::Up]).await;
+    drop(listener);
+    until_verdicts(&watch, &[Verdict::Down]).await;
+    assert!(watch.statuses()[0].failures_total >= 3);
+    let _listener = TcpListener::bind(address).await.unwrap();
+    until_verdicts(&watch, &[Verdict::Up]).await;
+}
+
+#[tokio::test]
+async fn a_replaced_list_keeps_equal_probes_and_starts_and_stops_the_others() {
+    let tcp = check(Kind::Tcp, NEVER);
+    let (kept, kept_count) = target().await;
+    let (gone, _) = target().await;
+    let (new, _) = target().await;
+    let watch = Watch::start(vec![probe_of("gone", gone, &tcp), probe_of("old name", kept, &tcp)]);
+    assert!(watch.first_round(DEADLINE).await);
+    let stopped = Arc::downgrade(&watch.shared.list().entries[0].1.target);
+    let since = watch.statuses()[1].since;
+
+    // An equal check in another allocation is the same check.
+    let equal = check(Kind::Tcp, NEVER);
+    let generation =
+        watch.replace(vec![probe_of("new name", kept, &equal), probe_of("new", new, &equal)]);
+    assert_eq!(generation, 2);
+    let at_once = watch.verdicts().borrow().clone();
+    assert_eq!((at_once.generation, at_once.verdicts[0]), (2, Verdict::Up));
+    assert!(watch.first_round(DEADLINE).await);
+    until_verdicts(&watch, &[Verdict::Up, Verdict::Up]).await;
+    let statuses = watch.statuses();
+    assert_eq!((statuses[0].name.as_str(), statuses[0].since), ("new name", since));
+    assert_eq!(statuses[0].checks_total, 1, "it was not probed again");
+    until("its connection is seen", || kept_count.load(Ordering::SeqCst) == 1).await;
+    until("the task of what is gone ends", || stopped.strong_count() == 0).await;
+
+    let other = check(Kind::Tcp, QUICK);
+    watch.replace(vec![probe_of("another check", kept, &other)]);
+    assert_eq!(watch.statuses()[0].checks_total, 0, "another check is another probe");
+    until_verdicts(&watch, &[Verdict::Up]).await;
+}
+
+#[tokio::test]
+async fn equal_probes_of_one_list_are_sent_once() {
+    let tcp = check(Kind::Tcp, NEVER);
+    let (shared, count) = target().await;
+    let watch = Watch::start(vec![probe_of("a", shared, &tcp), probe_of("b", shared, &tcp)]);
+    assert!(watch.first_round(DEADLINE).await);
+    until_verdicts(&watch, &[Verdict::Up, Verdict::Up]).await;
+    until("the connection is seen", || count.load(Ordering::SeqCst) > 0).await;
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    let names: Vec<_> = watch.statuses().into_iter().map(|status| status.name).collect();
+    assert_eq!(names, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_dropped_watch_stops_all_its_tasks() {
+    let tcp = check(Kind::Tcp, QUICK);
+    let (one, _) = target().await;
+    let watch = Watch::start(vec![probe_of("one", one, &tcp)]);
+    let mut verdicts = watch.verdicts();
+    until_verdicts(&watch, &[Verdict::Up]).await;
+    let shared = Arc::downgrade(&watch.shared);
+    drop(watch);
+    until("all tasks have ended", || shared.strong_count() == 0).await;
+    verdicts.borrow_and_update();
+    assert!(verdicts.changed().await.is_err(), "the readers are told");
+}
+
+#[tokio::test]
+async fn what_cannot_be_probed_has_no_verdict_and_holds_up_no_round() {
+    let (target, _) = target().await;
+    let tls = TlsCheck {
+        server_name: None,
+        ca_file: Some("/nonexistent/authorities.pem".into()),
+        verify: true,
+    };
+    let web = check(Kind::Http(HttpCheck { tls: Some(tls), ..http() }), NEVER);
+    let watch = Watch::start(vec![probe_of("web", target, &web)]);
+    assert!(watch.first_round(DEADLINE).await);
+    assert_eq!(*watch.verdicts().borrow().verdicts, [Verdict::Unknown]);
+    let status = &watch.statuses()[0];
+    assert_eq!((status.state, status.failures_total, status.since), (Verdict::Unknown, 0, None));
+    let text = status.last_result.as_deref().unwrap();
+    assert!(text.starts_with("could not be probed: ca_file /nonexistent"), "{text}");
+}
+
+#[test]
+fn a_verdict_stands_while_the_probe_cannot_be_made() {
+    let address = "127.0.0.1:9".parse().unwrap();
+    let target = Target::new(probe_of("one", address, &check(Kind::Tcp, NEVER)));
+    assert!(target.take(&ProbeResult::Good(Duration::ZERO)), "the first verdict is news");
+    for _ in 0..10 {
+        assert!(!target.take(&ProbeResult::unable("no descriptors left")));
+    }
+    assert_eq!(target.verdict(), Verdict::Up);
+    for news in [false, false, true, false] {
+        assert_eq!(target.take(&ProbeResult::failed("refused")), news);
+    }
+    assert_eq!(target.verdict(), Verdict::Down);
+}
+
+#[tokio::test]
+async fn no_more_probes_than_the_limit_are_under_way() {
+    const EXTRA: usize = 40;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (open, gate) = watch::channel(false);
+    let under_way = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let (counted, peak) = (Arc::clone(&under_way), Arc::clone(&most));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (mut gate, counted) = (gate.clone(), Arc::clone(&counted));
+            peak.fetch_max(counted.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let _ = gate.wait_for(|open| *open).await;
+                let _ = stream.read(&mut [0; 1024]).await;
+                // Before the probe hears, so that no slot is taken twice here.
+                counted.fetch_sub(1, Ordering::SeqCst);
+                let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").await;
+            });
+        }
+    });
+    // One target, but checks that differ.
+    let probes = (0..MAX_IN_FLIGHT + EXTRA).map(|n| {
+        let web = check(Kind::Http(HttpCheck { path: format!("/{n}"), ..http() }), NEVER);
+        probe_of("one of many", SocketAddr::new("127.0.0.1".parse().unwrap(), port), &web)
+    });
+    let watch = Watch::start(probes.collect());
+    until("all slots are taken", || under_way.load(Ordering::SeqCst) == MAX_IN_FLIGHT).await;
+    assert_eq!(watch.verdicts().borrow().pending, MAX_IN_FLIGHT + EXTRA);
+    open.send_replace(true);
+    assert!(watch.first_round(DEADLINE).await, "the others had their turn");
+    assert!(watch.verdicts().borrow().verdicts.iter().all(|verdict| *verdict == Verdict::Up));
+    assert_eq!(most.load(Ordering::SeqCst), MAX_IN_FLIGHT);
+}
