@@ -185,4 +185,4 @@ fn refuse(rcode: Rcode, preamble: &Preamble, packet: &[u8], out: &mut [u8]) -> O
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

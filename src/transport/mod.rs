@@ -261,3 +261,6 @@ impl Tally {
         Totals::of(self.counters.iter().map(|counters| &**counters))
     }
 }
+
+#[cfg(test)]
+mod tests;

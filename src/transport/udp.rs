@@ -98,7 +98,7 @@ impl Worker {
     }
 
     /// True when a reply would reach nobody (port 0), or ourselves.
-    fn is_forged(&self, source: SocketAddr, destination: Option<IpAddr>) -> bool {
+    pub(super) fn is_forged(&self, source: SocketAddr, destination: Option<IpAddr>) -> bool {
         let is_ours = |ours: &SocketAddr| {
             ours.port() == source.port()
                 && (ours.ip() == source.ip()

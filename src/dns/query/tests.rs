@@ -1,3 +1,5 @@
+//! Queries, whole and damaged, byte by byte.
+
 use proptest::prelude::*;
 
 use super::*;

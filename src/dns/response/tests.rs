@@ -1,3 +1,5 @@
+//! Responses, read back by an independent reader.
+
 use hickory_proto::op::Message;
 use proptest::prelude::*;
 

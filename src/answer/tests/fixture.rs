@@ -1,0 +1,148 @@
+//! A small zone with something of everything, and three policies: what the tests ask.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::decide::survey::survey_all;
+use crate::decide::{
+    Chart, DatacenterId, Facts, HealthTable, Match, Member, MemberId, Policy, PolicyId, Pool,
+    PoolId, Rule, ShareTable, StandingTable, Steer, Steering, Target, WhenAllDown,
+};
+use crate::geo::World;
+use crate::snapshot::Snapshot;
+use crate::zone::{Settings, Source, Steered, compile};
+
+const ZONE: &str = "
+@        SOA   ns1 hostmaster 7 2h 15m 2w 5m
+@        NS    ns1
+@        NS    ns.example.net.
+ns1      A     198.51.100.53
+www      A     198.51.100.80
+www      A     198.51.100.81
+www      AAAA  2001:db8::80
+@        MX    10 mail
+mail     A     198.51.100.25
+*.wild   TXT   \"anything\"
+alias    CNAME www
+far      CNAME www.example.net.
+to-none  CNAME none
+to-child CNAME www.child
+to-sub   CNAME www.sub
+to-geo   CNAME geo
+to-mix   CNAME to-far
+loop1    CNAME loop2
+loop2    CNAME loop3
+loop3    CNAME loop2
+self     CNAME self
+sub      NS    ns.sub
+sub      NS    ns.example.net.
+ns.sub   A     198.51.100.54
+child    NS    ns1
+";
+
+const CHILD: &str = "
+@   SOA ns1.example.com. hostmaster.example.com. 7 2h 15m 2w 5m
+@   NS  ns1.example.com.
+www A   198.51.100.90
+";
+
+/// Policies: 0 answers 203.0.113.1 and 2001:db8::1 within 198.51.100.0/25, and 203.0.113.2 without
+/// IPv6 elsewhere; 1 and 2 answer CNAMEs out of and in the zone.
+pub(crate) fn snapshot() -> Snapshot {
+    let long = (0..40).map(|n| format!("long TXT \"{n} {}\"\n", "x".repeat(40)));
+    let chain = (0..30).map(|n| format!("c{n} CNAME c{}\n", n + 1));
+    let text = ZONE.to_owned() + &long.collect::<String>() + &chain.collect::<String>();
+    let steered = |owner: &str, policy, may_be_cname| Steered {
+        owner: owner.parse().unwrap(),
+        policy: PolicyId(policy),
+        ttl: 20,
+        may_be_cname,
+    };
+    let zone = |origin: &str, text: String, steered: Vec<Steered>| Settings {
+        origin: origin.parse().unwrap(),
+        default_ttl: 300,
+        sources: vec![Source { file: "zone".into(), text }],
+        steered,
+    };
+    let steered = vec![
+        steered("geo.example.com.", 0, false),
+        steered("to-far.example.com.", 1, true),
+        steered("to-near.example.com.", 2, true),
+    ];
+    let (zones, problems) = compile(&[
+        zone("example.com.", text, steered),
+        zone("child.example.com.", CHILD.into(), vec![]),
+    ]);
+    let zones = zones.unwrap_or_else(|| panic!("{problems:?}"));
+
+    let east = Target::Addresses {
+        v4: Box::new([(Ipv4Addr::new(203, 0, 113, 1), None)]),
+        v6: Box::new([("2001:db8::1".parse::<Ipv6Addr>().unwrap(), None)]),
+    };
+    let west = Target::Addresses {
+        v4: Box::new([(Ipv4Addr::new(203, 0, 113, 2), None)]),
+        v6: Box::new([]),
+    };
+    let cname = |name: &str| Target::Cname { name: name.parse().unwrap(), probe: None };
+    let targets = [east, west, cname("Www.Example.net."), cname("ALIAS.example.com.")];
+    let pools = targets.into_iter().zip(0..).map(|(target, number)| pool(number, target));
+    let rule = |network: Option<&str>, pool| Rule {
+        matches: Match {
+            network: network.map(|network| network.parse().unwrap()).into_iter().collect(),
+            ..Match::default()
+        },
+        pool: PoolId(pool),
+    };
+    let policies = Box::new([
+        Policy { rules: Box::new([rule(Some("198.51.100.0/25"), 0), rule(None, 1)]) },
+        Policy { rules: Box::new([rule(None, 2)]) },
+        Policy { rules: Box::new([rule(None, 3)]) },
+    ]);
+    let datacenter = crate::decide::Datacenter {
+        name: "one".into(),
+        location: crate::geo::Location::default(),
+        bias: 0,
+    };
+    let steering =
+        Steering { datacenters: Box::new([datacenter]), pools: pools.collect(), policies };
+    let (world, health) = (World::unknown(), HealthTable::default());
+    let (standing, shares) = (StandingTable::default(), ShareTable::default());
+    let facts = Facts {
+        world: &world,
+        steering: &steering,
+        health: &health,
+        standing: &standing,
+        shares: &shares,
+    };
+    let surveys = survey_all(&world, &steering);
+    let charts = steering.policies.iter().zip(&surveys);
+    let charts = charts.map(|(policy, survey)| Arc::new(Chart::new(policy, survey, &facts)));
+    Snapshot {
+        generation: 1,
+        zones: Arc::new(zones),
+        charts: charts.collect(),
+        steering: Arc::new(steering),
+        world: Arc::new(world),
+        health: Arc::new(health),
+        standing: Arc::new(standing),
+        shares: Arc::new(shares),
+    }
+}
+
+fn pool(number: u32, target: Target) -> Pool {
+    Pool {
+        zone: "example.com.".parse().unwrap(),
+        name: "pool".into(),
+        steer: Steer::Failover,
+        ttl: 20,
+        answers: 1,
+        min_healthy: 1,
+        when_all_down: WhenAllDown::AnswerAll,
+        members: Box::new([Member {
+            id: MemberId(number),
+            datacenter: DatacenterId(0),
+            weight: 1,
+            target,
+        }]),
+    }
+}
