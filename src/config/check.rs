@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
+use super::diagnostic::Diagnostic;
 use super::reader::{Table, Value};
-use super::source::Source;
+use super::source::{ReadError, Source};
 use crate::health::{Check, HttpCheck, Kind, TlsCheck};
 
 /// How something is probed, and where.
@@ -196,6 +197,9 @@ fn certificates(value: &Value<'_>) -> Option<PathBuf> {
             let error = value.error(format!("{} holds no certificate", path.display()));
             value.reject(error.label("expected a file with certificates in PEM"))
         }
-        Err(error) => value.reject(value.error(error.about(&path))),
+        Err(ReadError::Unreadable(why)) => {
+            value.reject(value.error(format!("cannot read {}: {why}", path.display())))
+        }
+        Err(ReadError::NotUtf8(source, byte)) => value.reject(Diagnostic::not_utf8(&source, byte)),
     }
 }

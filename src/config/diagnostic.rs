@@ -66,6 +66,13 @@ impl Diagnostic {
         Diagnostic { severity: Severity::Warning, ..error }
     }
 
+    /// The error that a text is not UTF-8, from `byte` on.
+    pub(super) fn not_utf8(source: &Arc<Source>, byte: usize) -> Diagnostic {
+        // What is not UTF-8 was replaced by a character of three bytes.
+        let error = Diagnostic::error(source, byte..byte + 3, "this is not UTF-8 text");
+        error.help("convert the file, for example with `iconv -t UTF-8`")
+    }
+
     /// Says what was expected there.
     pub fn label(mut self, label: impl Into<String>) -> Diagnostic {
         self.label = label.into();

@@ -2,6 +2,7 @@
 
 mod check;
 pub mod diagnostic;
+mod files;
 mod inline_text;
 pub mod load;
 mod nearest;
@@ -12,12 +13,17 @@ mod service;
 pub mod settings;
 pub mod source;
 mod steering;
+mod values;
 mod world;
 mod zone_file;
+mod zones;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{Contents, Loaded, Rejected, load};
-pub use settings::{DnsSettings, Settings};
+pub use settings::Settings;
+
+#[cfg(test)]
+mod tests;
 
 /// The largest configuration file, in bytes.
 const TEXT_LIMIT: u64 = 256 << 20;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::check::CheckForm;
-use super::reader::{Table, Value, check_label};
+use super::reader::{Table, Value};
 use super::service::{self, ServiceForm};
+use super::values::check_label;
 use crate::control::{ReportSettings, ReportSource};
-use crate::geo::{Code, Coordinates, Location};
+use crate::geo::{self, Code, Coordinates, Location};
 
 /// What `portolan.toml` says, so far as it could be made out.
 #[derive(Debug, Default)]
@@ -124,7 +125,7 @@ fn read_geoip(mut geoip: Table<'_>) -> GeoipForm {
         let reader = geoip.reader();
         let warning = reader.warning(geoip.span(), "[geoip] names no database and no networks");
         let warning = warning.label("every client's location will be unknown");
-        reader.report(warning.help("add `databases = [\"geoip/country.mmdb\"]`"));
+        reader.report(warning.help("add `databases = [\"geoip/world.mmdb\"]`"));
     }
     geoip.finish();
     form
@@ -165,11 +166,16 @@ fn read_datacenter(name: Spanned<String>, value: &Value<'_>) -> DatacenterForm {
     form
 }
 
+/// Where a datacenter is; what is not given follows from the country.
 fn read_location(mut table: Table<'_>) -> Location {
+    let coordinates = read_coordinates(&mut table);
+    let continent = table.take("continent").and_then(|value| continent(&value));
+    let country = table.take("country").and_then(|value| country(&value));
+    let whole = country.and_then(geo::country);
     let location = Location {
-        coordinates: read_coordinates(&mut table),
-        continent: table.take("continent").and_then(|value| continent(&value)),
-        country: table.take("country").and_then(|value| country(&value)),
+        coordinates: coordinates.or(whole.map(|whole| whole.centre)),
+        continent: continent.or(whole.map(|whole| whole.continent)),
+        country,
         region: table.take("region").and_then(|v| v.filled_text()).map(boxed),
         city: table.take("city").and_then(|v| v.filled_text()).map(boxed),
         ..Location::default()
@@ -224,14 +230,15 @@ pub(super) fn country(value: &Value<'_>) -> Option<Code> {
     let Ok(code) = text.get_ref().parse::<Code>() else {
         return value.unreadable(text.get_ref(), expected);
     };
-    // Not countries' codes, but often taken for them.
-    if let Some(meant) = match code.as_str() {
-        "UK" => Some("GB"),
-        "EL" => Some("GR"),
-        _ => None,
-    } {
-        let error = value.error(format!("`{code}` is not an ISO 3166-1 code"));
-        return value.reject(error.label(format!("did you mean \"{meant}\"?")));
+    if geo::country(code).is_none() {
+        let error = value.error(format!("`{code}` is no country's code (ISO 3166-1)"));
+        // Often taken for codes.
+        let label = match code.as_str() {
+            "UK" => "did you mean \"GB\"?".to_string(),
+            "EL" => "did you mean \"GR\"?".to_string(),
+            _ => format!("expected {expected}"),
+        };
+        return value.reject(error.label(label));
     }
     Some(code)
 }

@@ -1,14 +1,15 @@
 //! The shape of an `[[l4.services]]` entry.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::check::CheckForm;
-use super::reader::{Table, Value};
+use super::reader::{Reader, Table, Value};
 use super::server::{inline_check, socket_address};
-use crate::l4::{BackendSettings, Balance};
+use crate::l4::{self, BackendSettings, Balance};
 
 /// What one L4 service is.
 #[derive(Debug)]
@@ -67,11 +68,47 @@ pub(super) fn read(value: &Value<'_>) -> Option<ServiceForm> {
     Some(form)
 }
 
+/// Compiles the services; problems go to `reader`.
+pub(super) fn compile(
+    workers: Option<usize>,
+    forms: &[ServiceForm],
+    reader: &Reader,
+) -> l4::Settings {
+    let mut names: Vec<&str> = Vec::new();
+    let mut services = Vec::new();
+    for service in forms {
+        if let Some(name) = &service.name {
+            if names.contains(&name.get_ref().as_str()) {
+                let message = format!("two services are named `{}`", name.get_ref());
+                let error = reader.error(name.span(), message);
+                reader.report(error.label("expected a name of its own"));
+            }
+            names.push(name.get_ref());
+        }
+        let check = service.check.as_ref();
+        services.extend(service.name.as_ref().zip(service.listen.as_ref()).map(
+            |(name, listen)| l4::ServiceSettings {
+                name: name.get_ref().clone(),
+                listen: *listen.get_ref(),
+                balance: service.balance,
+                check: check.map(|form| {
+                    (Arc::clone(&form.check), form.port.filter(|_| form.port_is_given))
+                }),
+                backends: service.backends.iter().map(|b| b.get_ref().clone()).collect(),
+                capacity: service.capacity,
+                connect_timeout: service.connect_timeout,
+                idle_timeout: service.idle_timeout,
+            },
+        ));
+    }
+    l4::Settings { workers, services }
+}
+
 fn read_backends(table: &mut Table<'_>) -> Vec<Spanned<BackendSettings>> {
     let Some(value) = table.require("backends", "[{ address = \"10.1.0.11:8443\" }]") else {
         return Vec::new();
     };
-    let items = value.items().unwrap_or_default();
+    let Some(items) = value.items() else { return Vec::new() };
     if items.is_empty() {
         value.reject::<()>(value.error("`backends` is empty").label("expected at least one"));
     }

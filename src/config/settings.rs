@@ -1,15 +1,14 @@
 //! What the files compile to: each floor's own settings.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::{admin, control, l4};
+use crate::{admin, control, l4, transport};
 
 /// Everything a server is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The DNS sockets; none: no DNS.
-    pub dns: Option<DnsSettings>,
+    pub dns: Option<transport::Settings>,
     /// The admin page and API; none: neither.
     pub admin: Option<admin::Settings>,
     /// The file in which the operator's overrides are kept.
@@ -18,13 +17,4 @@ pub struct Settings {
     pub l4: l4::Settings,
     /// Zones, steering, the map, probes and reports.
     pub control: control::Settings,
-}
-
-/// The DNS sockets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsSettings {
-    /// UDP and TCP; at least one.
-    pub listen: Vec<SocketAddr>,
-    /// UDP threads; none: one a core.
-    pub workers: Option<usize>,
 }

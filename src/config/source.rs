@@ -80,16 +80,6 @@ impl Source {
     }
 }
 
-impl ReadError {
-    /// In words, for the place where `path` is named.
-    pub(super) fn about(&self, path: &Path) -> String {
-        match self {
-            ReadError::Unreadable(why) => format!("cannot read {}: {why}", path.display()),
-            ReadError::NotUtf8(..) => format!("{} is not UTF-8 text", path.display()),
-        }
-    }
-}
-
 /// Reads a regular file of at most `limit` bytes; the error is in words.
 pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let read = || -> std::io::Result<Result<Vec<u8>, String>> {

@@ -1,24 +1,23 @@
 //! From the forms of the zone files to datacenters, pools, policies and probes, by their numbers.
 
+mod in_zone;
+mod targets;
+
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 
-use toml::Spanned;
+use in_zone::InZone;
+use targets::Probes;
 
-use super::check::CheckForm;
-use super::nearest::{among, nearest};
+use super::nearest::among;
 use super::reader::Reader;
 use super::server::DatacenterForm;
-use super::zone_file::{
-    MemberForm, NameForm, PoolForm, ProbeAddress, TargetForm, WhenAllDownForm, ZoneForm,
-};
+use super::zone_file::{MemberForm, NameForm, PoolForm, TargetForm, WhenAllDownForm, ZoneForm};
 use crate::decide::{
-    Datacenter, DatacenterId, Member, MemberId, Policy, PolicyId, Pool, PoolId, ProbeId, Rule,
-    Steer, Steering, Target, WhenAllDown,
+    Datacenter, DatacenterId, Member, MemberId, Policy, PolicyId, Pool, PoolId, Rule, Steer,
+    Steering, Target, WhenAllDown,
 };
 use crate::dns::Name;
-use crate::health::{Kind, Probe};
+use crate::health::Probe;
 use crate::zone::Steered;
 
 /// A zone file that was read, and who collects its problems.
@@ -57,8 +56,7 @@ pub(super) fn compile(
         members: 0,
         policies: Vec::new(),
         policy_ids: HashMap::new(),
-        probes: Vec::new(),
-        probe_ids: HashMap::new(),
+        probes: Probes::default(),
         needs_location: None,
     };
     let mut steered = Vec::with_capacity(zones.len());
@@ -78,7 +76,7 @@ pub(super) fn compile(
         policies: compilation.policies.into(),
     };
     let needs_location = compilation.needs_location;
-    Compiled { steering, probes: compilation.probes, steered, needs_location }
+    Compiled { steering, probes: compilation.probes.into_inner(), steered, needs_location }
 }
 
 struct Compilation<'f> {
@@ -88,20 +86,8 @@ struct Compilation<'f> {
     members: u32,
     policies: Vec<Policy>,
     policy_ids: HashMap<Policy, PolicyId>,
-    probes: Vec<Probe>,
-    probe_ids: HashMap<(IpAddr, u16), Vec<ProbeId>>,
+    probes: Probes,
     needs_location: Option<(usize, std::ops::Range<usize>)>,
-}
-
-/// The zone whose pools and names are compiled.
-struct InZone<'f> {
-    index: usize,
-    reader: &'f Reader,
-    form: &'f ZoneForm,
-    origin: Name,
-    first_pool: u32,
-    pool_is_used: Vec<bool>,
-    check_is_used: Vec<bool>,
 }
 
 impl<'f> Compilation<'f> {
@@ -160,7 +146,7 @@ impl<'f> Compilation<'f> {
                     )));
                 }
             }
-            if let Some(target) = self.target(zone, form, check, member) {
+            if let Some(target) = self.probes.target(zone, form, check, member) {
                 let id = MemberId(self.members);
                 let datacenter = datacenter.unwrap_or(DatacenterId(0));
                 members.push(Member { id, datacenter, weight: member.weight, target });
@@ -215,105 +201,6 @@ impl<'f> Compilation<'f> {
             zone.unknown("datacenter", name, &known, help);
         }
         None
-    }
-
-    fn target(
-        &mut self,
-        zone: &InZone<'_>,
-        pool: &PoolForm,
-        check: Option<&'f CheckForm>,
-        member: &MemberForm,
-    ) -> Option<Target> {
-        let reader = zone.reader;
-        let mut watch = |address, given: Option<&Spanned<ProbeAddress>>| {
-            self.probe(zone, pool, check?, member, address, given)
-        };
-        match member.target.as_ref()? {
-            TargetForm::Cname(text) => {
-                if let [_, second, ..] = &member.probe[..] {
-                    let error =
-                        reader.error(second.span(), "a `cname` member has one probe address");
-                    reader.report(error.label("remove this one"));
-                }
-                let name = match Name::parse_relative(text.get_ref(), &zone.origin) {
-                    Ok(name) => name,
-                    Err(why) => {
-                        let message = format!("`{}` is not a domain name: {why}", text.get_ref());
-                        reader.report(reader.error(text.span(), message));
-                        return None;
-                    }
-                };
-                let probe = member.probe.first();
-                let probe = probe.and_then(|given| watch(given.get_ref().address, Some(given)));
-                Some(Target::Cname { name, probe })
-            }
-            TargetForm::Addresses(addresses) => {
-                let probes = &member.probe;
-                if probes.len() > 1 && probes.len() != addresses.len() {
-                    let span = probes[0].span().start..probes[probes.len() - 1].span().end;
-                    let (given, wanted) = (probes.len(), addresses.len());
-                    let message = format!("{given} probe addresses stand for {wanted} addresses");
-                    let label = "expected one for all, or one for each, in the same order";
-                    reader.report(reader.error(span, message).label(label));
-                }
-                let (mut v4, mut v6) = (Vec::new(), Vec::new());
-                for (index, address) in addresses.iter().enumerate() {
-                    let given = if probes.len() == 1 { probes.first() } else { probes.get(index) };
-                    let to = given.map_or(*address.get_ref(), |given| given.get_ref().address);
-                    match *address.get_ref() {
-                        IpAddr::V4(address) => v4.push((address, watch(to, given))),
-                        IpAddr::V6(address) => v6.push((address, watch(to, given))),
-                    }
-                }
-                Some(Target::Addresses { v4: v4.into(), v6: v6.into() })
-            }
-        }
-    }
-
-    /// The probe of `address` with `check`, shared with whoever is watched alike.
-    fn probe(
-        &mut self,
-        zone: &InZone<'_>,
-        pool: &PoolForm,
-        check: &CheckForm,
-        member: &MemberForm,
-        address: IpAddr,
-        given: Option<&Spanned<ProbeAddress>>,
-    ) -> Option<ProbeId> {
-        let reader = zone.reader;
-        let own_port = given.and_then(|given| given.get_ref().port);
-        if let (Kind::Icmp, Some(given), Some(_)) = (&check.check.kind, given, own_port) {
-            let error = reader.error(given.span(), "a probe of kind icmp has no port");
-            reader.report(error.label(format!("write \"{address}\"")));
-        }
-        let Some(port) = own_port.or(check.port) else {
-            let span = given.map_or_else(|| member.span.clone(), Spanned::span);
-            let error = reader.error(span, format!("the port to probe at {address} is not known"));
-            let error = error.label("a check of kind tcp has no port of its own");
-            let name = pool.check.as_ref().map_or("NAME", |name| name.get_ref().as_str());
-            reader.report(error.help(format!("add `port = …` to [checks.{name}]")));
-            return None;
-        };
-        let alike = self.probe_ids.entry((address, port)).or_default();
-        let same = |id: &&ProbeId| self.probes[id.0 as usize].check == check.check;
-        if let Some(id) = alike.iter().find(same) {
-            return Some(*id);
-        }
-        let id = ProbeId(self.probes.len() as u32);
-        alike.push(id);
-        let origin = zone.origin.to_string();
-        let datacenter = member.datacenter.as_ref().map_or("", |name| name.get_ref().as_str());
-        self.probes.push(Probe {
-            name: format!(
-                "{}/{}/{datacenter} {address}",
-                origin.trim_end_matches('.'),
-                pool.name.get_ref()
-            ),
-            check: Arc::clone(&check.check),
-            address,
-            port,
-        });
-        Some(id)
     }
 
     /// Reports pools that stand in for each other in a circle, each circle once.
@@ -372,13 +259,7 @@ impl<'f> Compilation<'f> {
         }
         let owner = owner?;
         let (ttl, cnames) = self.reach(&rules);
-        if owner == zone.origin && cnames.iter().any(|_| true) {
-            let message = "the apex cannot be steered to a CNAME";
-            let error = reader.error(form.owner.span(), message);
-            let error =
-                error.label("a CNAME stands alone, and here are SOA and NS (RFC 1034 §3.6.2)");
-            reader.report(error.help("give its pools members with `addresses` only"));
-        } else if cnames.contains(&owner) {
+        if cnames.contains(&owner) {
             let error =
                 reader.error(form.owner.span(), "a pool of this name answers with this very name");
             reader.report(error.label(format!("a member has `cname = \"{owner}\"`")));
@@ -419,71 +300,6 @@ impl<'f> Compilation<'f> {
             }
         }
         (ttl, cnames)
-    }
-}
-
-impl<'f> InZone<'f> {
-    /// The check of that name; none if it is unknown, or not to be made out.
-    fn check(&mut self, name: &Spanned<String>) -> Option<&'f CheckForm> {
-        let checks = &self.form.checks;
-        if let Some(at) = checks.iter().position(|(other, _)| other.get_ref() == name.get_ref()) {
-            self.check_is_used[at] = true;
-            return checks[at].1.as_ref();
-        }
-        let known: Vec<&str> = checks.iter().map(|(name, _)| name.get_ref().as_str()).collect();
-        self.unknown("check", name, &known, format!("add a [checks.{}]", name.get_ref()));
-        None
-    }
-
-    /// The pool of that name.
-    fn pool(&mut self, name: &Spanned<String>) -> Option<PoolId> {
-        let pools = &self.form.pools;
-        if let Some(at) = pools.iter().position(|pool| pool.name.get_ref() == name.get_ref()) {
-            self.pool_is_used[at] = true;
-            return Some(PoolId(self.first_pool + at as u32));
-        }
-        let known: Vec<&str> = pools.iter().map(|pool| pool.name.get_ref().as_str()).collect();
-        self.unknown("pool", name, &known, format!("add a [pools.{}]", name.get_ref()));
-        None
-    }
-
-    fn unknown(&self, kind: &str, name: &Spanned<String>, known: &[&str], help: String) {
-        let error = self.reader.error(name.span(), format!("unknown {kind} `{}`", name.get_ref()));
-        let near = nearest(name.get_ref(), known.iter().copied());
-        let label = near
-            .map_or(format!("there is no such {kind}"), |near| format!("did you mean \"{near}\"?"));
-        self.reader.report(error.label(label).help(help));
-    }
-
-    /// The name itself, which must be in the zone.
-    fn owner(&self, written: &Spanned<String>) -> Option<Name> {
-        let text = written.get_ref();
-        let error = match Name::parse_relative(text, &self.origin) {
-            Ok(owner) if owner.is_at_or_below(&self.origin) => return Some(owner),
-            Ok(_) => {
-                let error =
-                    self.reader.error(written.span(), format!("`{text}` is not in this zone"));
-                error.label(format!("expected a name at or below {}", self.origin))
-            }
-            Err(why) => {
-                let message = format!("`{text}` is not a domain name: {why}");
-                self.reader.error(written.span(), message)
-            }
-        };
-        self.reader.report(error);
-        None
-    }
-
-    fn warn_of_unused(&self) {
-        let pools = self.form.pools.iter().map(|pool| &pool.name).zip(&self.pool_is_used);
-        let checks = self.form.checks.iter().map(|(name, _)| name).zip(&self.check_is_used);
-        let unused = pools.map(|entry| ("pool", entry)).chain(checks.map(|entry| ("check", entry)));
-        for (kind, (name, _)) in unused.filter(|(_, (_, used))| !**used) {
-            let message = format!("{kind} `{}` is not used", name.get_ref());
-            let user = if kind == "pool" { "name" } else { "pool" };
-            let warning = self.reader.warning(name.span(), message);
-            self.reader.report(warning.label(format!("no {user} leads to it")));
-        }
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 use toml::Spanned;
 
-use super::diagnostic::Diagnostic;
+use super::files::Files;
 use super::reader::Reader;
 use super::server::GeoipForm;
-use super::source::{Source, in_words, read_bytes};
+use super::source::{in_words, read_bytes};
 use super::{TEXT_LIMIT, networks};
 use crate::geo::{self, CompileError, Network, World};
 
@@ -19,6 +19,13 @@ use crate::geo::{self, CompileError, Network, World};
 pub(super) struct Map {
     pub world: Arc<World>,
     made_from: MadeFrom,
+}
+
+/// Nothing is known.
+impl Default for Map {
+    fn default() -> Map {
+        Map { world: Arc::new(World::unknown()), made_from: MadeFrom::default() }
+    }
 }
 
 /// What a map is compiled from; equal ones give equal maps.
@@ -40,30 +47,24 @@ struct Stamp {
 const DATABASE_LIMIT: u64 = 2 << 30;
 
 impl Map {
-    /// Nothing is known.
-    pub fn unknown() -> Map {
-        Map { world: Arc::new(World::unknown()), made_from: MadeFrom::default() }
-    }
-
     /// True when it was made from nothing.
     pub fn is_unknown(&self) -> bool {
         self.made_from == MadeFrom::default()
     }
 
     /// Compiles what `form`, of the file that `reader` reads, asks for; none when it cannot be used.
-    /// Every file looked at is added to `files`, problems of the `networks` file to `problems`.
     pub fn compile(
         form: &GeoipForm,
         reader: &Reader,
         previous: Option<&Map>,
-        files: &mut Vec<PathBuf>,
-        problems: &mut Vec<Diagnostic>,
+        files: &mut Files,
     ) -> Option<Map> {
-        let networks =
-            form.networks.as_ref().map(|path| read_networks(path, reader, files, problems));
-        let networks = networks.unwrap_or_else(|| Some(Vec::new()));
+        let networks = match &form.networks {
+            Some(path) => read_networks(path, reader, files),
+            None => Some(Vec::new()),
+        };
         let stamp = |path: &Spanned<PathBuf>| {
-            files.push(path.get_ref().clone());
+            files.paths.push(path.get_ref().clone());
             Stamp::of(path.get_ref()).map_err(|why| refuse(reader, path, &why)).ok()
         };
         let stamps: Vec<Option<Stamp>> = form.databases.iter().map(stamp).collect();
@@ -95,6 +96,9 @@ impl Map {
 impl Stamp {
     fn of(path: &Path) -> Result<Stamp, String> {
         let metadata = fs::metadata(path).map_err(|error| in_words(&error))?;
+        if metadata.is_dir() {
+            return Err("it is a directory, not a file".into());
+        }
         let modified = metadata.modified().ok();
         Ok(Stamp { path: path.to_path_buf(), bytes: metadata.len(), modified })
     }
@@ -103,22 +107,12 @@ impl Stamp {
 fn read_networks(
     path: &Spanned<PathBuf>,
     reader: &Reader,
-    files: &mut Vec<PathBuf>,
-    problems: &mut Vec<Diagnostic>,
+    files: &mut Files,
 ) -> Option<Vec<Network>> {
-    files.push(path.get_ref().clone());
-    let source = match Source::read(path.get_ref(), TEXT_LIMIT) {
-        Ok(source) => source,
-        Err(error) => {
-            let at = |message: String| reader.error(path.span(), message);
-            error.report(path.get_ref(), at, |problem| reader.report(problem), problems);
-            return None;
-        }
-    };
-    let file = Reader::new(source);
-    let networks = file.read("the networks file", networks::read);
+    let file = Reader::new(files.text(path, reader, TEXT_LIMIT)?);
+    let networks = file.read("this networks file", networks::read);
     let has_errors = file.has_errors();
-    problems.extend(file.into_problems());
+    files.problems.extend(file.into_problems());
     (!has_errors).then_some(networks)
 }
 

@@ -7,9 +7,10 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::check::{self, CheckForm};
-use super::reader::{Table, Value, check_label};
+use super::reader::{Table, Value};
 use super::server::{continent, country};
 use super::service::MOST_WEIGHT;
+use super::values::check_label;
 use crate::decide::{MAX_ANSWERS, Match, Steer};
 use crate::dns::Name;
 
@@ -149,13 +150,13 @@ fn read_pool(name: Spanned<String>, value: &Value<'_>) -> PoolForm {
     }
     if let Some(value) = table.require("members", "[{ datacenter = \"…\", addresses = [\"…\"] }]")
     {
-        let items = value.items().unwrap_or_default();
-        if items.is_empty() {
+        let items = value.items();
+        if items.as_ref().is_some_and(Vec::is_empty) {
             let error = value.error(format!("{title} has no members"));
             value.reject::<()>(error.label("expected at least one"));
         }
         pool.members_span = value.span();
-        pool.members = items.iter().filter_map(read_member).collect();
+        pool.members = items.iter().flatten().filter_map(read_member).collect();
     }
     table.finish();
     pool
@@ -256,12 +257,12 @@ fn read_name(owner: Spanned<String>, value: &Value<'_>) -> NameForm {
             name.rules.push(RuleForm { span, matches, pool: pool.text() });
         }
         (None, Some(rules)) => {
-            let items = rules.items().unwrap_or_default();
-            if items.is_empty() {
+            let items = rules.items();
+            if items.as_ref().is_some_and(Vec::is_empty) {
                 let error = rules.error(format!("{title} has no rules"));
                 rules.reject::<()>(error.label("expected at least one, or `pool` instead"));
             }
-            name.rules = items.iter().filter_map(read_rule).collect();
+            name.rules = items.iter().flatten().filter_map(read_rule).collect();
         }
         (Some(_), Some(rules)) => {
             let error = rules.error(format!("{title} has both `pool` and `rules`"));

@@ -1,0 +1,341 @@
+//! The examples load, everything in `tests/data/config/invalid` is refused with exactly the text
+//! beside it, and garbage does no harm.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::decide::{DatacenterId, PoolId, ProbeId, Target, WhenAllDown};
+use crate::health::Kind;
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A server that names every datacenter the cases use, and no zones but those of the case.
+const SERVER: &str = r#"
+[dns]
+listen = "127.0.0.1:0"
+zones  = "zones"
+
+[geoip]
+networks = "networks.toml"
+
+[datacenters.fra]
+location = { latitude = 50.11, longitude = 8.68 }
+[datacenters.iad]
+location = { country = "US" }
+[datacenters.nowhere]
+"#;
+
+/// Loads a directory of files, in which `portolan.toml` and `networks.toml` are added if missing.
+fn load_files(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Loaded, Rejected>) {
+    let directory = tempfile::tempdir().unwrap();
+    let given = |name: &str| files.iter().any(|(file, _)| *file == name);
+    let added = [("portolan.toml", SERVER), ("networks.toml", "")];
+    fs::create_dir(directory.path().join("zones")).unwrap();
+    for (file, text) in added.iter().filter(|(file, _)| !given(file)).chain(files) {
+        fs::write(directory.path().join(file), text).unwrap();
+    }
+    let loaded = load(&directory.path().join("portolan.toml"), None);
+    (directory, loaded)
+}
+
+/// What is said of it, without the names of temporary directories.
+fn said(directory: &Path, loaded: &Result<Loaded, Rejected>) -> String {
+    let problems = match loaded {
+        Ok(loaded) => &loaded.warnings,
+        Err(rejected) => &rejected.diagnostics,
+    };
+    let text: String = problems.iter().map(Diagnostic::to_string).collect();
+    text.replace(&format!("{}/", directory.display()), "")
+}
+
+fn errors(loaded: &Result<Loaded, Rejected>) -> Vec<String> {
+    let diagnostics = loaded.as_ref().err().map(|rejected| rejected.diagnostics.iter());
+    diagnostics.into_iter().flatten().map(|problem| problem.message.clone()).collect()
+}
+
+#[track_caller]
+fn accepted(loaded: &Result<Loaded, Rejected>) -> &Loaded {
+    loaded.as_ref().unwrap_or_else(|rejected| {
+        panic!("{}", rejected.diagnostics.iter().map(Diagnostic::to_string).collect::<String>())
+    })
+}
+
+/// A case is a directory, or one file: `NAME.zone.toml` a zone file, `NAME.networks.toml` a networks
+/// file, other `NAME.toml` a `portolan.toml`. `NAME.expected` is what is said of it; it is written
+/// anew when `UPDATE_EXPECTED` is set.
+#[test]
+fn what_is_wrong_or_doubtful_is_said_in_exactly_these_words() {
+    let cases = repository().join("tests/data/config/invalid");
+    let mut wrong = Vec::new();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(&cases).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        if name.ends_with(".expected") {
+            continue;
+        }
+        let is = if path.is_dir() {
+            said(&path, &load(&path.join("portolan.toml"), None))
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            let file = match name.split('.').collect::<Vec<_>>()[..] {
+                [_, "zone", _] => "zones/example.com.toml",
+                [_, "networks", _] => "networks.toml",
+                _ => "portolan.toml",
+            };
+            let (directory, loaded) = load_files(&[(file, &text)]);
+            said(directory.path(), &loaded)
+        };
+        let stem = name.split('.').next().unwrap();
+        let expected = cases.join(format!("{stem}.expected"));
+        if std::env::var_os("UPDATE_EXPECTED").is_some() {
+            fs::write(&expected, &is).unwrap();
+        }
+        let wanted = fs::read_to_string(&expected).unwrap_or_default();
+        if is != wanted {
+            wrong.push(format!("== {name}\n-- expected:\n{wanted}\n-- is:\n{is}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_examples_load_as_they_stand_without_a_warning() {
+    let loaded = load(&repository().join("portolan.toml"), None);
+    let loaded = accepted(&loaded);
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings[0]);
+    let names: Vec<&str> =
+        loaded.settings.control.steering.datacenters.iter().map(|d| d.name.as_str()).collect();
+    assert_eq!(names, ["fra", "iad", "nrt"]);
+}
+
+const ZONE: &str = r#"
+origin = "example.com"
+records = """
+@ SOA ns1 hostmaster 1 2h 15m 2w 5m
+@ NS ns1
+ns1 A 198.51.100.53
+"""
+[checks.web]
+kind = "https"
+host = "www.example.com"
+status = [200, "3xx", "404-405"]
+interval = "1m"
+jitter = "5%"
+[checks.alike]
+kind = "https"
+host = "www.example.com"
+status = [200, "3xx", "404-405"]
+interval = "1m"
+jitter = "5%"
+[pools.a]
+steer = "nearest"
+check = "web"
+when_all_down = { pool = "b" }
+members = [
+  { datacenter = "fra", addresses = ["203.0.113.1", "2001:db8::1"] },
+  { datacenter = "iad", addresses = ["203.0.113.2", "203.0.113.3"], probe = ["198.51.100.2", "198.51.100.3:8443"] },
+]
+[pools.b]
+steer = "weighted"
+check = "alike"
+ttl = "10s"
+members = [
+  { datacenter = "fra", addresses = "203.0.113.1", weight = 0 },
+  { datacenter = "iad", cname = "elsewhere", probe = "198.51.100.2" },
+]
+[names.www]
+pool = "a"
+[names.WEB]
+rules = [{ pool = "a" }]
+[names.app]
+rules = [{ match = { country = "de", asn = [64500] }, pool = "b" }, { pool = "a" }]
+"#;
+
+#[test]
+fn a_zone_file_becomes_pools_policies_and_probes() {
+    let (_directory, loaded) = load_files(&[("zones/example.com.toml", ZONE)]);
+    let control = &accepted(&loaded).settings.control;
+    let pools = &control.steering.pools;
+    assert_eq!((pools[0].name.as_str(), pools[1].name.as_str()), ("a", "b"));
+    assert_eq!(pools[0].when_all_down, WhenAllDown::Pool(PoolId(1)));
+    assert_eq!(pools[1].ttl, 10);
+    let ids: Vec<u32> =
+        pools.iter().flat_map(|pool| &pool.members).map(|member| member.id.0).collect();
+    assert_eq!(ids, [0, 1, 2, 3]);
+    assert_eq!(pools[1].members[1].datacenter, DatacenterId(1));
+    let Target::Cname { name, .. } = &pools[1].members[1].target else { panic!("a cname") };
+    assert_eq!(name.to_string(), "elsewhere.example.com.");
+    // `www` and `web` are decided alike.
+    assert_eq!(control.steering.policies.len(), 2);
+}
+
+#[test]
+fn members_watched_alike_share_a_probe() {
+    let (_directory, loaded) = load_files(&[("zones/example.com.toml", ZONE)]);
+    let control = &accepted(&loaded).settings.control;
+    let targets: Vec<(String, u16)> =
+        control.probes.iter().map(|probe| (probe.address.to_string(), probe.port)).collect();
+    let expected =
+        [("203.0.113.1", 443), ("2001:db8::1", 443), ("198.51.100.2", 443), ("198.51.100.3", 8443)];
+    assert_eq!(targets, expected.map(|(address, port)| (address.to_string(), port)));
+    assert_eq!(control.probes[0].name, "example.com/a/fra 203.0.113.1");
+    let Kind::Http(http) = &control.probes[0].check.kind else { panic!("http") };
+    assert_eq!(http.status.len(), 103);
+    let Target::Addresses { v4, .. } = &control.steering.pools[1].members[0].target else {
+        panic!("addresses")
+    };
+    assert_eq!(v4[0].1, Some(ProbeId(0)));
+}
+
+#[test]
+fn a_syntax_error_in_one_file_does_not_hide_the_errors_in_others() {
+    let server = format!("{SERVER}\n[l4\n");
+    let zone = "origin = \"example.com.\"\nrecord = \"\"\n";
+    let (_directory, loaded) = load_files(&[
+        ("portolan.toml", &server),
+        ("zones/a.toml", "origin = \n"),
+        ("zones/b.toml", zone),
+    ]);
+    let Err(rejected) = &loaded else { panic!("rejected") };
+    let files: Vec<_> =
+        rejected.diagnostics.iter().map(|p| p.file().file_name().unwrap()).collect();
+    for file in ["portolan.toml", "a.toml", "b.toml"] {
+        assert!(files.iter().any(|f| *f == file), "{file} in {files:?}");
+    }
+    assert!(errors(&loaded).contains(&"unknown key `record` in this zone file".to_string()));
+}
+
+#[test]
+fn the_map_is_compiled_anew_only_when_its_sources_change() {
+    let (directory, first) = load_files(&[("networks.toml", "")]);
+    let path = directory.path().join("portolan.toml");
+    let first = accepted(&first).clone();
+    fs::write(directory.path().join("zones/example.com.toml"), ZONE).unwrap();
+    let second = load(&path, Some(&first)).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first.settings.control.world, &second.settings.control.world));
+    let networks = "[[networks]]\nprefix = \"198.51.100.0/24\"\ncountry = \"DE\"\n";
+    fs::write(directory.path().join("networks.toml"), networks).unwrap();
+    let third = load(&path, Some(&second)).unwrap();
+    assert!(!std::sync::Arc::ptr_eq(&second.settings.control.world, &third.settings.control.world));
+}
+
+#[test]
+fn every_file_that_was_looked_at_is_named_even_if_it_is_not_there() {
+    let zone = "origin = \"example.com.\"\nrecords_file = \"missing.zone\"\n";
+    let (directory, loaded) =
+        load_files(&[("zones/example.com.toml", zone), ("zones/.b.toml", "?")]);
+    let Err(rejected) = loaded else { panic!("rejected") };
+    let mut files: Vec<String> = rejected
+        .files
+        .iter()
+        .map(|file| file.strip_prefix(directory.path()).unwrap().display().to_string())
+        .collect();
+    files.sort();
+    let expected =
+        ["networks.toml", "portolan.toml", "zones", "zones/example.com.toml", "zones/missing.zone"];
+    assert_eq!(files, expected);
+}
+
+#[test]
+fn a_relative_configuration_path_needs_no_directory() {
+    let rejected = load(Path::new("there-is-no-such.toml"), None).unwrap_err();
+    assert_eq!(
+        rejected.diagnostics[0].message,
+        "cannot read there-is-no-such.toml: there is no such file or directory"
+    );
+}
+
+/// Fragments that are likely to meet in odd ways.
+fn fragments() -> impl Strategy<Value = String> {
+    let words = [
+        "[dns]",
+        "[l4]",
+        "[[l4.services]]",
+        "[pools.web]",
+        "[names.\"@\"]",
+        "[checks.a]",
+        "\n",
+        "\n",
+        "=",
+        "=",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ".",
+        "\"",
+        "'''",
+        "\"\"\"",
+        "\\",
+        "origin",
+        "records",
+        "listen",
+        "members",
+        "rules",
+        "match",
+        "kind",
+        "\"http\"",
+        "\"1s\"",
+        "1",
+        "-1",
+        "1e999",
+        "0x_f",
+        "true",
+        "1979-05-27",
+        "é",
+        "\u{0}",
+        "\r",
+        "#",
+        "datacenter",
+        "check",
+        "pool",
+        "\"203.0.113.1\"",
+        "addresses",
+        "location",
+        "a.b",
+        "interval",
+        "status",
+        "\"9999-1\"",
+    ];
+    let word = prop_oneof![8 => proptest::sample::select(words.to_vec()).prop_map(String::from), 1 => ".{0,6}"];
+    prop::collection::vec(word, 0..60).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn garbage_in_any_file_is_refused_or_understood_and_its_problems_can_be_shown(
+        server in fragments(), zone in fragments(), networks in fragments()
+    ) {
+        for files in [
+            &[("portolan.toml", server.as_str())][..],
+            &[("zones/example.com.toml", &zone), ("networks.toml", &networks)],
+        ] {
+            let (directory, loaded) = load_files(files);
+            said(directory.path(), &loaded);
+            if let Err(rejected) = &loaded {
+                prop_assert!(!rejected.diagnostics.is_empty());
+                serde_json::to_string(&rejected.diagnostics).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_good_zone_file_cut_or_bent_anywhere_does_no_harm(
+        at in 0..ZONE.len(), bytes in 0..40usize, insert in "[\\PC\n]{0,3}"
+    ) {
+        let end = (at + bytes).min(ZONE.len());
+        let zone = format!("{}{insert}{}", &ZONE[..at], &ZONE[end..]);
+        let (directory, loaded) = load_files(&[("zones/example.com.toml", &zone)]);
+        said(directory.path(), &loaded);
+    }
+}

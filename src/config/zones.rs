@@ -1,0 +1,170 @@
+//! The zone files of a directory: read, and compiled to zones.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::diagnostic::{Diagnostic, Severity};
+use super::files::Files;
+use super::reader::Reader;
+use super::source::{Source, in_words};
+use super::steering::ZoneFile;
+use super::{TEXT_LIMIT, inline_text, zone_file};
+use crate::zone::{self, Place, Zones};
+
+/// The largest master file, in bytes.
+const MASTER_FILE_LIMIT: u64 = 1 << 30;
+
+/// Reads the zone files of `directory`, which is named in `reader`'s file.
+pub(super) fn read(
+    directory: &Spanned<PathBuf>,
+    reader: &Reader,
+    files: &mut Files,
+) -> Vec<ZoneFile> {
+    let path = directory.get_ref();
+    files.paths.push(path.clone());
+    let paths = match zone_paths(path) {
+        Ok(paths) => paths,
+        Err(error) => {
+            let why = in_words(&error);
+            let message = format!("cannot read the directory {}: {why}", path.display());
+            let error = reader.error(directory.span(), message);
+            reader.report(error.label("expected a directory of zone files"));
+            return Vec::new();
+        }
+    };
+    if paths.is_empty() {
+        let message = format!("there are no zone files in {}", path.display());
+        let warning = reader.warning(directory.span(), message);
+        reader.report(warning.label("expected files whose names end in .toml"));
+    }
+    let mut zones = Vec::with_capacity(paths.len());
+    for path in paths {
+        let path = Spanned::new(directory.span(), path);
+        let Some(source) = files.text(&path, reader, TEXT_LIMIT) else { continue };
+        let reader = Reader::new(source);
+        let form = reader.read("this zone file", zone_file::read);
+        let checks = form.checks.iter().filter_map(|(_, check)| check.as_ref());
+        files.paths.extend(checks.filter_map(|check| check.ca_file.clone()));
+        zones.push(ZoneFile { reader, form });
+    }
+    zones
+}
+
+/// Compiles the zones that have an origin; none when one of them cannot be served.
+pub(super) fn compile(
+    zone_files: &[ZoneFile],
+    steered: Vec<Vec<(usize, zone::Steered)>>,
+    files: &mut Files,
+) -> Option<Zones> {
+    let mut settings = Vec::with_capacity(zone_files.len());
+    let mut parts = Vec::with_capacity(zone_files.len());
+    let mut first: HashMap<Box<[u8]>, &ZoneFile> = HashMap::with_capacity(zone_files.len());
+    for (file, steered) in zone_files.iter().zip(steered) {
+        let Some(origin) = &file.form.origin else { continue };
+        if let Some(other) = first.insert(origin.get_ref().to_key(), file) {
+            let message = format!("the zone {} is given twice", origin.get_ref());
+            let error = file.reader.error(origin.span(), message);
+            let other = other.reader.source.path().display();
+            file.reader.report(error.label(format!("it also stands in {other}")));
+            continue;
+        }
+        let Some((sources, texts)) = sources(file, files) else { continue };
+        let (names, steered) = steered.into_iter().unzip();
+        parts.push(Parts { file, texts, names });
+        settings.push(zone::Settings {
+            origin: origin.get_ref().clone(),
+            default_ttl: file.form.ttl,
+            sources,
+            steered,
+        });
+    }
+    let (zones, problems) = zone::compile(&settings);
+    for problem in problems {
+        if let Some(parts) = parts.get(problem.zone) {
+            parts.file.reader.report(parts.diagnostic(problem));
+        }
+    }
+    zones
+}
+
+/// The zone's master-file texts, and where each stands; none when an error was reported of one.
+fn sources(file: &ZoneFile, files: &mut Files) -> Option<(Vec<zone::Source>, Vec<Text>)> {
+    let (reader, form) = (&file.reader, &file.form);
+    let (mut sources, mut texts) = (Vec::new(), Vec::new());
+    if let Some(records) = &form.records {
+        let (file, text) = (reader.source.path().to_path_buf(), records.get_ref().clone());
+        sources.push(zone::Source { file, text });
+        texts.push(Text::Inline(records.span()));
+    }
+    if let Some(path) = &form.records_file {
+        let source = files.text(path, reader, MASTER_FILE_LIMIT)?;
+        let (file, text) = (path.get_ref().clone(), source.text().to_string());
+        sources.push(zone::Source { file, text });
+        texts.push(Text::File(source));
+    }
+    // Without any, what is wrong may be that they could not be made out.
+    (!sources.is_empty() || !reader.has_errors()).then_some((sources, texts))
+}
+
+/// What a zone was made of, to say where its problems are.
+struct Parts<'f> {
+    file: &'f ZoneFile,
+    texts: Vec<Text>,
+    /// For each steered name, the index of its form.
+    names: Vec<usize>,
+}
+
+/// Where a master-file text stands.
+enum Text {
+    /// In a string of the zone file.
+    Inline(std::ops::Range<usize>),
+    /// In a file of its own.
+    File(Arc<Source>),
+}
+
+impl Parts<'_> {
+    fn diagnostic(&self, problem: zone::Problem) -> Diagnostic {
+        let ZoneFile { reader, form } = self.file;
+        let origin = form.origin.as_ref().map(Spanned::span);
+        let (source, span) = match problem.place {
+            Place::Zone => (&reader.source, origin),
+            Place::Steered(index) => {
+                let name = self.names.get(index).and_then(|&name| form.names.get(name));
+                (&reader.source, name.map(|name| name.owner.span()))
+            }
+            Place::Source { source, span } => match (self.texts.get(source), &form.records) {
+                (Some(Text::File(file)), _) => (file, Some(span)),
+                (Some(Text::Inline(string)), Some(records)) => {
+                    let text = reader.source.text();
+                    let place = inline_text::locate(text, string.clone(), records.get_ref(), span);
+                    (&reader.source, Some(place))
+                }
+                _ => (&reader.source, origin),
+            },
+        };
+        let severity = if problem.is_warning { Severity::Warning } else { Severity::Error };
+        let mut diagnostic = Diagnostic::error(source, span, problem.message);
+        diagnostic.severity = severity;
+        diagnostic.help.extend(problem.help);
+        diagnostic
+    }
+}
+
+/// The zone files in a directory, sorted: names that end in `.toml`, without hidden ones.
+fn zone_paths(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.ends_with(".toml") && !name.starts_with(['.', '#']) {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
