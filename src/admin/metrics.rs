@@ -52,7 +52,7 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         let Scrape(status) = self;
         let version = [("version", status.version.to_owned())];
-        families.gauges("build", "Always 1; the version is a label.", [(version, 1.0)])?;
+        families.gauges("build_info", "Always 1; the version is a label.", [(version, 1.0)])?;
         let started = [([], status.started as f64)];
         families.gauges::<0>("start_time_seconds", "When the program was started.", started)?;
         if let Some(dns) = &status.dns {
@@ -215,7 +215,12 @@ impl Families<'_> {
         }
         let mut family: MetricEncoder = self.0.encode_descriptor(name, help, None, kind)?;
         for (labels, metric) in samples {
-            metric.encode(family.encode_family(&labels)?)?;
+            if N > 0 {
+                metric.encode(family.encode_family(&labels)?)?;
+            } else {
+                // As it is, without a pair of empty braces. There is only one.
+                return metric.encode(family);
+            }
         }
         Ok(())
     }

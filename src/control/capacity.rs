@@ -1,6 +1,6 @@
 //! What the datacenters report of their capacity and load. Pure: time is an argument.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,10 @@ pub struct Report {
     /// What both are counted in: `requests/s`, `connections`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// When it was measured, RFC 3339. A report whose time is that of the one before is the same
-    /// report, and does not make it younger.
+    /// When it was measured, RFC 3339. It is compared only with the time of the report before,
+    /// never with a clock of ours, which may differ: the same time is the same report, which does
+    /// not make it younger; an earlier one came out of order and is passed over while the later
+    /// one is live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
 }
@@ -68,8 +70,16 @@ struct Site {
     configured: Option<f64>,
     unit: Option<String>,
     stale_after: Duration,
-    latest: Option<(Report, Instant)>,
+    latest: Option<Latest>,
     error: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Latest {
+    report: Report,
+    /// Its `time`.
+    measured: Option<SystemTime>,
+    received: Instant,
 }
 
 impl Capacity {
@@ -108,12 +118,10 @@ impl Capacity {
         now: Instant,
     ) -> Result<(), ControlError> {
         let site = self.site(datacenter)?;
-        site.check(&report)?;
-        let same =
-            |(before, _): &(Report, Instant)| before.time.is_some() && before.time == report.time;
+        let measured = site.check(&report)?;
         site.error = None;
-        if !site.latest.as_ref().is_some_and(same) {
-            site.latest = Some((report, now));
+        if site.is_news(measured, now) {
+            site.latest = Some(Latest { report, measured, received: now });
         }
         Ok(())
     }
@@ -135,12 +143,12 @@ impl Capacity {
         let status = |site: &Site| ReportStatus {
             datacenter: site.name.clone(),
             configured_capacity: site.configured,
-            report: site.latest.as_ref().map(|(report, _)| Report {
+            report: site.latest.as_ref().map(|Latest { report, .. }| Report {
                 unit: report.unit.clone().or_else(|| site.unit.clone()),
                 ..report.clone()
             }),
             age_seconds: site.age(now).map(|age| age.as_secs_f64()),
-            stale: site.age(now).is_some_and(|age| age >= site.stale_after),
+            stale: site.latest.is_some() && !site.is_live(now),
             room: site.room(now),
             error: site.error.clone(),
         };
@@ -160,13 +168,29 @@ impl Capacity {
 
 impl Site {
     fn age(&self, now: Instant) -> Option<Duration> {
-        self.latest.as_ref().map(|(_, received)| now.saturating_duration_since(*received))
+        self.latest.as_ref().map(|latest| now.saturating_duration_since(latest.received))
+    }
+
+    fn is_live(&self, now: Instant) -> bool {
+        self.age(now).is_some_and(|age| age < self.stale_after)
+    }
+
+    /// False for a report that repeats the one before or came out of order. A site whose clock was
+    /// set back is heard again once its report from the future is stale.
+    fn is_news(&self, measured: Option<SystemTime>, now: Instant) -> bool {
+        let before = self.latest.as_ref().and_then(|latest| latest.measured);
+        match (before, measured) {
+            (Some(before), Some(measured)) => {
+                measured > before || measured < before && !self.is_live(now)
+            }
+            _ => true,
+        }
     }
 
     /// A stale report counts as none.
     fn room(&self, now: Instant) -> Room {
         match &self.latest {
-            Some((report, _)) if self.age(now).is_some_and(|age| age < self.stale_after) => {
+            Some(Latest { report, .. }) if self.is_live(now) => {
                 if report.load < report.capacity {
                     Room::Free
                 } else {
@@ -177,7 +201,8 @@ impl Site {
         }
     }
 
-    fn check(&self, report: &Report) -> Result<(), ControlError> {
+    /// Returns when it was measured, if it says so.
+    fn check(&self, report: &Report) -> Result<Option<SystemTime>, ControlError> {
         let bad = |what: String| {
             Err(ControlError::BadReport(format!("the report of {}: {what}", self.name)))
         };
@@ -191,13 +216,33 @@ impl Site {
         {
             return bad(format!("it counts in {unit:?}, but the configuration in {wanted:?}"));
         }
-        match &report.time {
-            Some(time) if humantime::parse_rfc3339_weak(time).is_err() => {
-                bad(format!("`time` is {time:?}, but must be like \"2026-11-21T08:00:00Z\""))
-            }
-            _ => Ok(()),
+        let Some(time) = &report.time else { return Ok(None) };
+        match rfc3339(time) {
+            Some(measured) => Ok(Some(measured)),
+            None => bad(format!("`time` is {time:?}, but must be like \"2026-11-21T08:00:00Z\"")),
         }
     }
+}
+
+/// RFC 3339 with any offset; the parser knows only `Z`.
+fn rfc3339(text: &str) -> Option<SystemTime> {
+    let zulu = |text: &str| humantime::parse_rfc3339_weak(text).ok();
+    let Some((local, offset)) = text.len().checked_sub(6).and_then(|at| text.split_at_checked(at))
+    else {
+        return zulu(text);
+    };
+    let (Some(east @ ('+' | '-')), Some((hours, minutes))) =
+        (offset.chars().next(), offset.get(1..).and_then(|offset| offset.split_once(':')))
+    else {
+        return zulu(text);
+    };
+    let (hours, minutes): (u64, u64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    let offset = Duration::from_secs(hours * 3600 + minutes * 60);
+    let local = zulu(local)?;
+    if east == '+' { local.checked_sub(offset) } else { local.checked_add(offset) }
 }
 
 #[cfg(test)]
@@ -259,6 +304,65 @@ mod tests {
             capacity.accept("fra", frozen.clone(), now + Duration::from_secs(second)).unwrap();
         }
         assert_eq!(capacity.room(now + Duration::from_secs(11)), [Room::Unknown]);
+    }
+
+    fn measured(time: &str, load: f64) -> Report {
+        Report { time: Some(time.into()), ..report(100.0, load) }
+    }
+
+    fn load(capacity: &Capacity, now: Instant) -> f64 {
+        capacity.statuses(now)[0].report.as_ref().unwrap().load
+    }
+
+    #[test]
+    fn a_report_that_comes_out_of_order_is_passed_over() {
+        let now = Instant::now();
+        let mut capacity = site(10);
+        for (time, sent) in [
+            ("2026-11-21T08:00:05Z", 5.0),
+            ("2026-11-21T08:00:04Z", 4.0),
+            // The same moments, said elsewhere.
+            ("2026-11-21T09:00:03+01:00", 3.0),
+            ("2026-11-21T02:30:05-05:30", 2.0),
+        ] {
+            capacity.accept("fra", measured(time, sent), now).unwrap();
+            assert_eq!(load(&capacity, now), 5.0);
+        }
+        capacity.accept("fra", measured("2026-11-21T09:00:06+01:00", 6.0), now).unwrap();
+        assert_eq!(load(&capacity, now), 6.0);
+        capacity.accept("fra", report(100.0, 7.0), now).unwrap();
+        assert_eq!(load(&capacity, now), 7.0, "without a time, the order of arrival counts");
+    }
+
+    #[test]
+    fn a_site_whose_clock_was_set_back_is_heard_again_once_its_last_report_is_stale() {
+        let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        let mut capacity = site(10);
+        capacity.accept("fra", measured("2030-01-01T00:00:00Z", 1.0), now).unwrap();
+        capacity.accept("fra", measured("2026-11-21T08:00:09Z", 2.0), later(9)).unwrap();
+        assert_eq!(load(&capacity, later(9)), 1.0);
+        capacity.accept("fra", measured("2026-11-21T08:00:10Z", 3.0), later(10)).unwrap();
+        assert_eq!((load(&capacity, later(10)), capacity.room(later(10))), (3.0, vec![Room::Free]));
+    }
+
+    #[test]
+    fn times_are_read_as_rfc_3339_has_them() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:10Z", Some(10)),
+            ("1970-01-01T00:00:10.000Z", Some(10)),
+            ("1970-01-01T01:00:10+01:00", Some(10)),
+            ("1969-12-31T23:00:10-01:00", None),
+            ("1970-01-01T00:00:10+25:00", None),
+            ("1970-01-01T00:00:10+1:00", None),
+            ("1970-01-01T00:00:10+00:0é", None),
+            ("+01:00", None),
+            ("é", None),
+            ("", None),
+        ] {
+            let wanted = seconds.map(|n| SystemTime::UNIX_EPOCH + Duration::from_secs(n));
+            assert_eq!(rfc3339(text), wanted, "{text}");
+        }
     }
 
     #[test]

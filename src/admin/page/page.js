@@ -5,6 +5,7 @@ const PERIOD_MS = 2000;
 const byId = id => document.getElementById(id);
 const token = byId("token");
 token.value = sessionStorage.getItem("token") ?? "";
+byId("token-field").addEventListener("submit", event => event.preventDefault());
 token.addEventListener("change", () => sessionStorage.setItem("token", token.value));
 
 // ---- the API ----
@@ -29,7 +30,7 @@ async function change(doing, method, path, body) {
   await refresh();
 }
 
-const set = (target, action, rest) => change(`${target}: ${action}`, "POST", "overrides", { target, action, ...rest });
+const set = (target, action, rest) => change(`${target}: ${ACTIONS[action]}`, "POST", "overrides", { target, action, ...rest });
 const clear = target => change(`${target}: cleared`, "DELETE", `overrides?target=${encodeURIComponent(target)}`);
 
 // ---- building and updating what is shown ----
@@ -70,12 +71,12 @@ function table(heads, rows) {
   const head = element("thead", null, element("tr", null, heads.map(name => element("th", { scope: "col" }, name))));
   const body = element("tbody", null, rows.map(cells => element("tr", null, cells.map((cell, column) => {
     const content = Array.isArray(cell) ? cell : [cell ?? ""];
-    return column === 0 ? element("th", { scope: "row" }, ...content) : element("td", { "data-label": heads[column] }, ...content);
+    return column === 0 ? element("th", { scope: "row" }, ...content) : element("td", { "data-label": heads[column] || null }, ...content);
   }))));
   return element("div", { class: "wide" }, element("table", { class: "stack" }, head, body));
 }
 
-const GRADES = { up: "good", "forced-up": "doubt", drained: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", full: "doubt", stale: "doubt" };
+const GRADES = { up: "good", "forced-up": "doubt", drained: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
 const state = text => element("span", { class: GRADES[text] ?? "bad" }, text.replace("-", " "));
 const soft = text => element("span", { class: "soft" }, text);
 const button = (text, act, target) => element("button", { type: "button", "data-act": act, "data-target": target, "aria-label": `${text} ${target}` }, text);
@@ -98,27 +99,42 @@ function span(seconds) {
   return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 }
 
+const ACTIONS = { drain: "drained", "force-up": "forced up", "force-down": "forced down" };
 const moment = seconds => new Date(seconds * 1000).toLocaleString();
 
 function overrideWords(override) {
   const until = override.until ? ` until ${moment(override.until)}` : "";
-  return `${override.action.replace("-", " ")}${until}${override.reason ? `: ${override.reason}` : ""}`;
+  return `${ACTIONS[override.action] ?? override.action}${until}${override.reason ? `: ${override.reason}` : ""}`;
 }
+
+const endpoint = ({ address, port }) => port === 0 ? address : address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 
 // ---- sections ----
 
+function amounts(dc) {
+  const unit = dc.unit ?? "";
+  if (dc.load !== null && dc.capacity !== null) return `${number(dc.load)} of ${number(dc.capacity)} ${unit}`;
+  if (dc.capacity !== null) return `load unknown, capacity ${number(dc.capacity)} ${unit}`;
+  return dc.load !== null ? `${number(dc.load)} ${unit}` : null;
+}
+
+function reportAge(report) {
+  if (!report) return null;
+  if (report.age_seconds === null) return element("p", { class: "doubt" }, "no report yet");
+  const age = `${span(report.age_seconds)} old`;
+  return report.stale ? element("p", { class: "doubt" }, `stale report, ${age}`) : element("p", { class: "soft" }, `report, ${age}`);
+}
+
 function datacenter(dc) {
-  const report = dc.report;
-  const age = !report ? "capacity from the file" :
-    report.age_seconds === null ? "no report yet" :
-    `${report.stale ? "stale report" : "report"}, ${span(report.age_seconds)} old`;
+  const amount = amounts(dc);
+  const bar = { min: 0, max: dc.capacity, value: dc.load, low: dc.capacity * 0.8, high: dc.capacity * 0.999, optimum: 0, "aria-label": `load of ${dc.name}` };
   return element("div", { class: "card" },
     element("h3", null, dc.name, " ", state(dc.state)),
     element("p", null, dc.members === 0 ? "in no pool" : `${dc.members_fit} of ${dc.members} pool members may be answered`),
-    dc.load !== null && dc.capacity ? element("meter", { min: 0, max: dc.capacity, value: Math.min(dc.load, dc.capacity), low: dc.capacity * 0.8, high: dc.capacity * 0.999, optimum: 0, "aria-label": `load of ${dc.name}` }) : null,
-    element("p", null, `${number(dc.load)} of ${number(dc.capacity)} ${dc.unit ?? ""}`, dc.room === "full" ? [" · ", state("full")] : null),
-    element("p", { class: report?.stale ? "doubt" : "soft" }, age),
-    report?.error ? element("p", { class: "bad" }, report.error) : null,
+    dc.load !== null && dc.capacity ? element("meter", bar) : null,
+    amount === null ? null : element("p", null, amount, dc.room === "full" ? [" · ", state("full")] : []),
+    reportAge(dc.report),
+    dc.report?.error ? element("p", { class: "bad" }, dc.report.error) : null,
     dc.override ? element("p", { class: "doubt" }, overrideWords(dc.override)) : null,
     buttons(dc));
 }
@@ -128,7 +144,7 @@ function pool(one) {
     member.datacenter,
     [state(member.state)],
     member.targets.map(target => element("div", null, target.address, " ", state(target.state), target.reason ? soft(` ${target.reason}`) : null)),
-    `weight ${member.weight}`,
+    number(member.weight),
     member.reason ?? "",
     [buttons(member)],
   ]);
@@ -143,7 +159,7 @@ function pool(one) {
 
 function service(one) {
   const rows = one.backends.map(backend => [
-    backend.address, [state(backend.state)], number(backend.connections), `weight ${backend.weight}`, backend.reason ?? "", [buttons(backend)],
+    backend.address, [state(backend.state)], number(backend.connections), number(backend.weight), backend.reason ?? "", [buttons(backend)],
   ]);
   return element("div", { class: "card" },
     element("h3", null, `${one.name} `, soft(`${one.listen} · ${one.balance}`)),
@@ -168,8 +184,8 @@ function render(status) {
   show("l4", status.l4.map(service));
   show("zones", table(["Zone", "Serial", "Names", "Steered names"], status.zones.map(zone =>
     [zone.origin, String(zone.serial), number(zone.names), number(zone.steered)])));
-  show("probes", table(["Probe", "State", "Result", "Took"], status.probes.map(probe =>
-    [probe.name, [state(probe.state)], probe.reason ?? "", probe.latency_seconds === null ? "" : `${(probe.latency_seconds * 1000).toFixed(1)} ms`])));
+  show("probes", table(["Probe", "How", "State", "Result", "Took"], status.probes.map(probe =>
+    [probe.name, `${probe.kind} ${endpoint(probe)}`, [state(probe.state)], probe.last_result ?? "", probe.last_duration_ms === null ? "" : `${number(probe.last_duration_ms)} ms`])));
   byId("s-dns").hidden = !status.dns;
   if (status.dns) show("dns", table(["Outcome", "Messages"], Object.entries(status.dns.outcomes).filter(([, count]) => count > 0).map(([name, count]) => [name, number(count)])));
 

@@ -166,12 +166,8 @@ fn member_row(steer: Steer, member: &MemberStep) -> Vec<String> {
     if matches!(steer, Steer::Weighted | Steer::Hash) {
         row.push(format!("weight {}", member.weight));
     }
-    let standing = match member.standing {
-        Standing::Normal => "",
-        Standing::ForcedUp => "forced up; ",
-        Standing::ForcedDown => "forced down; ",
-        Standing::Drained => "drained; ",
-    };
+    // The other words of the operator are verdicts.
+    let standing = if member.standing == Standing::ForcedUp { "forced up; " } else { "" };
     let health = |up: &bool| if *up { "up" } else { "down" };
     let targets = member.targets.iter().map(|(target, up)| format!("{target} {}", health(up)));
     row.push(format!("{standing}{}", targets.collect::<Vec<_>>().join(", ")));

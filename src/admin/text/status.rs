@@ -66,10 +66,11 @@ fn zone_row(zone: &ZoneView) -> Vec<String> {
 
 fn datacenter_row(datacenter: &DatacenterView) -> Vec<String> {
     let unit = datacenter.unit.as_deref().unwrap_or_default();
-    let amount = |amount: Option<f64>| amount.map_or("?".into(), |amount| format!("{amount:.0}"));
     let load = match (datacenter.load, datacenter.capacity) {
+        (Some(load), Some(capacity)) => format!("{load:.0} of {capacity:.0} {unit}"),
+        (Some(load), None) => format!("{load:.0} {unit}"),
+        (None, Some(capacity)) => format!("unknown, of {capacity:.0} {unit}"),
         (None, None) => "unknown".into(),
-        (load, capacity) => format!("{} of {} {unit}", amount(load), amount(capacity)),
     };
     let report = match &datacenter.report {
         None => "none expected".into(),

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Picture;
 use crate::control::{Override, Target};
+use crate::decide::plan::PassedOver;
 use crate::decide::{Datacenter, DatacenterId, Room};
 use crate::geo::Location;
 
@@ -47,6 +48,8 @@ pub enum DatacenterState {
     Up,
     /// Some may.
     Degraded,
+    /// None may, as the operator drains them.
+    Drained,
     /// None may.
     Down,
     /// No pool has a member there.
@@ -79,8 +82,9 @@ impl Picture {
         let id = DatacenterId(index as u16);
         let pools = facts.steering.pools.iter();
         let members = pools.flat_map(|pool| &pool.members).filter(|m| m.datacenter == id);
-        let fits: Vec<bool> = members.map(|m| m.passed_over(&facts).is_none()).collect();
-        let members_fit = fits.iter().filter(|fit| **fit).count();
+        let verdicts: Vec<_> = members.map(|member| member.passed_over(&facts)).collect();
+        let members_fit = verdicts.iter().filter(|verdict| verdict.is_none()).count();
+        let all_drained = verdicts.iter().all(|verdict| *verdict == Some(PassedOver::Drained));
         let target = Target::Datacenter(datacenter.name.clone());
 
         let configured = self.settings.reports.get(index).and_then(Option::as_ref);
@@ -94,13 +98,14 @@ impl Picture {
             target: target.to_string(),
             location: datacenter.location.clone(),
             bias: datacenter.bias,
-            state: match (members_fit, fits.len()) {
+            state: match (members_fit, verdicts.len()) {
                 (_, 0) => DatacenterState::Unused,
+                _ if all_drained => DatacenterState::Drained,
                 (0, _) => DatacenterState::Down,
                 (fit, all) if fit == all => DatacenterState::Up,
                 _ => DatacenterState::Degraded,
             },
-            members: fits.len(),
+            members: verdicts.len(),
             members_fit,
             room: facts.shares.room(id),
             capacity: live.map(|report| report.capacity).or(stated),
