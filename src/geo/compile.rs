@@ -7,7 +7,7 @@
 use ipnet::IpNet;
 
 use super::country::country;
-use super::{Location, RangeTable, World};
+use super::{Code, Location, RangeTable, World};
 
 mod database;
 mod layer;
@@ -88,10 +88,12 @@ pub fn compile(
 /// What is known when `above` is laid over `below`.
 fn overlay(below: &Location, above: &Location) -> Location {
     // A source that contradicts the place as a whole also refutes the details of it.
-    let differs = |below: Option<_>, above: Option<_>| above.is_some() && below != above;
     let elsewhere = match above.country {
-        Some(_) => below.country.is_some() && differs(below.country, above.country),
-        None => below.continent.is_some() && differs(below.continent, above.continent),
+        Some(_) => below.country.is_some() && above.country != below.country,
+        None => {
+            let continent = continent(below);
+            continent.is_some() && above.continent.is_some() && above.continent != continent
+        }
     };
     let nowhere = Location { asn: below.asn, tags: below.tags.clone(), ..Location::default() };
     let below = if elsewhere { &nowhere } else { below };
@@ -109,11 +111,16 @@ fn overlay(below: &Location, above: &Location) -> Location {
 
 /// Adds what follows from the country.
 fn conclude(mut location: Location) -> Location {
-    if let Some(country) = location.country.and_then(country) {
-        location.continent.get_or_insert(country.continent);
-        location.coordinates.get_or_insert(country.centre);
-    }
+    location.continent = continent(&location);
+    let country = location.country.and_then(country);
+    location.coordinates = location.coordinates.or(country.map(|country| country.centre));
     location
+}
+
+/// The continent, or else that of the country.
+fn continent(location: &Location) -> Option<Code> {
+    let of_country = || location.country.and_then(country).map(|country| country.continent);
+    location.continent.or_else(of_country)
 }
 
 #[cfg(test)]

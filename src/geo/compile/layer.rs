@@ -106,17 +106,18 @@ impl<K: Key> Sweep<K> {
         Sweep { ranges: Vec::with_capacity(ranges), next: Some(K::default()) }
     }
 
-    /// Gives the addresses from `first` to `last` a value, save those below the end of an earlier
-    /// call: these keep theirs.
+    /// Gives the addresses from `first` to `last`, if there are any, a value, save those below the
+    /// end of an earlier call: these keep theirs.
     pub(super) fn cover(&mut self, first: K, last: K, value: u32) {
         let Some(next) = self.next else { return };
+        if last < first || last < next {
+            return;
+        }
         if next < first {
             self.push(next, 0);
         }
-        if next <= last {
-            self.push(next.max(first), value);
-            self.next = last.after();
-        }
+        self.push(next.max(first), value);
+        self.next = last.after();
     }
 
     /// From `start`, higher than all before, on to the next start.
