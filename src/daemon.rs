@@ -1,1 +1,253 @@
 //! Builds the floors bottom-up, runs them, and stops them top-down.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin};
+use crate::config::{self, Diagnostic, Loaded, Rejected, Severity};
+use crate::control::override_file::OverrideFile;
+use crate::control::reload::{FileWatch, Trigger};
+use crate::control::{self, Control};
+use crate::l4::{self, L4};
+use crate::transport;
+
+/// How long connections of the forwarder may go on after the order to stop.
+const L4_GRACE: Duration = Duration::from_secs(5);
+
+/// A server that runs.
+struct Daemon {
+    path: PathBuf,
+    loaded: Loaded,
+    control: Control,
+    dns: Option<transport::Running>,
+    l4: L4,
+    admin: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
+}
+
+/// Runs what the configuration asks for, calls `ready` once everything listens, and returns when a
+/// signal ends it.
+pub async fn serve(path: &Path, loaded: Loaded, ready: impl FnOnce()) -> anyhow::Result<()> {
+    let mut signals = Signals {
+        hang_up: signal(SignalKind::hangup())?,
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
+    // Watched from before the first facts are served, so that no change falls in between.
+    let mut files = FileWatch::new(&loaded.files);
+    let mut daemon = Daemon::start(path, loaded).await?;
+    tracing::info!("serving");
+    ready();
+    daemon.run(&mut signals, &mut files).await;
+    tracing::info!("stopping");
+    daemon.stop().await;
+    Ok(())
+}
+
+struct Signals {
+    hang_up: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Daemon {
+    /// Starts what the configuration asks for, bottom-up: what is answered is known before the
+    /// sockets open.
+    async fn start(path: &Path, loaded: Loaded) -> anyhow::Result<Daemon> {
+        for warning in &loaded.warnings {
+            tracing::warn!("{}", one_line(warning));
+        }
+        let settings = &loaded.settings;
+        let control = Control::start(
+            Arc::new(settings.control.clone()),
+            noted(&loaded),
+            Some(OverrideFile::new(settings.overrides.clone())),
+        )
+        .await;
+        let l4 = l4::start(settings.l4.clone()).await.context("the L4 services do not start")?;
+        let dns = match &settings.dns {
+            Some(dns) => Some(start_dns(dns, &control)?),
+            None => None,
+        };
+        let admin = match &settings.admin {
+            Some(admin) => Some(start_admin(admin, &control, &l4, dns.as_ref()).await?),
+            None => None,
+        };
+        let daemon = Daemon { path: path.into(), loaded, control, dns, l4, admin };
+        daemon.apply_l4_overrides();
+        Ok(daemon)
+    }
+
+    /// Follows the files, the signals and the overrides until a signal ends it.
+    async fn run(&mut self, signals: &mut Signals, files: &mut FileWatch) {
+        let mut events = self.control.subscribe();
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
+                _ = signals.hang_up.recv() => self.reload(Trigger::Request, files).await,
+                () = files.changed() => self.reload(Trigger::Change, files).await,
+                // Whether one came or some were missed, the list of overrides tells all.
+                _ = events.recv() => self.apply_l4_overrides(),
+            }
+        }
+    }
+
+    /// Reads the files again: all or nothing. What was good before is served until then, and
+    /// after a failure.
+    async fn reload(&mut self, trigger: Trigger, files: &mut FileWatch) {
+        let loaded = match load(&self.path, Some(&self.loaded)).await {
+            Ok(loaded) => loaded,
+            Err(Rejected { diagnostics, files: looked_at }) => {
+                let errors = diagnostics.iter().filter(|p| p.severity == Severity::Error);
+                let error = errors.map(one_line).collect::<Vec<_>>().join("; ");
+                tracing::error!("the files cannot be served, the old facts serve on: {error}");
+                self.control.note_failed_load(error);
+                files.follow(&looked_at);
+                return;
+            }
+        };
+        files.follow(&loaded.files);
+        if let Some(gone) = self.zones_gone(&loaded)
+            && trigger == Trigger::Change
+        {
+            let error = format!(
+                "{gone}: the file of a zone being served is gone; the zone is served on, until \
+                 SIGHUP confirms that it shall go"
+            );
+            tracing::error!("{error}");
+            self.control.note_failed_load(error);
+            return;
+        }
+        if let Err(error) = self.l4.replace(loaded.settings.l4.clone()).await {
+            let error = format!("{error}");
+            tracing::error!("the L4 services stay as they were: {error}");
+            self.control.note_failed_load(error);
+            return;
+        }
+        for change in needs_restart(&self.loaded, &loaded) {
+            tracing::warn!("{change} changed; that takes a restart");
+        }
+        self.control.replace(Arc::new(loaded.settings.control.clone()), noted(&loaded)).await;
+        self.loaded = loaded;
+        self.apply_l4_overrides();
+    }
+
+    /// The origins that are served and would be no more.
+    fn zones_gone(&self, loaded: &Loaded) -> Option<String> {
+        let old = &self.loaded.settings.control.zones;
+        let new = &loaded.settings.control.zones;
+        let gone = old.iter().map(|zone| zone.origin());
+        let gone = gone.filter(|origin| !new.iter().any(|zone| zone.origin() == *origin));
+        let gone: Vec<String> = gone.map(ToString::to_string).collect();
+        (!gone.is_empty()).then(|| gone.join(", "))
+    }
+
+    fn apply_l4_overrides(&self) {
+        let overrides = self.control.overrides();
+        for service in self.l4.load().services {
+            for backend in service.backends {
+                let word = overrides.iter().find(|one| {
+                    matches!(&one.target, control::Target::L4 { service: named, backend: address }
+                        if *named == service.name && *address == backend.address.to_string())
+                });
+                let action = word.map(|one| one.action);
+                let drained = action == Some(control::Action::Drain);
+                let forced = match action {
+                    Some(control::Action::ForceUp) => Some(true),
+                    Some(control::Action::ForceDown) => Some(false),
+                    _ => None,
+                };
+                // A service that a reload has just taken away has nothing to be told.
+                let _ = self.l4.set_drained(&service.name, backend.address, drained);
+                let _ = self.l4.force(&service.name, backend.address, forced);
+            }
+        }
+    }
+
+    /// Stops top-down.
+    async fn stop(self) {
+        if let Some((stop, task)) = self.admin {
+            stop.cancel();
+            let _ = task.await;
+        }
+        if let Some(dns) = self.dns {
+            dns.stop().await;
+        }
+        self.l4.stop(L4_GRACE).await;
+    }
+}
+
+/// Reads the files off the asynchronous threads: a large database takes seconds.
+pub async fn load(path: &Path, previous: Option<&Loaded>) -> Result<Loaded, Rejected> {
+    let (path, previous) = (path.to_path_buf(), previous.cloned());
+    let task = tokio::task::spawn_blocking(move || config::load(&path, previous.as_ref()));
+    task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn one_line(problem: &Diagnostic) -> String {
+    let place = match problem.line_and_column() {
+        Some((line, column)) => format!("{}:{line}:{column}", problem.file().display()),
+        None => problem.file().display().to_string(),
+    };
+    format!("{place}: {}", problem.message)
+}
+
+fn noted(loaded: &Loaded) -> control::Loaded {
+    control::Loaded {
+        files: loaded.files.clone(),
+        warnings: loaded.warnings.iter().map(one_line).collect(),
+    }
+}
+
+/// What a reload cannot change.
+fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
+    let (old, new) = (&old.settings, &new.settings);
+    let mut changed = Vec::new();
+    if old.dns != new.dns {
+        changed.push("[dns] listen or workers");
+    }
+    if old.admin != new.admin || old.overrides != new.overrides {
+        changed.push("[admin]");
+    }
+    changed
+}
+
+fn start_dns(
+    settings: &config::DnsSettings,
+    control: &Control,
+) -> anyhow::Result<transport::Running> {
+    let settings = transport::Settings {
+        listen: settings.listen.clone(),
+        workers: settings.workers,
+        ..transport::Settings::default()
+    };
+    let running = transport::bind(&settings)?.serve(control.published())?;
+    for address in running.local_addrs() {
+        tracing::info!(%address, "the DNS listens (UDP and TCP)");
+    }
+    Ok(running)
+}
+
+async fn start_admin(
+    settings: &admin::Settings,
+    control: &Control,
+    l4: &L4,
+    dns: Option<&transport::Running>,
+) -> anyhow::Result<(CancellationToken, tokio::task::JoinHandle<()>)> {
+    let admin = Admin::bind(settings.clone()).await?;
+    tracing::info!(address = %admin.local_addr()?, "the admin page and API listen");
+    let stop = CancellationToken::new();
+    let state = admin::State {
+        started: SystemTime::now(),
+        control: Some(control.clone()),
+        l4: Some(l4.clone()),
+        dns: dns.map(transport::Running::tally),
+    };
+    let task = tokio::spawn(admin.serve(state, stop.clone()));
+    Ok((stop, task))
+}

@@ -1,8 +1,16 @@
 //! `portolan serve`: runs what the configuration asks for.
 
+use std::future::Future;
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::{ConfigPath, Output};
+use tracing_subscriber::EnvFilter;
+
+use super::{ConfigPath, FAILED, Output, check};
+use crate::daemon;
+
+/// The environment variable that says what is logged, in the syntax of `tracing`'s filters.
+const LOG_VARIABLE: &str = "PORTOLAN_LOG";
 
 /// The command line of `serve`.
 #[derive(Debug, clap::Args)]
@@ -16,6 +24,48 @@ pub struct Arguments {
 }
 
 /// Runs it.
-pub fn run(_arguments: Arguments) -> ExitCode {
-    ExitCode::FAILURE
+pub fn run(arguments: Arguments) -> ExitCode {
+    log_to_stderr(arguments.output.json, "info");
+    let path = arguments.config.config;
+    until_stopped(async move { serve(&path, || ()).await })
+}
+
+/// Serves until a signal; calls `ready` once everything listens.
+pub async fn serve(path: &Path, ready: impl FnOnce()) -> anyhow::Result<()> {
+    let loaded = match daemon::load(path, None).await {
+        Ok(loaded) => loaded,
+        Err(rejected) => {
+            check::print_problems(&rejected.diagnostics)?;
+            anyhow::bail!("{} cannot be served", path.display());
+        }
+    };
+    daemon::serve(path, loaded, ready).await
+}
+
+/// Runs to the end, and prints why if that is a failure.
+pub fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Logs to standard error, at `level` unless the environment says otherwise.
+pub fn log_to_stderr(json: bool, level: &str) {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match json {
+        true => log.json().init(),
+        false => log.with_target(false).init(),
+    }
 }

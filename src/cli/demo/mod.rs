@@ -1,0 +1,95 @@
+//! `portolan demo`: three datacenters on loopback, to try it out.
+
+mod backend;
+mod levers;
+mod site;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::Mutex;
+
+use super::{Output, serve};
+use levers::Sites;
+use site::Site;
+
+/// The configuration that the demo runs: that of the repository, as it stands.
+const CONFIG: &str = "portolan.toml";
+/// Where the demo's levers are.
+const LEVERS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8054);
+
+/// The command line of `demo`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// JSON makes the log JSON.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Runs it.
+pub fn run(arguments: Arguments) -> ExitCode {
+    serve::log_to_stderr(arguments.output.json, "warn");
+    let path = Path::new(CONFIG);
+    if !path.exists() {
+        eprintln!(
+            "error: there is no {CONFIG} here\n\n\
+             The demo runs the repository's own {CONFIG}, zones/ and geoip/: start it there."
+        );
+        return ExitCode::from(super::FAILED);
+    }
+    serve::until_stopped(demo(path))
+}
+
+async fn demo(path: &Path) -> anyhow::Result<()> {
+    let sites: Sites = Arc::new(Mutex::new(vec![
+        Site::new("fra", "Frankfurt", Ipv4Addr::new(127, 0, 1, 1)),
+        Site::new("iad", "Washington", Ipv4Addr::new(127, 0, 2, 1)),
+        Site::new("nrt", "Tokyo", Ipv4Addr::new(127, 0, 3, 1)),
+    ]));
+    for site in sites.lock().await.iter_mut() {
+        let started = site.start().await;
+        started.with_context(|| format!("the datacenter {} does not start", site.name))?;
+    }
+    let levers = tokio::spawn(levers::serve(LEVERS, Arc::clone(&sites)));
+    let serving = serve::serve(path, || println!("{GUIDE}"));
+    tokio::select! {
+        done = serving => done?,
+        failed = levers => failed?.with_context(|| format!("cannot listen on {LEVERS}"))?,
+    }
+    for site in sites.lock().await.iter_mut() {
+        site.stop().await;
+    }
+    Ok(())
+}
+
+const GUIDE: &str = "\
+Portolan runs: three datacenters on loopback, each an L4 service in front of two backends.
+
+  fra  Frankfurt   127.0.1.1:8080
+  iad  Washington  127.0.2.1:8080
+  nrt  Tokyo       127.0.3.1:8080
+
+Ask, on behalf of clients in Switzerland, Canada and Japan:
+
+  dig @127.0.0.1 -p 5353 www.example.com +subnet=130.92.0.0/16
+  dig @127.0.0.1 -p 5353 www.example.com +subnet=142.150.0.0/16
+  dig @127.0.0.1 -p 5353 www.example.com +subnet=133.11.0.0/16
+
+Follow the answer to a backend, and see why it was given:
+
+  curl http://$(dig +short @127.0.0.1 -p 5353 www.example.com +subnet=133.11.0.0/16):8080/
+  portolan explain www.example.com --client 133.11.0.0/16     (cargo run --release -- explain …)
+
+Look:  http://127.0.0.1:8053/
+
+Stop a backend, both, a whole datacenter; fill one; and ask again:
+
+  curl -X POST http://127.0.0.1:8054/nrt/backend/1/stop       and back: …/start
+  curl -X POST http://127.0.0.1:8054/nrt/stop                 and back: …/start
+  curl -X POST http://127.0.0.1:8054/fra/fill                 and back: …/empty
+
+Ctrl-C ends it.
+";

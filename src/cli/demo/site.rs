@@ -1,0 +1,159 @@
+//! A datacenter of the demo: two sample backends, an L4 service on the VIP in front of them, and
+//! the report of its load.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::backend::Backend;
+use crate::admin::{self, Admin};
+use crate::health::{Check, HttpCheck, Kind};
+use crate::l4::{self, L4};
+
+/// The port of the VIPs, as `zones/example.com.toml` has it.
+pub const VIP_PORT: u16 = 8080;
+/// The port of the sites' own API, as `portolan.toml` has it.
+const API_PORT: u16 = 8053;
+/// The port of the first backend; the others follow.
+const BACKEND_PORT: u16 = 9001;
+/// Backends a site.
+pub const BACKENDS: usize = 2;
+/// Connections a site can take: few, so that it is soon full.
+pub const CAPACITY: u64 = 20;
+
+/// A datacenter of the demo.
+pub struct Site {
+    /// As in `portolan.toml`.
+    pub name: &'static str,
+    /// For people.
+    pub city: &'static str,
+    /// Its VIP.
+    pub address: Ipv4Addr,
+    backends: [Option<Backend>; BACKENDS],
+    running: Option<Running>,
+    /// Connections that keep it full.
+    held: Vec<TcpStream>,
+}
+
+struct Running {
+    l4: L4,
+    stop: CancellationToken,
+    api: JoinHandle<()>,
+}
+
+impl Site {
+    /// A site that does not run yet.
+    pub fn new(name: &'static str, city: &'static str, address: Ipv4Addr) -> Site {
+        Site { name, city, address, backends: [None, None], running: None, held: Vec::new() }
+    }
+
+    /// Where the VIP listens.
+    pub fn vip(&self) -> SocketAddr {
+        (self.address, VIP_PORT).into()
+    }
+
+    /// Starts whatever does not run: backends, L4 service, API.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        for index in 0..BACKENDS {
+            self.start_backend(index).await?;
+        }
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let l4 = l4::start(self.l4_settings()).await?;
+        let listen = (self.address, API_PORT).into();
+        let admin = Admin::bind(admin::Settings { listen, token: None }).await?;
+        let stop = CancellationToken::new();
+        let state = admin::State {
+            started: SystemTime::now(),
+            control: None,
+            l4: Some(l4.clone()),
+            dns: None,
+        };
+        let api = tokio::spawn(admin.serve(state, stop.clone()));
+        self.running = Some(Running { l4, stop, api });
+        Ok(())
+    }
+
+    /// Stops everything at once, as a power cut would.
+    pub async fn stop(&mut self) {
+        self.held.clear();
+        self.backends = [None, None];
+        if let Some(Running { l4, stop, api }) = self.running.take() {
+            stop.cancel();
+            let _ = api.await;
+            l4.stop(Duration::ZERO).await;
+        }
+    }
+
+    /// Starts one backend, if it does not run.
+    pub async fn start_backend(&mut self, index: usize) -> anyhow::Result<()> {
+        if self.backends[index].is_none() {
+            let address = self.backend_address(index);
+            let number = index + 1;
+            let greeting = format!("{} ({}), backend {number}\n", self.name, self.city);
+            let started = Backend::start(address, greeting).await;
+            let started = started.with_context(|| format!("cannot listen on {address}"))?;
+            self.backends[index] = Some(started);
+        }
+        Ok(())
+    }
+
+    /// Kills one backend.
+    pub fn stop_backend(&mut self, index: usize) {
+        self.backends[index] = None;
+    }
+
+    /// Opens as many connections to the VIP as the site can take, and holds them.
+    pub async fn fill(&mut self) -> std::io::Result<usize> {
+        while (self.held.len() as u64) < CAPACITY {
+            self.held.push(TcpStream::connect(self.vip()).await?);
+        }
+        Ok(self.held.len())
+    }
+
+    /// Lets the held connections go.
+    pub fn empty(&mut self) -> usize {
+        std::mem::take(&mut self.held).len()
+    }
+
+    fn backend_address(&self, index: usize) -> SocketAddr {
+        (self.address, BACKEND_PORT + index as u16).into()
+    }
+
+    fn l4_settings(&self) -> l4::Settings {
+        let check = Check {
+            kind: Kind::Http(HttpCheck {
+                tls: None,
+                path: "/healthz".into(),
+                host: None,
+                status: vec![200],
+                contains: None,
+            }),
+            interval: Duration::from_secs(1),
+            jitter: 0.1,
+            timeout: Duration::from_millis(500),
+            rise: 1,
+            fall: 2,
+        };
+        let backend = |index| l4::BackendSettings { address: self.backend_address(index), weight: 1 };
+        l4::Settings {
+            workers: Some(1),
+            services: vec![l4::ServiceSettings {
+                name: "web".into(),
+                listen: self.vip(),
+                balance: l4::Balance::LeastConnections,
+                check: Some((Arc::new(check), None)),
+                backends: (0..BACKENDS).map(backend).collect(),
+                capacity: Some(CAPACITY),
+                connect_timeout: Duration::from_secs(1),
+                idle_timeout: Duration::from_secs(600),
+            }],
+        }
+    }
+}
