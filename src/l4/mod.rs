@@ -1,5 +1,14 @@
 //! The bundled L4 forwarder: listener → service → backend. It knows no DNS message.
 
+pub mod balance;
+mod connection;
+mod forwarder;
+mod listener;
+pub mod service;
+
+pub use forwarder::{L4, Load, StartError, UnknownBackend, start};
+pub use service::{BackendStatus, ServiceStatus};
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
