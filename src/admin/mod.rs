@@ -30,6 +30,7 @@ use error::ApiError;
 use guard::Guard;
 
 use crate::control::Control;
+use crate::l4::L4;
 use crate::transport::Tally;
 
 /// The program's version.
@@ -54,6 +55,8 @@ pub struct Settings {
 pub struct State {
     /// What steers.
     pub control: Option<Control>,
+    /// The forwarder of this process.
+    pub l4: Option<L4>,
     /// What was counted of DNS messages.
     pub dns: Option<Tally>,
     /// When the program was started.

@@ -134,7 +134,8 @@ async fn open(token: Option<&str>) -> Open {
     let admin = Admin::bind(settings).await.unwrap();
     let address = admin.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let state = State { control: Some(control.clone()), dns: None, started: SystemTime::now() };
+    let state =
+        State { control: Some(control.clone()), l4: None, dns: None, started: SystemTime::now() };
     let served = tokio::spawn(admin.serve(state, stop.clone()));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     Open { address, client, control, stop, served, _target: target }
@@ -450,7 +451,7 @@ async fn a_server_that_steers_nothing_says_so() {
     let admin = Admin::bind(Settings { listen: loopback, token: None }).await.unwrap();
     let address = admin.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let state = State { control: None, dns: None, started: SystemTime::now() };
+    let state = State { control: None, l4: None, dns: None, started: SystemTime::now() };
     let served = tokio::spawn(admin.serve(state, stop.clone()));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -65,11 +65,7 @@ fn print_json(report: &Report) -> io::Result<()> {
 }
 
 fn print(report: &Report, path: &Path) -> io::Result<()> {
-    let colour = match io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        true => ColorChoice::Auto,
-        false => ColorChoice::Never,
-    };
-    let mut out = StandardStream::stdout(colour);
+    let mut out = StandardStream::stdout(colour(io::stdout().is_terminal()));
     for problem in &report.diagnostics {
         problem.write(&mut out)?;
     }
@@ -77,6 +73,14 @@ fn print(report: &Report, path: &Path) -> io::Result<()> {
         writeln!(out, "{}: {}", path.display(), in_words(contents))?;
     }
     writeln!(out, "{}, {}", count(report.errors, "error"), count(report.warnings, "warning"))
+}
+
+/// Colours only on a terminal, and not where they are unwanted.
+pub fn colour(is_terminal: bool) -> ColorChoice {
+    match is_terminal && std::env::var_os("NO_COLOR").is_none() {
+        true => ColorChoice::Auto,
+        false => ColorChoice::Never,
+    }
 }
 
 fn in_words(contents: &Contents) -> String {

@@ -1,9 +1,11 @@
 //! `portolan serve`: runs what the configuration asks for.
 
 use std::future::Future;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
+use codespan_reporting::term::termcolor::StandardStream;
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigPath, FAILED, Output, check};
@@ -35,7 +37,10 @@ pub async fn serve(path: &Path, ready: impl FnOnce()) -> anyhow::Result<()> {
     let loaded = match daemon::load(path, None).await {
         Ok(loaded) => loaded,
         Err(rejected) => {
-            check::print_problems(&rejected.diagnostics)?;
+            let mut out = StandardStream::stderr(check::colour(io::stderr().is_terminal()));
+            for problem in &rejected.diagnostics {
+                problem.write(&mut out)?;
+            }
             anyhow::bail!("{} cannot be served", path.display());
         }
     };

@@ -54,7 +54,10 @@ async fn pull_site(
             let held = site.fill().await.map_err(failed)?;
             Ok(format!("{} holds {held} connections\n", site.name))
         }
-        "empty" => Ok(format!("{} let {} connections go\n", site.name, site.empty())),
+        "empty" => {
+            let let_go = site.empty();
+            Ok(format!("{} let {let_go} connections go\n", site.name))
+        }
         _ => Err((StatusCode::NOT_FOUND, USAGE.into())),
     }
 }

@@ -141,7 +141,8 @@ impl Site {
             rise: 1,
             fall: 2,
         };
-        let backend = |index| l4::BackendSettings { address: self.backend_address(index), weight: 1 };
+        let backend =
+            |index| l4::BackendSettings { address: self.backend_address(index), weight: 1 };
         l4::Settings {
             workers: Some(1),
             services: vec![l4::ServiceSettings {
