@@ -218,15 +218,10 @@ fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
 }
 
 fn start_dns(
-    settings: &config::DnsSettings,
+    settings: &transport::Settings,
     control: &Control,
 ) -> anyhow::Result<transport::Running> {
-    let settings = transport::Settings {
-        listen: settings.listen.clone(),
-        workers: settings.workers,
-        ..transport::Settings::default()
-    };
-    let running = transport::bind(&settings)?.serve(control.published())?;
+    let running = transport::bind(settings)?.serve(control.published())?;
     for address in running.local_addrs() {
         tracing::info!(%address, "the DNS listens (UDP and TCP)");
     }

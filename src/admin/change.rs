@@ -48,6 +48,9 @@ pub struct ClearReply {
     pub target: Target,
     /// False when there was nothing to clear.
     pub cleared: bool,
+    /// What is doubtful about it.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// What `DELETE overrides` names, in the query or the body.
@@ -88,7 +91,8 @@ pub async fn clear(
         }
     };
     let cleared = window.control()?.clear_override(&target);
-    let reply = ClearReply { target, cleared };
+    let warning = cleared.as_ref().and_then(|cleared| cleared.warning.clone());
+    let reply = ClearReply { target, cleared: cleared.is_some(), warning };
     Ok(api::told(&headers, &reply, text::overrides::cleared))
 }
 

@@ -89,6 +89,13 @@ pub struct SetOverride {
     pub warning: Option<String>,
 }
 
+/// An override that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cleared {
+    /// Why it will be in force again after a restart, if so.
+    pub warning: Option<String>,
+}
+
 /// Why control does not do as told.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ControlError {
@@ -155,8 +162,9 @@ impl Control {
         let ground = survey(Arc::clone(&settings), Some(previous)).await;
         let generation = self.inner.watch.replace(settings.probes.clone());
         self.inner.watch.first_round(round_deadline(&settings.probes)).await;
-        let verdicts = self.inner.watch.verdicts().borrow().clone();
         let mut state = self.state();
+        // Read under the lock: a flip from now on finds the new generation.
+        let verdicts = self.inner.watch.verdicts().borrow().clone();
         state.capacity.replace(&settings);
         state.probes_generation = generation;
         if verdicts.generation == generation {
@@ -228,17 +236,18 @@ impl Control {
         Ok(SetOverride { set, warning })
     }
 
-    /// Takes an override back; returns whether there was one.
-    pub fn clear_override(&self, target: &Target) -> bool {
+    /// Takes an override back. None when there was none; else why it will be back after a
+    /// restart, if so.
+    pub fn clear_override(&self, target: &Target) -> Option<Cleared> {
         let mut state = self.state();
-        let cleared = state.overrides.clear(target);
-        if cleared {
-            state.save_overrides();
-            drop(state);
-            self.refresh();
-            self.tell(EventKind::Override, &target.to_string(), "cleared".into());
+        if !state.overrides.clear(target) {
+            return None;
         }
-        cleared
+        let warning = state.save_overrides();
+        drop(state);
+        self.refresh();
+        self.tell(EventKind::Override, &target.to_string(), "cleared".into());
+        Some(Cleared { warning })
     }
 
     /// Takes a datacenter's own report in.
@@ -423,7 +432,7 @@ impl State {
         let error = file.save(&self.overrides).err()?;
         let path = file.path().display();
         let warning =
-            format!("in force, but will not survive a restart: {path} cannot be written: {error}");
+            format!("done, but a restart will undo it: {path} cannot be written: {error}");
         tracing::error!("{warning}");
         Some(warning)
     }

@@ -16,10 +16,13 @@ pub fn reply(reply: &OverrideReply) -> String {
 
 /// What was cleared: `datacenter/fra follows its checks again`.
 pub fn cleared(reply: &ClearReply) -> String {
-    let ClearReply { target, cleared } = reply;
-    match cleared {
-        true => format!("{target} follows its checks again\n"),
-        false => format!("there was no override of {target}\n"),
+    let ClearReply { target, cleared, warning } = reply;
+    match (cleared, warning) {
+        (false, _) => format!("there was no override of {target}\n"),
+        (true, None) => format!("{target} follows its checks again\n"),
+        (true, Some(warning)) => {
+            format!("{target} follows its checks again\nwarning: {warning}\n")
+        }
     }
 }
 
