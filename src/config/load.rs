@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -226,10 +227,7 @@ fn refuse_shared_listens(form: &ServerForm, reader: &Reader) {
     }
 }
 
-#[cfg(unix)]
 fn warn_if_readable_by_all(path: &Spanned<PathBuf>, reader: &Reader) {
-    use std::os::unix::fs::PermissionsExt;
-
     let mode = fs::metadata(path.get_ref()).map(|metadata| metadata.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o004 != 0) {
         let file = path.get_ref().display();
@@ -239,6 +237,3 @@ fn warn_if_readable_by_all(path: &Spanned<PathBuf>, reader: &Reader) {
         reader.report(warning.help(format!("run `chmod o-r {file}`")));
     }
 }
-
-#[cfg(not(unix))]
-fn warn_if_readable_by_all(_: &Spanned<PathBuf>, _: &Reader) {}

@@ -1,11 +1,15 @@
 //! The word that was probably meant.
 
+/// Among more words than this, the nearest is not searched for.
+const MOST_COMPARED: usize = 1000;
+
 /// The one of `words` that is nearest to `word`, if one is near.
 pub(super) fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let word = word.to_lowercase().replace('_', "-");
     let distance =
         |other: &str| strsim::damerau_levenshtein(&word, &other.to_lowercase().replace('_', "-"));
-    let (near, distance) = words.into_iter().map(|w| (w, distance(w))).min_by_key(|(_, d)| *d)?;
+    let words = words.into_iter().take(MOST_COMPARED);
+    let (near, distance) = words.map(|w| (w, distance(w))).min_by_key(|(_, d)| *d)?;
     let longest = word.chars().count().max(near.chars().count());
     (distance * 5 <= longest * 2).then_some(near)
 }

@@ -93,15 +93,7 @@ struct Compilation<'f> {
 impl<'f> Compilation<'f> {
     fn zone(&mut self, index: usize, file: &'f ZoneFile) -> Vec<(usize, Steered)> {
         let form = &file.form;
-        let mut zone = InZone {
-            index,
-            reader: &file.reader,
-            form,
-            origin: form.origin.as_ref().map_or_else(Name::root, |origin| origin.get_ref().clone()),
-            first_pool: self.pools.len() as u32,
-            pool_is_used: vec![false; form.pools.len()],
-            check_is_used: vec![false; form.checks.len()],
-        };
+        let mut zone = InZone::new(index, file, self.pools.len() as u32);
         for pool in &form.pools {
             let pool = self.pool(&mut zone, pool);
             self.pools.push(pool);

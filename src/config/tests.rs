@@ -194,6 +194,79 @@ fn members_watched_alike_share_a_probe() {
     assert_eq!(v4[0].1, Some(ProbeId(0)));
 }
 
+const WHOLE: &str = r#"
+[dns]
+listen  = ["127.0.0.1:0", "[::1]:0"]
+zones   = "zones"
+workers = 3
+[admin]
+listen     = "127.0.0.1:8053"
+token_file = "token"
+[datacenters.fra]
+location = { country = "DE", city = "Frankfurt" }
+capacity = 40_000
+unit     = "requests/s"
+bias     = -20
+report   = { url = "http://127.0.1.1:8053/api/v1/report", interval = "5s" }
+[datacenters.iad]
+report = { stale_after = "1m" }
+[datacenters.nrt]
+capacity = 0.5
+[l4]
+workers = 2
+[[l4.services]]
+name     = "web"
+listen   = "127.0.0.1:8080"
+protocol = "tcp"
+mode     = "proxy"
+balance  = "least-connections"
+capacity = 20_000
+check    = { kind = "tcp", interval = "2s", timeout = "1s" }
+backends = [{ address = "127.0.0.1:8081", weight = 2 }, { address = "[::1]:8081" }]
+connect_timeout = "500ms"
+"#;
+
+#[test]
+fn a_server_file_becomes_the_settings_of_every_floor() {
+    let (directory, loaded) = load_files(&[("portolan.toml", WHOLE), ("token", " secret\n")]);
+    let settings = &accepted(&loaded).settings;
+    assert_eq!(
+        settings.dns.as_ref().map(|dns| (dns.listen.len(), dns.workers)),
+        Some((2, Some(3)))
+    );
+    assert_eq!(settings.admin.as_ref().and_then(|admin| admin.token.as_deref()), Some("secret"));
+    assert_eq!(settings.overrides, directory.path().join("overrides.json"));
+    let control = &settings.control;
+    let fra = &control.steering.datacenters[0];
+    assert_eq!((fra.bias, fra.location.continent.map(|c| c.to_string())), (-20, Some("EU".into())));
+    assert!(fra.location.coordinates.is_some(), "those of the country");
+    assert_eq!(control.capacity, [Some(40_000.0), None, Some(0.5)]);
+    let stale: Vec<Option<u64>> =
+        control.reports.iter().map(|r| r.as_ref().map(|r| r.stale_after.as_secs())).collect();
+    assert_eq!(stale, [Some(15), Some(60), None]);
+    assert!(control.reports[1].as_ref().is_some_and(|report| report.source.is_none()));
+    let service = &settings.l4.services[0];
+    assert_eq!(service.balance, crate::l4::Balance::LeastConnections);
+    assert_eq!(service.check.as_ref().map(|(_, port)| *port), Some(None));
+    assert_eq!(service.backends[1].weight, 1);
+    assert_eq!(service.connect_timeout.as_millis(), 500);
+}
+
+#[test]
+fn a_problem_is_told_to_machines_with_its_place_in_lines_and_characters() {
+    let zone = "origin = \"example.com.\"\nttl = \"é\" # ü\nrecords = 1\n";
+    let (_directory, loaded) = load_files(&[("zones/example.com.toml", zone)]);
+    let rejected = loaded.unwrap_err();
+    let problem = serde_json::to_value(&rejected.diagnostics[0]).unwrap();
+    assert_eq!(problem["severity"], "error");
+    assert_eq!((&problem["line"], &problem["column"]), (&2.into(), &7.into()));
+    assert_eq!(problem["end"], serde_json::json!({ "line": 2, "column": 10 }));
+    assert_eq!(problem["text"], "\"é\"");
+    assert_eq!(problem["message"], "bad value `é` for `ttl`");
+    assert_eq!(problem["expected"], "expected a duration with a unit, such as \"30s\"");
+    assert_eq!(problem["help"], serde_json::json!([]));
+}
+
 #[test]
 fn a_syntax_error_in_one_file_does_not_hide_the_errors_in_others() {
     let server = format!("{SERVER}\n[l4\n");

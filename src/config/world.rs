@@ -1,6 +1,7 @@
 //! From the databases and the `networks` file to the map; the old map serves on if nothing changed.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -41,6 +42,8 @@ struct Stamp {
     path: PathBuf,
     bytes: u64,
     modified: Option<SystemTime>,
+    /// Another file may have been put in its place.
+    inode: u64,
 }
 
 /// The largest database, in bytes.
@@ -100,7 +103,12 @@ impl Stamp {
             return Err("it is a directory, not a file".into());
         }
         let modified = metadata.modified().ok();
-        Ok(Stamp { path: path.to_path_buf(), bytes: metadata.len(), modified })
+        Ok(Stamp {
+            path: path.to_path_buf(),
+            bytes: metadata.len(),
+            modified,
+            inode: metadata.ino(),
+        })
     }
 }
 

@@ -1,10 +1,13 @@
 //! What the names in a zone file stand for: checks, pools, and the names to be steered.
 
+use std::collections::HashMap;
+
 use toml::Spanned;
 
 use crate::config::check::CheckForm;
 use crate::config::nearest::nearest;
 use crate::config::reader::Reader;
+use crate::config::steering::ZoneFile;
 use crate::config::zone_file::ZoneForm;
 use crate::decide::PoolId;
 use crate::dns::Name;
@@ -16,15 +19,35 @@ pub(super) struct InZone<'f> {
     pub form: &'f ZoneForm,
     pub origin: Name,
     pub first_pool: u32,
-    pub pool_is_used: Vec<bool>,
-    pub check_is_used: Vec<bool>,
+    pools: HashMap<&'f str, usize>,
+    checks: HashMap<&'f str, usize>,
+    pool_is_used: Vec<bool>,
+    check_is_used: Vec<bool>,
 }
 
 impl<'f> InZone<'f> {
+    /// The zone of the file with this index, whose pools are numbered from `first_pool` on.
+    pub fn new(index: usize, file: &'f ZoneFile, first_pool: u32) -> InZone<'f> {
+        let form = &file.form;
+        let pools = form.pools.iter().map(|pool| pool.name.get_ref().as_str());
+        let checks = form.checks.iter().map(|(name, _)| name.get_ref().as_str());
+        InZone {
+            index,
+            reader: &file.reader,
+            form,
+            origin: form.origin.as_ref().map_or_else(Name::root, |origin| origin.get_ref().clone()),
+            first_pool,
+            pools: pools.zip(0..).collect(),
+            checks: checks.zip(0..).collect(),
+            pool_is_used: vec![false; form.pools.len()],
+            check_is_used: vec![false; form.checks.len()],
+        }
+    }
+
     /// The check of that name; none if it is unknown, or not to be made out.
     pub fn check(&mut self, name: &Spanned<String>) -> Option<&'f CheckForm> {
         let checks = &self.form.checks;
-        if let Some(at) = checks.iter().position(|(other, _)| other.get_ref() == name.get_ref()) {
+        if let Some(&at) = self.checks.get(name.get_ref().as_str()) {
             self.check_is_used[at] = true;
             return checks[at].1.as_ref();
         }
@@ -36,7 +59,7 @@ impl<'f> InZone<'f> {
     /// The pool of that name.
     pub fn pool(&mut self, name: &Spanned<String>) -> Option<PoolId> {
         let pools = &self.form.pools;
-        if let Some(at) = pools.iter().position(|pool| pool.name.get_ref() == name.get_ref()) {
+        if let Some(&at) = self.pools.get(name.get_ref().as_str()) {
             self.pool_is_used[at] = true;
             return Some(PoolId(self.first_pool + at as u32));
         }
