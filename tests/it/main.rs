@@ -5,4 +5,5 @@
 
 mod support;
 
+mod no_allocation;
 mod tidy;
