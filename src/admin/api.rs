@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as From};
@@ -19,10 +20,12 @@ use tokio::sync::broadcast::error::RecvError;
 use super::error::ApiError;
 use super::explain::{Question, explain};
 use super::view::Picture;
+use super::view::services::ServiceView;
 use super::view::status::Status;
 use super::{Window, change, text};
-use crate::control::Control;
+use crate::control::{Control, Report};
 use crate::dns::Rtype;
+use crate::l4::L4;
 
 /// All paths, without `/api/v1`.
 pub fn routes() -> Router<Arc<Window>> {
@@ -38,6 +41,8 @@ pub fn routes() -> Router<Arc<Window>> {
         )
         .route("/datacenters", get(datacenters))
         .route("/datacenters/{name}/report", put(change::push_report))
+        .route("/l4", get(l4))
+        .route("/report", get(report))
         .route("/overrides", get(overrides).post(change::set).delete(change::clear))
         .route("/events", get(events))
         .route("/explain", get(explained))
@@ -88,6 +93,33 @@ async fn datacenters(From(window): From<Arc<Window>>) -> impl IntoResponse {
 
 async fn overrides(From(window): From<Arc<Window>>) -> impl IntoResponse {
     window.pictured(|picture| picture.overrides.clone())
+}
+
+async fn l4(From(window): From<Arc<Window>>) -> impl IntoResponse {
+    let Some(l4) = &window.state.l4 else { return Json(Vec::new()) };
+    let overrides = window.state.control.as_ref().map(Control::overrides);
+    Json(ServiceView::all(l4.load(), &overrides.unwrap_or_default()))
+}
+
+/// What another site's server polls: the load of this one's L4 services.
+async fn report(From(window): From<Arc<Window>>) -> Reply<Json<Report>> {
+    let load = window.state.l4.as_ref().map(L4::load).unwrap_or_default();
+    if load.services.is_empty() {
+        let error = "this server carries no traffic, so it has no load to report";
+        return Err(ApiError::not_found(error)
+            .help("poll a server with L4 services, or push with PUT datacenters/NAME/report"));
+    }
+    let Some(capacity) = load.capacity else {
+        let error = "no L4 service has a capacity, so there is none to report";
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)
+            .help("set `capacity` in `[[l4.services]]`"));
+    };
+    Ok(Json(Report {
+        capacity: capacity as f64,
+        load: load.connections as f64,
+        unit: Some("connections".into()),
+        time: Some(humantime::format_rfc3339_millis(SystemTime::now()).to_string()),
+    }))
 }
 
 /// What the query of `explain` may say.

@@ -12,8 +12,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
+use super::view::services::ServiceView;
 use super::{Window, api, text};
 use crate::control::{Action, ControlError, Override, Report, Target};
+use crate::l4::L4;
 
 /// What `POST overrides` asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +70,7 @@ pub async fn set(
 ) -> Result<Response, ApiError> {
     let OverrideRequest { target, action, lasts, reason } = read(body)?;
     let lasts = lasts.as_deref().map(duration).transpose()?;
+    refuse_unknown_backend(&window, &target)?;
     let set = window.control()?.set_override(target, action, lasts, reason)?;
     let reply = OverrideReply { over: set.set, warning: set.warning };
     Ok(api::told(&headers, &reply, text::overrides::reply))
@@ -117,6 +120,20 @@ impl std::convert::From<ControlError> for ApiError {
         };
         ApiError::new(status, error.to_string())
     }
+}
+
+/// What L4 services there are is not known to control.
+fn refuse_unknown_backend(window: &Window, target: &Target) -> Result<(), ApiError> {
+    let Target::L4 { .. } = target else { return Ok(()) };
+    let load = window.state.l4.as_ref().map(L4::load).unwrap_or_default();
+    let known = ServiceView::all(load, &[]);
+    let mut known = known.iter().flat_map(|service| &service.backends);
+    let text = target.to_string();
+    if known.any(|backend| backend.target == text) {
+        return Ok(());
+    }
+    Err(ApiError::not_found(format!("there is no {text}"))
+        .help("GET l4, or `portolan status`, lists what there is"))
 }
 
 fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {

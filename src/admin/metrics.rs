@@ -163,15 +163,43 @@ fn encode_datacenters(families: &mut Families, status: &Status) -> fmt::Result {
 }
 
 fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
-    let backends = status.l4.iter().flat_map(|service| {
-        service.backends.iter().map(|backend| {
-            let labels =
-                [("service", service.name.clone()), ("backend", backend.address.to_string())];
-            (labels, backend)
+    let services = status.l4.iter().map(|service| ([("service", service.name.clone())], service));
+    let accepted = services.clone().map(|(labels, service)| (labels, service.accepted_total));
+    families.counters("l4_accepted_connections", "Connections from clients.", accepted)?;
+    let refused = services.clone().map(|(labels, service)| (labels, service.refused_total));
+    families.counters("l4_refused_connections", "Connections that no backend took.", refused)?;
+    let capacity = services
+        .clone()
+        .filter_map(|(labels, service)| service.capacity.map(|most| (labels, most as f64)));
+    families.gauges("l4_capacity_connections", "Connections a service can take.", capacity)?;
+
+    let backends = services.flat_map(|([service], view)| {
+        view.backends.iter().map(move |backend| {
+            let address = ("backend", backend.status.address.to_string());
+            ([service.clone(), address], backend)
         })
     });
-    let connections = backends.map(|(labels, backend)| (labels, backend.connections as f64));
-    families.gauges("l4_connections", "Connections now.", connections)
+    let up = backends.clone().map(|(labels, backend)| (labels, bit(backend.state.is_fit())));
+    families.gauges("l4_backend_up", "Whether it takes new connections.", up)?;
+    let backends = backends.map(|(labels, backend)| (labels, &backend.status));
+    let now = backends.clone().map(|(labels, backend)| (labels, backend.connections as f64));
+    families.gauges("l4_connections", "Connections now.", now)?;
+    let total = backends.clone().map(|(labels, backend)| (labels, backend.connections_total));
+    families.counters("l4_backend_connections", "Connections established.", total)?;
+    let failures =
+        backends.clone().map(|(labels, backend)| (labels, backend.connect_failures_total));
+    families.counters("l4_connect_failures", "Connection attempts that failed.", failures)?;
+    let bytes = backends.flat_map(|([service, address], backend)| {
+        [
+            ("to_backend", backend.bytes_to_backend_total),
+            ("to_client", backend.bytes_to_client_total),
+        ]
+        .map(|(direction, bytes)| {
+            let direction = ("direction", direction.to_owned());
+            ([service.clone(), address.clone(), direction], bytes)
+        })
+    });
+    families.counters("l4_bytes", "Bytes carried.", bytes)
 }
 
 fn bit(is_so: bool) -> f64 {

@@ -55,7 +55,7 @@ pub struct Settings {
 pub struct State {
     /// What steers.
     pub control: Option<Control>,
-    /// The forwarder of this process.
+    /// What carries traffic.
     pub l4: Option<L4>,
     /// What was counted of DNS messages.
     pub dns: Option<Tally>,

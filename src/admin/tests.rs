@@ -16,7 +16,7 @@ use crate::decide::{
 };
 use crate::geo::{Coordinates, Location, RangeTable, World};
 use crate::health::{Check, Kind, Probe};
-use crate::zone;
+use crate::{l4, zone};
 
 const RECORDS: &str = "\
 @    3600 SOA ns1 hostmaster 7 2h 15m 2w 600
@@ -125,6 +125,10 @@ struct Open {
 }
 
 async fn open(token: Option<&str>) -> Open {
+    open_with(token, None).await
+}
+
+async fn open_with(token: Option<&str>, l4: Option<L4>) -> Open {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let target = TcpListener::bind(loopback).await.unwrap();
@@ -134,8 +138,8 @@ async fn open(token: Option<&str>) -> Open {
     let admin = Admin::bind(settings).await.unwrap();
     let address = admin.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let state =
-        State { control: Some(control.clone()), l4: None, dns: None, started: SystemTime::now() };
+    let started = SystemTime::now();
+    let state = State { control: Some(control.clone()), l4, dns: None, started };
     let served = tokio::spawn(admin.serve(state, stop.clone()));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     Open { address, client, control, stop, served, _target: target }
@@ -446,6 +450,51 @@ async fn metrics_are_in_a_format_that_prometheus_reads() {
 }
 
 #[tokio::test]
+async fn l4_services_are_shown_and_report_their_load() {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let backend = TcpListener::bind(loopback).await.unwrap();
+    let service = |name: &str, capacity| l4::ServiceSettings {
+        name: name.into(),
+        listen: loopback,
+        balance: l4::Balance::RoundRobin,
+        check: None,
+        backends: vec![l4::BackendSettings { address: backend.local_addr().unwrap(), weight: 1 }],
+        capacity,
+        connect_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(60),
+    };
+    let settings = |services| l4::Settings { workers: Some(1), services };
+    let l4 = l4::start(settings(vec![service("plain", None)])).await.unwrap();
+    let open = open_with(None, Some(l4.clone())).await;
+    let (code, said) = open.get("/api/v1/report").await;
+    assert_eq!(code, 503, "{said}");
+
+    l4.replace(settings(vec![service("web", Some(100))])).await.unwrap();
+    let listen = l4.load().services[0].listen;
+    let _client = TcpStream::connect(listen).await.unwrap();
+    let _carried = backend.accept().await.unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let mut report = open.get("/api/v1/report").await.1;
+    while report["load"] != 1.0 && std::time::Instant::now() < deadline {
+        report = open.get("/api/v1/report").await.1;
+    }
+    assert_eq!((&report["load"], &report["capacity"]), (&json!(1.0), &json!(100.0)), "{report}");
+    let parsed: crate::control::Report = serde_json::from_value(report).unwrap();
+    assert_eq!(parsed.unit.as_deref(), Some("connections"));
+
+    let (_, services) = open.get("/api/v1/l4").await;
+    let target = services[0]["backends"][0]["target"].as_str().unwrap().to_owned();
+    assert_eq!(target, format!("l4/web/{}", backend.local_addr().unwrap()));
+    assert_eq!(services[0]["backends"][0]["state"], "up");
+    let drain = |target: &str| json!({ "target": target, "action": "drain" });
+    assert_eq!(open.post("/api/v1/overrides", drain("l4/web/127.0.0.1:1")).await.0, 404);
+    assert_eq!(open.post("/api/v1/overrides", drain(&target)).await.0, 200);
+    let (_, services) = open.get("/api/v1/l4").await;
+    assert_eq!(services[0]["backends"][0]["override"]["action"], "drain");
+    assert!(open.text("/api/v1/status").await.contains("1 connection  drained until cleared"));
+}
+
+#[tokio::test]
 async fn a_server_that_steers_nothing_says_so() {
     let loopback = SocketAddr::from((IpAddr::from([127, 0, 0, 1]), 0));
     let admin = Admin::bind(Settings { listen: loopback, token: None }).await.unwrap();
@@ -458,6 +507,7 @@ async fn a_server_that_steers_nothing_says_so() {
     let get = async |path: &str| answer(client.get(format!("http://{address}{path}"))).await;
     assert_eq!(get("/api/v1/pools").await.0, 404);
     assert_eq!(get("/api/v1/status").await.1["pools"], json!([]));
+    assert_eq!(get("/api/v1/report").await.0, 404);
     assert_eq!(get("/metrics").await.0, 200);
     stop.cancel();
     served.await.unwrap();

@@ -159,7 +159,7 @@ function pool(one) {
 
 function service(one) {
   const rows = one.backends.map(backend => [
-    backend.address, [state(backend.state)], number(backend.connections), number(backend.weight), backend.reason ?? "", [buttons(backend)],
+    backend.address, [state(backend.state)], number(backend.connections), number(backend.weight), backend.override ? overrideWords(backend.override) : "", [buttons(backend)],
   ]);
   return element("div", { class: "card" },
     element("h3", null, `${one.name} `, soft(`${one.listen} · ${one.balance}`)),

@@ -118,9 +118,9 @@ fn service_text(service: &ServiceView) -> String {
     let ServiceView { name, listen, connections, .. } = service;
     let heading = format!("L4 {name} on {listen}: {connections}{capacity} connections");
     let rows = service.backends.iter().map(|backend| {
-        let connections = count(backend.connections as usize, "connection");
-        let reason = backend.reason.clone().unwrap_or_default();
-        vec![backend.address.to_string(), word(&backend.state), connections, reason]
+        let connections = count(backend.status.connections as usize, "connection");
+        let over = backend.over.as_ref().map(terms).unwrap_or_default();
+        vec![backend.status.address.to_string(), word(&backend.state), connections, over]
     });
     section(&heading, &[], rows.collect())
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::pools::TargetState;
-use crate::l4::Balance;
+use super::pools::MemberState;
+use crate::control::{Override, Target};
+use crate::l4::{BackendStatus, Balance, Load, ServiceStatus};
 
 /// A service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +21,10 @@ pub struct ServiceView {
     pub connections: u64,
     /// Connections it can take.
     pub capacity: Option<u64>,
+    /// Connections accepted.
+    pub accepted_total: u64,
+    /// Connections that no backend took.
+    pub refused_total: u64,
     /// What stands behind it.
     pub backends: Vec<BackendView>,
 }
@@ -27,16 +32,56 @@ pub struct ServiceView {
 /// A backend.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BackendView {
-    /// Where.
-    pub address: SocketAddr,
     /// What an override of it names.
     pub target: String,
-    /// Its share among its equals.
-    pub weight: u32,
     /// Whether it takes new connections.
-    pub state: TargetState,
-    /// Why not.
-    pub reason: Option<String>,
-    /// Connections now.
-    pub connections: u64,
+    pub state: MemberState,
+    /// The operator's word on it.
+    #[serde(rename = "override")]
+    pub over: Option<Override>,
+    /// What is counted of it.
+    #[serde(flatten)]
+    pub status: BackendStatus,
+}
+
+impl ServiceView {
+    /// All services, with the overrides that name their backends.
+    pub fn all(load: Load, overrides: &[Override]) -> Vec<ServiceView> {
+        load.services.into_iter().map(|service| ServiceView::of(service, overrides)).collect()
+    }
+
+    fn of(service: ServiceStatus, overrides: &[Override]) -> ServiceView {
+        let name = service.name.clone();
+        let backend = |status: BackendStatus| {
+            let backend = status.address.to_string();
+            let target = Target::L4 { service: name.clone(), backend };
+            BackendView {
+                target: target.to_string(),
+                state: state(&status),
+                over: overrides.iter().find(|over| over.target == target).cloned(),
+                status,
+            }
+        };
+        ServiceView {
+            listen: service.listen,
+            balance: service.balance,
+            connections: service.connections,
+            capacity: service.capacity,
+            accepted_total: service.accepted_total,
+            refused_total: service.refused_total,
+            backends: service.backends.into_iter().map(backend).collect(),
+            name: service.name,
+        }
+    }
+}
+
+fn state(backend: &BackendStatus) -> MemberState {
+    match backend.forced {
+        _ if backend.drained => MemberState::Drained,
+        Some(true) => MemberState::ForcedUp,
+        Some(false) => MemberState::ForcedDown,
+        None if backend.weight == 0 => MemberState::NoWeight,
+        None if backend.up => MemberState::Up,
+        None => MemberState::Down,
+    }
 }

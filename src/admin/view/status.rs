@@ -72,6 +72,7 @@ impl Status {
         let generation = picture.as_ref().map(|picture| picture.snapshot.generation);
         let (probes, overrides) =
             picture.map(|picture| (picture.probes, picture.overrides)).unwrap_or_default();
+        let l4 = state.l4.as_ref().map(|l4| ServiceView::all(l4.load(), &overrides));
         Status {
             version: VERSION,
             started: started.as_secs(),
@@ -84,7 +85,7 @@ impl Status {
             pools,
             probes,
             overrides,
-            l4: Vec::new(),
+            l4: l4.unwrap_or_default(),
             dns: state.dns.as_ref().map(|totals| DnsView::of(&totals.totals())),
         }
     }
