@@ -184,3 +184,97 @@ fn innermost(error: &reqwest::Error) -> String {
     }
     cause.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn configuration(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("portolan.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(directory.path().join("admin.token"), "secret\n").unwrap();
+        (directory, path)
+    }
+
+    fn status() -> Call {
+        let query = vec![("target", "a/b&c d".to_owned())];
+        Call { method: Method::GET, path: "status", query, body: None, in_words: true }
+    }
+
+    /// Answers one call with `answer`, and returns what was sent.
+    fn answering(answer: &'static str) -> (SocketAddr, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut sent = String::new();
+            let mut byte = [0];
+            while !sent.ends_with("\r\n\r\n") {
+                stream.read_exact(&mut byte).unwrap();
+                sent.push(char::from(byte[0]));
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            sent
+        });
+        (address, served)
+    }
+
+    #[test]
+    fn only_the_admin_part_of_the_configuration_must_be_whole() {
+        let (_directory, path) = configuration(
+            "[dns]\nzones = 7\n[admin]\nlisten = \"0.0.0.0:8053\"\ntoken_file = \"admin.token\"\n",
+        );
+        let running = Running::find(&path).unwrap();
+        assert_eq!(running.address, "127.0.0.1:8053".parse().unwrap());
+        assert_eq!(running.token.as_deref(), Some("secret"));
+        for (text, told) in [
+            ("[dns]\n", "no `[admin]`"),
+            ("[admin]\nlisten = \"here\"\n", "line 2"),
+            ("[admin]\nlisten = \"[::]:1\"\ntoken_file = \"none\"\n", "admin.token_file"),
+        ] {
+            let (_directory, path) = configuration(text);
+            let Err(CallError::Configuration(said)) = Running::find(&path) else {
+                panic!("{text}")
+            };
+            assert!(said.error.contains(told), "{}", said.error);
+        }
+    }
+
+    #[test]
+    fn a_call_bears_the_token_and_says_what_it_wants() {
+        let (address, served) = answering("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood");
+        let running = Running { address, token: Some("secret".into()) };
+        assert_eq!(running.call(Path::new("x"), status()).unwrap(), "good");
+        let sent = served.join().unwrap();
+        assert!(sent.starts_with("GET /api/v1/status?target=a%2Fb%26c+d HTTP/1.1\r\n"), "{sent}");
+        assert!(sent.contains("authorization: Bearer secret\r\n"), "{sent}");
+        assert!(sent.contains("accept: text/plain\r\n"), "{sent}");
+    }
+
+    #[test]
+    fn what_the_server_says_is_passed_on() {
+        let (address, _served) = answering(
+            "HTTP/1.1 403 Forbidden\r\nconnection: close\r\n\r\n{\"error\":\"no\",\"help\":\"do so\"}",
+        );
+        let running = Running { address, token: None };
+        let said = Said { error: "no".into(), help: Some("do so".into()) };
+        let answer = running.call(Path::new("x"), status());
+        assert_eq!(answer, Err(CallError::Refused(said)));
+    }
+
+    #[test]
+    fn a_server_that_does_not_run_is_told_with_its_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let running = Running { address, token: None };
+        let answer = running.call(Path::new("portolan.toml"), status());
+        let Err(CallError::Unreachable(said)) = answer else { panic!("{answer:?}") };
+        assert!(said.error.contains(&address.to_string()), "{}", said.error);
+        assert!(said.error.contains("refused"), "{}", said.error);
+    }
+}
