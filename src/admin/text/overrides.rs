@@ -14,14 +14,14 @@ pub fn reply(reply: &OverrideReply) -> String {
     text
 }
 
-/// What was cleared: `datacenter/fra follows its checks again`.
+/// What was cleared: `the override of datacenter/fra is cleared`.
 pub fn cleared(reply: &ClearReply) -> String {
     let ClearReply { target, cleared, warning } = reply;
     match (cleared, warning) {
         (false, _) => format!("there was no override of {target}\n"),
-        (true, None) => format!("{target} follows its checks again\n"),
+        (true, None) => format!("the override of {target} is cleared\n"),
         (true, Some(warning)) => {
-            format!("{target} follows its checks again\nwarning: {warning}\n")
+            format!("the override of {target} is cleared\nwarning: {warning}\n")
         }
     }
 }
