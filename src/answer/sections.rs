@@ -58,11 +58,11 @@ impl<'a> Answer<'a, '_> {
         let chart = &self.snapshot.charts[policy as usize];
         let decision = chart.decide(&self.client, self.qtype);
         let ttl = decision.ttl;
+        // That nobody gets data has scope 0; that this client gets none, its own.
+        self.scope = self.scope.max(decision.scope);
         if matches!(decision.choice, Choice::NoData) {
-            // Resolvers take a negative answer for everybody's (RFC 7871 §7.4): no scope.
             return Written::All(self.write_negative(Verdict::NoData, negative_soa));
         }
-        self.scope = self.scope.max(decision.scope);
         self.is_steered = true;
         match &decision.choice {
             Choice::V4(addresses) => {

@@ -323,12 +323,15 @@ fn a_steered_name_is_decided_for_the_client_subnet_or_else_the_sender() {
 }
 
 #[test]
-fn a_steered_name_without_the_type_is_a_negative_answer_for_everybody() {
-    let answered = ask("geo.example.com.", Rtype::AAAA).subnet([10, 0, 0, 0], 8).answered();
-    assert_eq!(answered.outcome.verdict, Verdict::NoData);
-    assert_eq!(answered.authorities().len(), 1);
-    assert_eq!(answered.scope(), 0);
-    assert!(!answered.outcome.is_steered);
+fn a_steered_name_without_the_type_is_a_negative_answer() {
+    // Nobody gets TXT; AAAA is for others.
+    for (rtype, scope) in [(Rtype::TXT, 0), (Rtype::AAAA, 1)] {
+        let answered = ask("geo.example.com.", rtype).subnet([10, 0, 0, 0], 8).answered();
+        assert_eq!(answered.outcome.verdict, Verdict::NoData);
+        assert_eq!(answered.authorities().len(), 1);
+        assert_eq!(answered.scope(), scope, "{rtype}");
+        assert!(!answered.outcome.is_steered);
+    }
 }
 
 #[test]

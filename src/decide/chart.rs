@@ -4,8 +4,8 @@
 
 use std::net::IpAddr;
 
-use super::choose::{Client, Decision};
-use super::plan::{Holding, Plan};
+use super::choose::{Choice, Client, Decision};
+use super::plan::{Candidate, Holding, Plan};
 use super::survey::{Interned, Resolvers, Survey};
 use super::{Facts, Policy};
 use crate::dns::Rtype;
@@ -20,6 +20,16 @@ pub struct Chart {
     tables: Box<[Tables]>,
     /// The class of every resolver, if rules tell them apart.
     resolvers: Option<(RangeTable<u32>, RangeTable<u128>)>,
+    /// What some client gets.
+    somewhere: Somewhere,
+}
+
+/// Which records some plan has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Somewhere {
+    v4: bool,
+    v6: bool,
+    cname: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +63,8 @@ impl Chart {
         let tables = tables.collect();
         let resolvers = survey.resolvers.as_ref();
         let resolvers = resolvers.map(|Resolvers { v4, v6, .. }| (v4.clone(), v6.clone()));
-        Chart { plans: plans.values.into(), tables, resolvers }
+        let somewhere = Somewhere::of(&plans.values);
+        Chart { plans: plans.values.into(), tables, resolvers, somewhere }
     }
 
     /// What is answered to `client` for `rtype`; looks up, and computes nothing that a fact's
@@ -71,12 +82,39 @@ impl Chart {
         };
         let plan = &self.plans[plan as usize];
         let (choice, hashed_len) = plan.choose(client, rtype);
-        Decision { ttl: plan.ttl, scope: prefix_len.max(hashed_len), choice }
+        let scope = match choice {
+            // The same for everybody, whoever decides.
+            Choice::NoData if !self.somewhere.has(rtype) => 0,
+            _ => prefix_len.max(hashed_len),
+        };
+        Decision { ttl: plan.ttl, scope, choice }
     }
 
     /// How many different plans there are, and how many ranges of addresses they stand in.
     pub fn size(&self) -> (usize, usize) {
         let ranges = self.tables.iter().map(|tables| tables.v4.len() + tables.v6.len()).sum();
         (self.plans.len(), ranges)
+    }
+}
+
+impl Somewhere {
+    fn of(plans: &[Plan]) -> Somewhere {
+        let any = |has: fn(&Candidate) -> bool| {
+            plans.iter().flat_map(|plan| plan.candidates.iter()).any(has)
+        };
+        Somewhere {
+            v4: any(|candidate| !candidate.v4.is_empty()),
+            v6: any(|candidate| !candidate.v6.is_empty()),
+            cname: any(|candidate| candidate.cname.is_some()),
+        }
+    }
+
+    fn has(self, rtype: Rtype) -> bool {
+        let address = match rtype {
+            Rtype::A => self.v4,
+            Rtype::AAAA => self.v6,
+            _ => false,
+        };
+        address || self.cname
     }
 }

@@ -326,6 +326,19 @@ fn both_families_of_a_client_go_to_one_datacenter() {
 }
 
 #[test]
+fn no_data_has_a_scope_only_where_others_get_data() {
+    let mut given = given_pool(pool(Steer::Nearest, 0));
+    let scope = |given: &Given, address| {
+        given.with(|chart, _| chart.decide(&client(address), Rtype::AAAA).scope)
+    };
+    assert_eq!(scope(&given, IN_DE), 0);
+    if let Target::Addresses { v6, .. } = &mut given.steering.pools[0].members[1].target {
+        *v6 = Box::new([("2001:db8::2".parse().unwrap(), None)]);
+    }
+    assert_eq!(scope(&given, IN_DE), 2, "or a client of iad could be told that it has none");
+}
+
+#[test]
 fn several_answers_come_from_the_next_best_datacenters() {
     let mut given = given_pool(pool(Steer::Nearest, 0));
     given.steering.pools[0].answers = 2;
