@@ -58,11 +58,18 @@ key!(u128);
 /// A radix index leaves a search among a handful of ranges, so that a look-up costs a few cache
 /// lines whatever the number of ranges and wherever they crowd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RangeTable<K> {
-    /// Where each range starts; the first is 0.
-    starts: Box<[K]>,
-    values: Box<[u32]>,
+pub struct RangeTable<K: Copy> {
+    /// By start; the first is 0.
+    ranges: Box<[Range<K>]>,
     index: Radix,
+}
+
+/// A range up to the start of the next. Packed, so that one cache line holds as many as can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(Rust, packed(4))]
+struct Range<K: Copy> {
+    start: K,
+    value: u32,
 }
 
 impl<K: Key> RangeTable<K> {
@@ -72,25 +79,23 @@ impl<K: Key> RangeTable<K> {
     /// # Panics
     ///
     /// If the first start is not 0, or the starts do not rise.
-    pub fn from_starts(ranges: impl IntoIterator<Item = (K, u32)>) -> RangeTable<K> {
-        let ranges = ranges.into_iter();
-        let mut starts: Vec<K> = Vec::with_capacity(ranges.size_hint().0);
-        let mut values: Vec<u32> = Vec::with_capacity(ranges.size_hint().0);
+    pub fn from_starts(from: impl IntoIterator<Item = (K, u32)>) -> RangeTable<K> {
+        let from = from.into_iter();
+        let mut ranges: Vec<Range<K>> = Vec::with_capacity(from.size_hint().0);
         let mut last = None;
-        for (start, value) in ranges {
+        for (start, value) in from {
             match last {
                 None => assert!(start == K::default(), "the first range starts at 0"),
                 Some(last) => assert!(last < start, "ranges rise"),
             }
             last = Some(start);
-            if values.last() != Some(&value) {
-                starts.push(start);
-                values.push(value);
+            if ranges.last().is_none_or(|range| range.value != value) {
+                ranges.push(Range { start, value });
             }
         }
-        assert!(!starts.is_empty(), "the table covers everything");
-        let index = Radix::new(&starts);
-        RangeTable { starts: starts.into(), values: values.into(), index }
+        assert!(!ranges.is_empty(), "the table covers everything");
+        let index = Radix::new(&ranges);
+        RangeTable { ranges: ranges.into(), index }
     }
 
     /// The same value everywhere.
@@ -102,35 +107,36 @@ impl<K: Key> RangeTable<K> {
     /// address has this value.
     pub fn lookup(&self, key: K) -> (u32, u8) {
         let range = self.range_of(key);
-        let below = match self.starts[range].before() {
+        let Range { start, value } = self.ranges[range];
+        let below = match start.before() {
             Some(outside) => key.common_prefix_len(outside) + 1,
             None => 0,
         };
-        let above = match self.starts.get(range + 1) {
-            Some(&outside) => key.common_prefix_len(outside) + 1,
+        let above = match self.ranges.get(range + 1) {
+            Some(&Range { start: outside, .. }) => key.common_prefix_len(outside) + 1,
             None => 0,
         };
-        (self.values[range], below.max(above))
+        (value, below.max(above))
     }
 
     /// The number of ranges.
     pub fn len(&self) -> usize {
-        self.starts.len()
+        self.ranges.len()
     }
 
     /// Never true: a table covers everything.
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.ranges.is_empty()
     }
 
     /// The memory it occupies, in bytes.
     pub fn size_bytes(&self) -> usize {
-        size_of_val(&*self.starts) + size_of_val(&*self.values) + self.index.size_bytes()
+        size_of_val(&*self.ranges) + self.index.size_bytes()
     }
 
     /// The ranges in rising order: where each starts, and its value.
     pub fn ranges(&self) -> impl ExactSizeIterator<Item = (K, u32)> + Clone {
-        self.starts.iter().copied().zip(self.values.iter().copied())
+        self.ranges.iter().map(|&Range { start, value }| (start, value))
     }
 
     /// The table with every value replaced; neighbours that become equal are merged.
@@ -140,8 +146,8 @@ impl<K: Key> RangeTable<K> {
 
     fn range_of(&self, key: K) -> usize {
         let (first, more) = self.index.find(key);
-        let candidates = &self.starts[first + 1..][..more];
-        first + candidates.partition_point(|&start| start <= key)
+        let candidates = &self.ranges[first + 1..][..more];
+        first + candidates.partition_point(|&Range { start, .. }| start <= key)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The index of a range table: a radix tree whose nodes branch as widely as their part is crowded.
 
-use super::Key;
+use super::{Key, Range};
 
 /// A leaf has at most this many range starts.
 const CROWD: usize = 8;
@@ -14,57 +14,79 @@ const WIDEST: u8 = 20;
 /// thousand ranges beside an empty /8), which a flat index of fixed width serves badly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Radix {
-    /// The slots of all nodes; the root's come first.
+    /// The slots of all nodes, those of the root first; none when one leaf serves all keys.
     slots: Box<[Slot]>,
-    /// The width of the root in bits; 0 when the root is a leaf.
+    /// The width of the root in bits.
     root_bits: u8,
-    /// Whether a lone leaf serves all keys: the number of its starts.
-    root_more: u8,
+    /// Of the one leaf that serves all keys: the number of starts after the first.
+    lone_count: u32,
 }
 
+/// What serves the keys of a slot: in the upper bits a [`NODE`]'s width or a leaf's number of
+/// starts, in the lower ones an index. A node's is that of its first slot. A leaf's is that of the
+/// last range that starts before the slot; the ranges to search follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Slot {
-    /// Of a leaf: the index of the last range that starts at or below the slot's first address, or
-    /// of the one before, where the next starts exactly there. Of a node: its first slot.
-    at: u32,
-    /// Of a leaf: the number of starts to search after `at`, up to [`CROWD`]. Of a node: its width
-    /// in bits, plus [`NODE`].
-    kind: u8,
-}
+struct Slot(u32);
 
-/// Marks the kind of a slot that leads to a node.
-const NODE: u8 = 0x80;
+/// Marks a slot that leads to a node.
+const NODE: u32 = 1 << 31;
+/// The bits of an index.
+const INDEX_BITS: u32 = 26;
+
+impl Slot {
+    fn leaf(before: usize, count: usize) -> Slot {
+        Slot((count as u32) << INDEX_BITS | before as u32)
+    }
+
+    fn node(first: usize, bits: u8) -> Slot {
+        Slot(NODE | u32::from(bits) << INDEX_BITS | first as u32)
+    }
+
+    fn is_node(self) -> bool {
+        self.0 & NODE != 0
+    }
+
+    fn upper(self) -> usize {
+        ((self.0 & !NODE) >> INDEX_BITS) as usize
+    }
+
+    fn index(self) -> usize {
+        (self.0 & ((1 << INDEX_BITS) - 1)) as usize
+    }
+}
 
 impl Radix {
-    /// The index of ranges that start at `starts`, rising from 0.
-    pub(super) fn new<K: Key>(starts: &[K]) -> Radix {
+    /// The index of ranges that rise from 0.
+    pub(super) fn new<K: Key>(ranges: &[Range<K>]) -> Radix {
         // The first start is at or below every key, so that only the others separate keys.
-        if starts.len() - 1 <= CROWD {
-            let root_more = (starts.len() - 1) as u8;
-            return Radix { slots: Box::new([]), root_bits: 0, root_more };
-        }
+        let count = ranges.len() - 1;
         let mut slots = Vec::new();
-        let root_bits = width::<K>(starts.len() - 1, 0);
-        split(&mut slots, starts, 1..starts.len(), 0, root_bits);
-        Radix { slots: slots.into(), root_bits, root_more: 0 }
+        let root_bits = if count <= CROWD { 0 } else { width::<K>(count, 0) };
+        if root_bits > 0 && count < 1 << INDEX_BITS {
+            split(&mut slots, ranges, 1..ranges.len(), 0, root_bits);
+        }
+        if slots.len() > 1 << INDEX_BITS {
+            slots.clear();
+        }
+        Radix { slots: slots.into(), root_bits, lone_count: count as u32 }
     }
 
     /// The index of a range that starts at or below `key`, and the number of ranges after it that
     /// may do so too.
     #[inline]
     pub(super) fn find<K: Key>(&self, key: K) -> (usize, usize) {
-        if self.root_bits == 0 {
-            return (0, usize::from(self.root_more));
+        if self.slots.is_empty() {
+            return (0, self.lone_count as usize);
         }
         let (mut node, mut skip, mut bits) = (0, 0, self.root_bits);
         loop {
             let slot = self.slots[node + key.slice(skip, bits)];
-            if slot.kind & NODE == 0 {
-                return (slot.at as usize, usize::from(slot.kind));
+            if !slot.is_node() {
+                return (slot.index(), slot.upper());
             }
-            node = slot.at as usize;
+            node = slot.index();
             skip += bits;
-            bits = slot.kind & !NODE;
+            bits = slot.upper() as u8;
         }
     }
 
@@ -73,30 +95,30 @@ impl Radix {
     }
 }
 
-/// Appends the node that splits `part` of the starts by the `bits` after the first `skip`, and all
+/// Appends the node that splits `part` of the ranges by the `bits` after the first `skip`, and all
 /// below it.
 fn split<K: Key>(
     slots: &mut Vec<Slot>,
-    starts: &[K],
+    ranges: &[Range<K>],
     part: std::ops::Range<usize>,
     skip: u8,
     bits: u8,
 ) {
     let node = slots.len();
-    slots.resize(node + (1 << bits), Slot { at: 0, kind: 0 });
+    slots.resize(node + (1 << bits), Slot(0));
     let mut from = part.start;
     for slot in 0..1 << bits {
-        let inside = starts[from..part.end].iter();
-        let count = inside.take_while(|start| start.slice(skip, bits) == slot).count();
-        let filled = if count <= CROWD {
-            Slot { at: (from - 1) as u32, kind: count as u8 }
+        let inside = ranges[from..part.end].iter();
+        let count =
+            inside.take_while(|&&Range { start, .. }| start.slice(skip, bits) == slot).count();
+        slots[node + slot] = if count <= CROWD {
+            Slot::leaf(from - 1, count)
         } else {
-            let (at, skip) = (slots.len() as u32, skip + bits);
+            let (first, skip) = (slots.len(), skip + bits);
             let bits = width::<K>(count, skip);
-            split(slots, starts, from..from + count, skip, bits);
-            Slot { at, kind: NODE | bits }
+            split(slots, ranges, from..from + count, skip, bits);
+            Slot::node(first, bits)
         };
-        slots[node + slot] = filled;
         from += count;
     }
 }
