@@ -1,6 +1,7 @@
 //! `/metrics`: the counters and states in the format that Prometheus reads, gathered at each
 //! scrape.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::decide::Room;
 use crate::health::Verdict;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// The older format, in which the lines that only the newer one knows are comments.
+/// The older format.
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// `GET /metrics`
@@ -29,19 +30,37 @@ pub async fn scrape(From(window): From<Arc<Window>>, headers: HeaderMap) -> Resp
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
     let kind = if is_open { OPEN_METRICS } else { PLAIN };
-    match exposition(Status::of(&window)) {
+    match exposition(Status::of(&window)).map(|text| if is_open { text } else { plain(&text) }) {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
-/// The whole text.
+/// The whole text, in the newer format.
 fn exposition(status: Status) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("portolan");
     registry.register_collector(Box::new(Scrape(status)));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
+}
+
+/// The same in the older format: a counter's family has the name of its samples.
+fn plain(open: &str) -> String {
+    let counters = open.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let counters: HashSet<&str> =
+        counters.filter_map(|family| family.strip_suffix(" counter")).collect();
+    let mut text = String::with_capacity(open.len());
+    for line in open.lines().filter(|line| *line != "# EOF") {
+        let told = line.split_once(' ').filter(|(mark, _)| *mark == "#");
+        let family = told.and_then(|(_, told)| told.split(' ').nth(1));
+        match family.filter(|family| counters.contains(family)) {
+            Some(family) => text += &line.replacen(family, &format!("{family}_total"), 1),
+            None => text += line,
+        }
+        text.push('\n');
+    }
+    text
 }
 
 #[derive(Debug)]

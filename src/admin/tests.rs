@@ -420,8 +420,11 @@ async fn metrics_are_in_a_format_that_prometheus_reads() {
         let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
         (kind, answer.text().await.unwrap())
     };
-    let (kind, _) = scrape("text/plain").await;
+    let (kind, text) = scrape("text/plain").await;
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    assert!(text.contains("\n# TYPE portolan_config_loads_total counter\n"), "{text}");
+    assert!(text.contains("\n# TYPE portolan_probe_up gauge\n"), "{text}");
+    assert!(!text.contains("# EOF"));
     let (kind, text) = scrape("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
     assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
     assert!(text.ends_with("# EOF\n"));

@@ -91,9 +91,8 @@ fn offline(arguments: &Arguments) -> ExitCode {
     let snapshot = Publisher::new(ground, Tables::default()).published().load_full();
     let mut explained = explain(&snapshot, &question);
     explained.note = Some(OFFLINE_NOTE.into());
-    if json {
-        say(&format!("{}\n", serde_json::json!(explained)))
-    } else {
-        say(&text::explain::explained(&explained))
+    match serde_json::to_string(&explained) {
+        Ok(explained) if json => say(&format!("{explained}\n")),
+        _ => say(&text::explain::explained(&explained)),
     }
 }
