@@ -177,6 +177,46 @@ a LOC \# 2 0a0b"#,
     assert_eq!(read[18], r"a.example.com. 300 TYPE65400 \n\x0b\x0c");
 }
 
+#[test]
+fn data_that_is_too_long_is_refused_in_every_type() {
+    let long = "ab".repeat(35_000);
+    let list = "198.51.100.1,".repeat(20_000);
+    for data in [
+        format!("TXT {}", "\"abc\" ".repeat(20_000)),
+        format!("TXT {long}"),
+        format!("DS 1 8 2 {}", long.repeat(2)),
+        format!("CAA 0 issue {long}"),
+        format!("TLSA 3 1 1 {}", long.repeat(2)),
+        format!("SSHFP 1 1 {}", long.repeat(2)),
+        format!("OPENPGPKEY {}", long.repeat(2)),
+        format!("DNSKEY 256 3 8 {}", long.repeat(2)),
+        format!("IPSECKEY 10 0 2 . {}", long.repeat(2)),
+        format!("ZONEMD 1 1 1 {}", long.repeat(2)),
+        format!("NSEC3PARAM 1 0 0 {long}"),
+        format!("NSEC3 1 0 0 {long} {long} A"),
+        format!("NSEC3 1 0 0 - {long} A"),
+        format!("RRSIG A 8 3 300 20260101000000 20250101000000 1 . {}", long.repeat(2)),
+        format!("NAPTR 1 2 {long} u u ."),
+        format!("HINFO {long} a"),
+        format!("HTTPS 1 . key65000={long}"),
+        format!("HTTPS 1 . key65000={} key65001={}", &long[..60_000], &long[..60_000]),
+        format!("HTTPS 1 . alpn={long}"),
+        format!("HTTPS 1 . alpn={}", "h2,".repeat(30_000)),
+        format!("HTTPS 1 . ipv4hint={list}198.51.100.1"),
+        format!("HTTPS 1 . ech={}", long.repeat(2)),
+        format!("HTTPS 1 . mandatory={}", "alpn,".repeat(40_000)),
+        format!("HTTPS 1 . dohpath={long}"),
+        format!("TYPE65400 \\# 70000 {}", long.repeat(2)),
+        format!("TYPE65400 \\# 65535 {}", long.repeat(2)),
+        format!("A {long}"),
+        format!("MX 1 {long}"),
+        format!("SRV {long} 1 1 ."),
+    ] {
+        let text = format!("a {data}\n");
+        assert_eq!(errors(&text).len(), 1, "{}", &text[..30]);
+    }
+}
+
 /// Words that take the reader into all its corners.
 fn word() -> impl Strategy<Value = String> {
     const WORDS: &str = "@ a a. .. . \\ \\# \\# \\1 \\999 \\046 \\. \" \"a\" \"\" ( ) ; $TTL $ORIGIN $x $INCLUDE 0 1 4 \
