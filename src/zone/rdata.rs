@@ -40,16 +40,17 @@ pub(super) fn read(
             // Writing to a vector cannot fail.
             let Ok(()) = record.data().compose_rdata(out);
         }
-        Ok(_) => return Err(refusal(rtype, text, tokens, tokens.len() - 1, "it is empty")),
-        Err(error) => {
-            return Err(explain(rtype, text, tokens, &starts, &error.to_string()));
-        }
+        // There is one line, and it is no directive.
+        Ok(_) => return Err(refusal(rtype, tokens, format!("these words are no {rtype} data"))),
+        Err(error) => return Err(explain(rtype, text, tokens, &starts, &error.to_string())),
     }
     if out.len() - start > usize::from(u16::MAX) {
-        return Err(refusal(rtype, text, tokens, 0, "it is longer than 65535 bytes"));
+        let message = format!("{rtype} data is longer than 65535 bytes");
+        return Err(refusal(rtype, tokens, message));
     }
     if !is_well_formed(form, &out[start..]) {
-        return Err(refusal(rtype, text, tokens, 0, "the bytes do not have this type's form"));
+        let message = format!("these bytes are no {rtype} data");
+        return Err(refusal(rtype, tokens, message));
     }
     Ok(())
 }
@@ -157,45 +158,49 @@ fn explain(
     starts: &[usize],
     error: &str,
 ) -> RdataError {
+    const ENDS_EARLY: &str = "unexpected end of entry";
+    const SHORT: &str = "short buffer";
+    const TOO_MUCH: &str = "trailing tokens";
     let mut parts = error.splitn(3, ':');
     let line = parts.next().and_then(|line| line.parse().ok()).unwrap_or(1_usize);
     let column = parts.next().and_then(|column| column.parse().ok()).unwrap_or(1_usize);
     let reason = parts.next().unwrap_or(error).trim();
-    let last = tokens.len() - 1;
     if reason.starts_with("unknown record type") {
         return RdataError {
-            span: span_of(tokens),
-            message: format!("{rtype} data can be given here in generic form only"),
             help: format!(
                 r"write `\# LENGTH HEX` (RFC 3597): the number of bytes, then the bytes, such as `{rtype} \# 2 0a1b`"
             ),
+            ..refusal(rtype, tokens, format!("{rtype} data is read in generic form only"))
         };
     }
-    if line > 1 || reason.contains("end of entry") || reason.contains("short buffer") {
-        return refusal(rtype, text, tokens, last, "something is missing behind it");
-    }
-    let at = column - 1;
     // Where it stopped: at the token itself, inside it, or behind it and the blank that follows.
+    let at = if line > 1 { usize::MAX } else { column - 1 };
     let begun = starts.partition_point(|&start| start <= at).saturating_sub(1);
-    if reason == "trailing tokens" {
-        return refusal(rtype, text, tokens, begun, "nothing more was expected");
-    }
-    let index = if starts[begun] == at { begun.saturating_sub(1) } else { begun };
-    refusal(rtype, text, tokens, index, reason)
+    let index = match reason {
+        ENDS_EARLY | SHORT => tokens.len() - 1,
+        TOO_MUCH => begun,
+        _ => begun - usize::from(begun > 0 && starts[begun] == at),
+    };
+    let token = std::slice::from_ref(&tokens[index]);
+    let word = shortened(&text[span_of(token)]);
+    let message = match reason {
+        ENDS_EARLY | SHORT => format!("{rtype} data ends too early, behind `{word}`"),
+        TOO_MUCH => format!("`{word}` is too much in {rtype} data"),
+        _ => format!("`{word}` does not fit in {rtype} data: {reason}"),
+    };
+    refusal(rtype, token, message)
 }
 
-fn refusal(rtype: Rtype, text: &str, tokens: &[Token], index: usize, reason: &str) -> RdataError {
-    let span = tokens[index].span.clone();
-    let word = &text[span.clone()];
-    let mut shown: String = word.chars().take(40).collect();
-    if shown.len() < word.len() {
-        shown.push('…');
+/// At most 40 characters of a word.
+fn shortened(word: &str) -> String {
+    match word.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &word[..end]),
+        None => word.to_string(),
     }
-    RdataError {
-        span,
-        message: format!("`{shown}` does not fit in {rtype} data: {reason}"),
-        help: expectation(rtype),
-    }
+}
+
+fn refusal(rtype: Rtype, tokens: &[Token], message: String) -> RdataError {
+    RdataError { span: span_of(tokens), message, help: expectation(rtype) }
 }
 
 /// How the data of a type is written.
