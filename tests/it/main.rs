@@ -6,4 +6,6 @@
 mod support;
 
 mod no_allocation;
+mod rfc7871;
+mod steering;
 mod tidy;

@@ -1,5 +1,6 @@
 //! Asking with `dig`, as the README tells a user to.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -34,6 +35,34 @@ pub fn dig(server: SocketAddr, question: &str) -> Answer {
         .expect("dig runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     parse(text)
+}
+
+/// Asks `server` all the questions in one run of `dig`, and returns the answers in their order.
+#[track_caller]
+pub fn dig_all(server: SocketAddr, questions: &[String]) -> Vec<Answer> {
+    let mut batch = tempfile::NamedTempFile::new().expect("a temporary file");
+    batch.write_all(questions.join("\n").as_bytes()).expect("the questions can be written");
+    let output = Command::new("dig")
+        .arg(format!("@{}", server.ip()))
+        .args(["-p", &server.port().to_string()])
+        .args(["+norecurse", "+tries=3", "+time=3", "+nocookie", "-f"])
+        .arg(batch.path())
+        .output()
+        .expect("dig runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut answers: Vec<String> = Vec::new();
+    for line in text.lines() {
+        // With it every answer begins.
+        if line.starts_with("; <<>> DiG") {
+            answers.push(String::new());
+        }
+        if let Some(answer) = answers.last_mut() {
+            answer.push_str(line);
+            answer.push('\n');
+        }
+    }
+    assert_eq!(answers.len(), questions.len(), "an answer for each question: {text}");
+    answers.into_iter().map(parse).collect()
 }
 
 impl Answer {
