@@ -7,5 +7,6 @@ mod support;
 
 mod no_allocation;
 mod rfc7871;
+mod static_answers;
 mod steering;
 mod tidy;

@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod backend;
 pub mod dig;
 pub mod needs;
+pub mod peers;
 pub mod server;
 pub mod wait;
 

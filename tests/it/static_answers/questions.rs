@@ -1,0 +1,137 @@
+//! Questions made from a seed: about names that exist and that do not, of all types, in odd shapes.
+
+use fastrand::Rng;
+
+use super::name::{MAX_LABEL_BYTES, Name};
+use super::zones::{Zone, choose};
+
+/// A question, as it is sent.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub name: Name,
+    pub qtype: u16,
+    pub qclass: u16,
+    pub opcode: u8,
+    /// RD, AD and CD, in their places in the header.
+    pub flags: u16,
+    pub edns: Option<Edns>,
+}
+
+/// The OPT record of a question.
+#[derive(Clone, Debug)]
+pub struct Edns {
+    pub version: u8,
+    pub payload: u16,
+    pub dnssec_ok: bool,
+    /// In wire form.
+    pub options: Vec<u8>,
+}
+
+const COMMON: &[u16] = &[1, 28, 15, 16, 5, 2, 33, 65, 43, 6];
+const ODD: &[u16] = &[
+    12, 13, 17, 29, 35, 39, 44, 46, 47, 48, 50, 51, 52, 59, 60, 61, 62, 63, 64, 99, 256, 257, 10,
+    32769, 65400, 65535,
+];
+const ANY: u16 = 255;
+/// Types that are no types of records.
+const META: &[u16] = &[ANY, ANY, ANY, 252, 251, 253, 254, 249, 250, 41, 0, 128, 200];
+
+/// One about `zones`.
+pub fn question(rng: &mut Rng, zones: &[Zone]) -> Question {
+    let zone = choose(rng, zones);
+    let mut name = name(rng, zone);
+    if rng.bool() {
+        scramble(rng, &mut name);
+    }
+    let qtype = match rng.u8(..100) {
+        0..72 => *choose(rng, COMMON),
+        72..95 => *choose(rng, ODD),
+        _ => *choose(rng, META),
+    };
+    let qclass = if rng.u8(..100) == 0 { *choose(rng, &[3, 4, 254, 255, 2]) } else { 1 };
+    let opcode = if rng.u8(..150) == 0 { *choose(rng, &[1, 2, 3, 6, 15]) } else { 0 };
+    let flags = [0x0100, 0x0020, 0x0010].into_iter().filter(|_| rng.u8(..4) == 0).sum();
+    let edns = rng.bool().then(|| edns(rng));
+    Question { name, qtype, qclass, opcode, flags, edns }
+}
+
+fn name(rng: &mut Rng, zone: &Zone) -> Name {
+    let owner = choose(rng, &zone.owners).clone();
+    let label = || -> &'static [u8] { b"nope" };
+    match rng.u8(..100) {
+        0..45 => owner,
+        45..60 => {
+            let labels: &[&[u8]] = &[b"www", b"*", b"a", b"q", b"ns", b"\0", b"_tcp"];
+            owner.child(labels[rng.usize(..labels.len())]).unwrap_or(owner)
+        }
+        60..68 => {
+            let below = owner.child(label()).and_then(|name| name.child(b"*"));
+            below.unwrap_or(owner)
+        }
+        68..78 => owner.parent(),
+        78..88 => owner.parent().child(label()).unwrap_or(owner),
+        88..91 => owner.longest(b'z'),
+        91..93 => owner.child(&[b'm'; MAX_LABEL_BYTES]).unwrap_or(owner),
+        // A label more, or less, that only looks like the zone's.
+        93..95 => Name::plain("not-ours.example"),
+        95 => Name::default(),
+        96 => zone.origin.parent(),
+        _ => zone.origin.clone(),
+    }
+}
+
+/// Random case (0x20).
+fn scramble(rng: &mut Rng, name: &mut Name) {
+    for byte in name.0.iter_mut().flatten() {
+        if byte.is_ascii_alphabetic() && rng.bool() {
+            *byte ^= 0x20;
+        }
+    }
+}
+
+fn edns(rng: &mut Rng) -> Edns {
+    let version = if rng.u8(..60) == 0 { 1 } else { 0 };
+    let payload = *choose(rng, &[0, 512, 513, 800, 1232, 1232, 1400, 4096, 65535]);
+    let options: &[&[u8]] =
+        &[&[], &[], &[], &[0xfd, 0xe9, 0, 3, 1, 2, 3], &[0, 12, 0, 4, 0, 0, 0, 0]];
+    Edns { version, payload, dnssec_ok: rng.u8(..3) == 0, options: choose(rng, options).to_vec() }
+}
+
+impl Question {
+    /// True when all types are asked for at once.
+    pub fn is_any(&self) -> bool {
+        self.qtype == ANY
+    }
+
+    /// True when the type is none that a record can have: OPT, TKEY and TSIG, transfers, and the
+    /// obsolete MAILB and MAILA.
+    pub fn is_about_no_record(&self) -> bool {
+        matches!(self.qtype, 0 | 41 | 249..=254)
+    }
+
+    /// The message, with an ID.
+    pub fn message(&self, id: u16) -> Vec<u8> {
+        let flags = u16::from(self.opcode) << 11 | self.flags;
+        let extra = u16::from(self.edns.is_some());
+        let mut message: Vec<u8> =
+            [id, flags, 1, 0, 0, extra].into_iter().flat_map(u16::to_be_bytes).collect();
+        message.extend(self.asked());
+        if let Some(edns) = &self.edns {
+            message.push(0);
+            message.extend([0, 41]);
+            message.extend(edns.payload.to_be_bytes());
+            message.extend([0, edns.version, u8::from(edns.dnssec_ok) << 7, 0]);
+            message.extend((edns.options.len() as u16).to_be_bytes());
+            message.extend(&edns.options);
+        }
+        message
+    }
+
+    /// The question section.
+    pub fn asked(&self) -> Vec<u8> {
+        let mut section = self.name.wire();
+        section.extend(self.qtype.to_be_bytes());
+        section.extend(self.qclass.to_be_bytes());
+        section
+    }
+}

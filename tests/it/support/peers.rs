@@ -1,0 +1,142 @@
+//! Other servers to compare with: each runs as the current user, on addresses of the test's own,
+//! with all its state in a temporary directory.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::server::DNS_PORT;
+use super::{dig, until};
+
+/// A running server of another make; stopped when dropped.
+pub struct Peer {
+    child: Child,
+    directory: tempfile::TempDir,
+    address: Ipv4Addr,
+}
+
+/// A zone for a peer.
+pub struct PeerZone<'a> {
+    /// With the final dot.
+    pub origin: &'a str,
+    /// In master-file form.
+    pub text: &'a str,
+}
+
+impl Peer {
+    /// NLnet Labs' NSD.
+    pub fn nsd(address: Ipv4Addr, zones: &[PeerZone<'_>]) -> Peer {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = directory.path().display();
+        let mut conf = format!(
+            "server:\n server-count: 1\n ip-address: {address}@{DNS_PORT}\n username: \"\"\n\
+             \x20chroot: \"\"\n zonesdir: \"{at}\"\n database: \"\"\n pidfile: \"{at}/pid\"\n\
+             \x20xfrdfile: \"{at}/xfrd\"\n zonelistfile: \"{at}/zonelist\"\n rrl-ratelimit: 0\n\
+             \x20minimal-responses: yes\n\
+             \x20cookie-secret-file: \"{at}/cookies\"\nremote-control:\n control-enable: no\n"
+        );
+        for file in write_zones(directory.path(), zones) {
+            conf += &format!("zone:\n name: \"{}\"\n zonefile: \"{}\"\n", file.0, file.1);
+        }
+        write(directory.path(), "nsd.conf", &conf);
+        Peer::spawn(directory, address, "nsd", &["-d", "-c", "nsd.conf"]).wait_for(zones)
+    }
+
+    /// CZ.NIC's Knot DNS.
+    pub fn knot(address: Ipv4Addr, zones: &[PeerZone<'_>]) -> Peer {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = directory.path().display();
+        let mut conf = format!(
+            "server:\n  rundir: \"{at}\"\n  listen: {address}@{DNS_PORT}\n  udp-workers: 1\n\
+             \x20 tcp-workers: 1\n  background-workers: 1\n\
+             log:\n  - target: stderr\n    any: info\n\
+             database:\n  storage: \"{at}/db\"\n\
+             template:\n  - id: default\n    storage: \"{at}\"\n    journal-content: none\n\
+             \x20   zonefile-sync: -1\n    semantic-checks: off\nzone:\n"
+        );
+        for (origin, file) in write_zones(directory.path(), zones) {
+            conf += &format!("  - domain: \"{origin}\"\n    file: \"{file}\"\n");
+        }
+        write(directory.path(), "knot.conf", &conf);
+        Peer::spawn(directory, address, "knotd", &["-c", "knot.conf"]).wait_for(zones)
+    }
+
+    /// A program that is given its files; `start` must wait until it answers.
+    pub fn spawn(
+        directory: tempfile::TempDir,
+        address: Ipv4Addr,
+        program: &str,
+        arguments: &[&str],
+    ) -> Peer {
+        let log = std::fs::File::create(directory.path().join("log")).expect("a log");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let child = Command::new(program)
+            .args(arguments)
+            .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        Peer { child, directory, address }
+    }
+
+    /// Waits until it answers with the SOA records of all `zones`.
+    pub fn wait_for(mut self, zones: &[PeerZone<'_>]) -> Peer {
+        for zone in zones {
+            self.wait_for_answer(&format!("{} SOA", zone.origin));
+        }
+        self
+    }
+
+    /// Waits until the question has an answer.
+    pub fn wait_for_answer(&mut self, question: &str) {
+        let address = self.dns();
+        until("the peer is ready", || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("{status}: {}", self.log());
+            }
+            !dig(address, &format!("{question} +tries=1 +time=1")).answer.is_empty()
+        });
+    }
+
+    /// Where it answers.
+    pub fn dns(&self) -> SocketAddr {
+        (self.address, DNS_PORT).into()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Asked to end, it also ends the processes it has started.
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of a peer ---\n{}", self.log());
+        }
+    }
+}
+
+/// Writes a file for a peer.
+pub fn write(directory: &Path, file: &str, text: &str) {
+    std::fs::write(directory.join(file), text).expect("the file can be written");
+}
+
+/// Origins and file names.
+fn write_zones<'z>(directory: &Path, zones: &[PeerZone<'z>]) -> Vec<(&'z str, String)> {
+    let write_zone = |(index, zone): (usize, &PeerZone<'z>)| {
+        let file = format!("{index}.zone");
+        write(directory, &file, zone.text);
+        (zone.origin, file)
+    };
+    zones.iter().enumerate().map(write_zone).collect()
+}
