@@ -130,7 +130,8 @@ impl<K: Key> RangeTable<K> {
     }
 
     /// The memory it occupies, in bytes.
-    pub fn size_bytes(&self) -> usize {
+    #[cfg(test)]
+    fn size_bytes(&self) -> usize {
         size_of_val(&*self.ranges) + self.index.size_bytes()
     }
 

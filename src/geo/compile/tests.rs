@@ -156,6 +156,29 @@ fn a_network_that_names_another_continent_leaves_the_country_unknown() {
 }
 
 #[test]
+fn databases_written_by_others_are_read() {
+    let file = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/geo/maxmind/");
+        (name.to_owned(), std::fs::read(format!("{folder}{name}")).unwrap())
+    };
+    let databases = [file("GeoIP2-City-Test.mmdb"), file("GeoLite2-ASN-Test.mmdb")];
+    let world = compile(&databases, &[]).unwrap();
+    let linkoping = Location {
+        continent: code("EU"),
+        country: code("SE"),
+        region: Some("E".into()),
+        city: Some("Linköping".into()),
+        asn: Some(29518),
+        coordinates: point(58.4167, 15.6167),
+        tags: Box::default(),
+    };
+    assert_eq!(at(&world, "89.160.20.112").0, &linkoping);
+    assert_eq!(at(&world, "::ffff:89.160.20.112").0, &linkoping);
+    assert_eq!(at(&world, "2001:480:10::1").0.city.as_deref(), Some("San Diego"));
+    assert_eq!(at(&world, "1.128.0.0").0, &Location { asn: Some(1221), ..Location::default() });
+}
+
+#[test]
 fn of_nested_networks_the_longest_that_has_a_field_wins_and_tags_add_up() {
     let wide = Location {
         country: code("DE"),

@@ -90,6 +90,7 @@ impl Radix {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn size_bytes(&self) -> usize {
         size_of_val(&*self.slots)
     }
