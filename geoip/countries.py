@@ -44,7 +44,10 @@ pub struct Country {
 pub fn country(code: Code) -> Option<Country> {
     let found = COUNTRIES.binary_search_by(|(iso, ..)| (*iso).cmp(code.as_str())).ok()?;
     let (_, continent, latitude, longitude) = COUNTRIES[found];
-    Some(Country { continent: continent.parse().ok()?, centre: Coordinates::new(latitude, longitude)? })
+    Some(Country {
+        continent: continent.parse().ok()?,
+        centre: Coordinates::new(latitude, longitude)?,
+    })
 }
 
 /// Code, continent, latitude, longitude; by code.

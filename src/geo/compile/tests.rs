@@ -1,3 +1,5 @@
+//! What must hold of compiled databases and networks.
+
 mod damage;
 mod encode;
 mod model;

@@ -1,3 +1,5 @@
+//! What must hold of range tables.
+
 use super::*;
 use proptest::prelude::*;
 
