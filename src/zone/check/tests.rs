@@ -1,3 +1,5 @@
+//! Each rule of the checks, on a tiny zone.
+
 use crate::zone::compile::tests::{example, settings, steered};
 use crate::zone::{Place, Problem, Settings, compile};
 

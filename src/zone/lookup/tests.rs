@@ -1,3 +1,5 @@
+//! The look-up, from RFC 4592 to the longest names.
+
 mod reference;
 
 use super::*;

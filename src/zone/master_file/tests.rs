@@ -1,3 +1,5 @@
+//! The reader of master files: what it takes, what it blames, and what it withstands.
+
 use proptest::prelude::*;
 
 use super::*;
