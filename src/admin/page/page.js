@@ -168,13 +168,14 @@ function service(one) {
 }
 
 function render(status) {
-  const files = status.load ? `, files read ${moment(status.load.loaded_at)}` : "";
-  byId("server").textContent = `${status.version}, up ${span(status.uptime_seconds)}, generation ${status.generation ?? "–"}${files}`;
+  const files = status.load ? `, generation ${status.generation}, files read ${moment(status.load.loaded_at)}` : "";
+  byId("server").textContent = `${status.version}, up ${span(status.uptime_seconds)}${files}`;
   byId("token-field").hidden = status.changes_need !== "token";
   const error = status.load?.last_error;
   byId("trouble").hidden = !error;
   byId("trouble").textContent = error ? `The files have a problem; what was read before is served on.\n${error}` : "";
 
+  document.querySelectorAll(".steering").forEach(section => { section.hidden = status.generation === null; });
   const cards = status.datacenters.map(datacenter);
   show("datacenters", element("div", { class: "cards" }, cards.length ? cards : element("p", { class: "soft" }, "none")));
   show("pools", status.pools.length ? status.pools.map(pool) : element("p", { class: "soft" }, "none"));

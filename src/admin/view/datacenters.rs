@@ -72,17 +72,23 @@ pub struct ReportView {
 impl Picture {
     /// All datacenters, in the order of their numbers.
     pub fn datacenters(&self) -> Vec<DatacenterView> {
-        let datacenters = self.snapshot.steering.datacenters.iter().enumerate();
-        datacenters.map(|(index, datacenter)| self.datacenter(index, datacenter)).collect()
+        let facts = self.snapshot.facts();
+        let datacenters = &facts.steering.datacenters;
+        let mut verdicts = vec![Vec::new(); datacenters.len()];
+        for member in facts.steering.pools.iter().flat_map(|pool| &pool.members) {
+            verdicts[usize::from(member.datacenter.0)].push(member.passed_over(&facts));
+        }
+        let numbered = datacenters.iter().zip(verdicts).enumerate();
+        numbered.map(|(index, (one, verdicts))| self.datacenter(index, one, &verdicts)).collect()
     }
 
-    fn datacenter(&self, index: usize, datacenter: &Datacenter) -> DatacenterView {
-        let facts = self.snapshot.facts();
-        // There are no more numbers than indices: the configuration gave each its own.
-        let id = DatacenterId(index as u16);
-        let pools = facts.steering.pools.iter();
-        let members = pools.flat_map(|pool| &pool.members).filter(|m| m.datacenter == id);
-        let verdicts: Vec<_> = members.map(|member| member.passed_over(&facts)).collect();
+    /// `verdicts`: on its members in all pools.
+    fn datacenter(
+        &self,
+        index: usize,
+        datacenter: &Datacenter,
+        verdicts: &[Option<PassedOver>],
+    ) -> DatacenterView {
         let members_fit = verdicts.iter().filter(|verdict| verdict.is_none()).count();
         let all_drained = verdicts.iter().all(|verdict| *verdict == Some(PassedOver::Drained));
         let target = Target::Datacenter(datacenter.name.clone());
@@ -107,7 +113,8 @@ impl Picture {
             },
             members: verdicts.len(),
             members_fit,
-            room: facts.shares.room(id),
+            // There are no more numbers than indices: the configuration gave each its own.
+            room: self.snapshot.shares.room(DatacenterId(index as u16)),
             capacity: live.map(|report| report.capacity).or(stated),
             load: live.map(|report| report.load),
             unit: live.and_then(|report| report.unit.clone()).or(unit),
