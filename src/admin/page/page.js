@@ -80,7 +80,9 @@ const GRADES = { up: "good", "forced-up": "doubt", drained: "doubt", "no-weight"
 const state = text => element("span", { class: GRADES[text] ?? "bad" }, text.replace("-", " "));
 const soft = text => element("span", { class: "soft" }, text);
 const button = (text, act, target) => element("button", { type: "button", "data-act": act, "data-target": target, "aria-label": `${text} ${target}` }, text);
-const buttons = thing => element("div", { class: "buttons" },
+// Overrides are kept by what steers; a site without it has none.
+let keepsOverrides = true;
+const buttons = thing => element("div", { class: "buttons" }, !keepsOverrides ? [] :
   thing.override ? button("Clear", "clear", thing.target) : [button("Drain", "drain", thing.target), button("Force down", "force-down", thing.target)]);
 
 document.addEventListener("click", event => {
@@ -175,7 +177,8 @@ function render(status) {
   byId("trouble").hidden = !error;
   byId("trouble").textContent = error ? `The files have a problem; what was read before is served on.\n${error}` : "";
 
-  document.querySelectorAll(".steering").forEach(section => { section.hidden = status.generation === null; });
+  keepsOverrides = status.generation !== null;
+  document.querySelectorAll(".steering").forEach(section => { section.hidden = !keepsOverrides; });
   const cards = status.datacenters.map(datacenter);
   show("datacenters", element("div", { class: "cards" }, cards.length ? cards : element("p", { class: "soft" }, "none")));
   show("pools", status.pools.length ? status.pools.map(pool) : element("p", { class: "soft" }, "none"));
