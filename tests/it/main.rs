@@ -10,3 +10,4 @@ mod rfc7871;
 mod static_answers;
 mod steering;
 mod tidy;
+mod well_known_networks;

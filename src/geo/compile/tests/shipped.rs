@@ -15,15 +15,15 @@ fn world() -> &'static World {
     &WORLD
 }
 
-/// A line of the table: prefix, country, place if it is one, whose.
+/// Of a line of the table: prefix, country, place if it is one, whose.
 fn well_known_networks() -> Vec<(IpNet, Option<Code>, Option<Coordinates>, &'static str)> {
     include_str!("../../../../tests/data/geo/well_known_networks.tsv")
         .lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
             let fields: Vec<_> = line.split('\t').collect();
-            let &[prefix, country, latitude, longitude, whose] = &fields[..] else {
-                panic!("five fields: {line}")
+            let &[prefix, country, latitude, longitude, _nearest, whose] = &fields[..] else {
+                panic!("six fields: {line}")
             };
             let place = (latitude != "-")
                 .then(|| point(latitude.parse().unwrap(), longitude.parse().unwrap()).unwrap());
