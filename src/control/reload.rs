@@ -31,6 +31,8 @@ pub struct FileWatch {
     directories: BTreeSet<PathBuf>,
     files: Vec<PathBuf>,
     seen: Vec<Option<Stamp>>,
+    /// Something was heard, and not yet looked at to the end.
+    is_heard: bool,
 }
 
 /// What tells one version of a file from another without reading it.
@@ -58,6 +60,7 @@ impl FileWatch {
             directories: BTreeSet::new(),
             files: Vec::new(),
             seen: Vec::new(),
+            is_heard: false,
         };
         watch.follow(files);
         watch
@@ -96,23 +99,31 @@ impl FileWatch {
         self.files = files.to_vec();
     }
 
-    /// Returns when one of the files has changed since it was last seen, and has settled.
+    /// Returns when one of the files has changed since it was last seen, and has settled. Dropped
+    /// before, it has lost nothing.
     pub async fn changed(&mut self) {
         loop {
-            // A watcher that failed has no sender left, and the channel is closed: then time alone.
-            let heard = async {
-                match self.changes.recv().await {
-                    Some(()) => {}
-                    None => std::future::pending().await,
-                }
-            };
-            let _ = tokio::time::timeout(LOOK_EVERY, heard).await;
-            if stamps(&self.files) == self.seen {
-                continue;
+            if !self.is_heard {
+                // A watcher that failed has no sender left, and the channel is closed: then time
+                // alone.
+                let heard = async {
+                    match self.changes.recv().await {
+                        Some(()) => {}
+                        None => std::future::pending().await,
+                    }
+                };
+                let _ = tokio::time::timeout(LOOK_EVERY, heard).await;
+                self.is_heard = true;
             }
-            self.settled().await;
-            self.seen = stamps(&self.files);
-            return;
+            let is_changed = stamps(&self.files) != self.seen;
+            if is_changed {
+                self.settled().await;
+                self.seen = stamps(&self.files);
+            }
+            self.is_heard = false;
+            if is_changed {
+                return;
+            }
         }
     }
 
