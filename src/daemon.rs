@@ -12,7 +12,8 @@ use crate::admin::{self, Admin};
 use crate::config::{self, Diagnostic, Loaded, Rejected, Severity};
 use crate::control::override_file::OverrideFile;
 use crate::control::reload::{FileWatch, Trigger};
-use crate::control::{self, Control};
+use crate::control::status::unix_seconds;
+use crate::control::{self, Action, Control, Override, Target};
 use crate::l4::{self, L4};
 use crate::transport;
 
@@ -62,13 +63,21 @@ impl Daemon {
             tracing::warn!("{}", one_line(warning));
         }
         let settings = &loaded.settings;
+        let override_file = OverrideFile::new(settings.overrides.clone());
+        let (overrides, unreadable) = override_file.load(unix_seconds(SystemTime::now()));
+        if let Some(warning) = unreadable {
+            tracing::error!("{warning}");
+        }
+        // The VIPs before the checks of pools, which may be checks of these very VIPs.
+        let l4 = l4::start(settings.l4.clone()).await.context("the L4 services do not start")?;
+        apply_overrides(&l4, &overrides.list().cloned().collect::<Vec<_>>());
         let control = Control::start(
             Arc::new(settings.control.clone()),
             noted(&loaded),
-            Some(OverrideFile::new(settings.overrides.clone())),
+            overrides,
+            Some(override_file),
         )
         .await;
-        let l4 = l4::start(settings.l4.clone()).await.context("the L4 services do not start")?;
         let dns = match &settings.dns {
             Some(dns) => Some(start_dns(dns, &control)?),
             None => None,
@@ -77,24 +86,21 @@ impl Daemon {
             Some(admin) => Some(start_admin(admin, &control, &l4, dns.as_ref()).await?),
             None => None,
         };
-        let daemon = Daemon { path: path.into(), loaded, control, dns, l4, admin };
-        daemon.apply_l4_overrides();
-        Ok(daemon)
+        Ok(Daemon { path: path.into(), loaded, control, dns, l4, admin })
     }
 
     /// Follows the files, the signals and the overrides until a signal ends it.
     async fn run(&mut self, signals: &mut Signals, files: &mut FileWatch) {
-        let mut events = self.control.subscribe();
+        let following = tokio::spawn(follow_overrides(self.control.clone(), self.l4.clone()));
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => return,
-                _ = signals.interrupt.recv() => return,
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => self.reload(Trigger::Request, files).await,
                 () = files.changed() => self.reload(Trigger::Change, files).await,
-                // Whether one came or some were missed, the list of overrides tells all.
-                _ = events.recv() => self.apply_l4_overrides(),
             }
         }
+        following.abort();
     }
 
     /// Reads the files again: all or nothing. What was good before is served until then, and
@@ -134,7 +140,7 @@ impl Daemon {
         }
         self.control.replace(Arc::new(loaded.settings.control.clone()), noted(&loaded)).await;
         self.loaded = loaded;
-        self.apply_l4_overrides();
+        apply_overrides(&self.l4, &self.control.overrides());
     }
 
     /// The origins that are served and would be no more.
@@ -147,28 +153,6 @@ impl Daemon {
         (!gone.is_empty()).then(|| gone.join(", "))
     }
 
-    fn apply_l4_overrides(&self) {
-        let overrides = self.control.overrides();
-        for service in self.l4.load().services {
-            for backend in service.backends {
-                let word = overrides.iter().find(|one| {
-                    matches!(&one.target, control::Target::L4 { service: named, backend: address }
-                        if *named == service.name && *address == backend.address.to_string())
-                });
-                let action = word.map(|one| one.action);
-                let drained = action == Some(control::Action::Drain);
-                let forced = match action {
-                    Some(control::Action::ForceUp) => Some(true),
-                    Some(control::Action::ForceDown) => Some(false),
-                    _ => None,
-                };
-                // A service that a reload has just taken away has nothing to be told.
-                let _ = self.l4.set_drained(&service.name, backend.address, drained);
-                let _ = self.l4.force(&service.name, backend.address, forced);
-            }
-        }
-    }
-
     /// Stops top-down.
     async fn stop(self) {
         if let Some((stop, task)) = self.admin {
@@ -179,6 +163,37 @@ impl Daemon {
             dns.stop().await;
         }
         self.l4.stop(L4_GRACE).await;
+    }
+}
+
+/// Tells the forwarder what the operator says of its backends, whenever something happens.
+async fn follow_overrides(control: Control, l4: L4) {
+    let mut events = control.subscribe();
+    loop {
+        // Whether one came or some were missed, the list of overrides tells all.
+        apply_overrides(&l4, &control.overrides());
+        let _ = events.recv().await;
+    }
+}
+
+fn apply_overrides(l4: &L4, overrides: &[Override]) {
+    for service in l4.load().services {
+        for backend in service.backends {
+            let word = overrides.iter().find(|one| {
+                matches!(&one.target, Target::L4 { service: named, backend: address }
+                    if *named == service.name && *address == backend.address.to_string())
+            });
+            let action = word.map(|one| one.action);
+            let drained = action == Some(Action::Drain);
+            let forced = match action {
+                Some(Action::ForceUp) => Some(true),
+                Some(Action::ForceDown) => Some(false),
+                _ => None,
+            };
+            // A service that a reload has just taken away has nothing to be told.
+            let _ = l4.set_drained(&service.name, backend.address, drained);
+            let _ = l4.force(&service.name, backend.address, forced);
+        }
     }
 }
 

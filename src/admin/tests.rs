@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::control::overrides::Overrides;
 use crate::control::{Loaded, Settings as ControlSettings};
 use crate::decide::{
     Datacenter, DatacenterId, Match, Member, MemberId, Policy, PolicyId, Pool, PoolId, ProbeId,
@@ -133,7 +134,8 @@ async fn open_with(token: Option<&str>, l4: Option<L4>) -> Open {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let target = TcpListener::bind(loopback).await.unwrap();
     let settings = settings(target.local_addr().unwrap());
-    let control = Control::start(Arc::new(settings), Loaded::default(), None).await;
+    let control =
+        Control::start(Arc::new(settings), Loaded::default(), Overrides::default(), None).await;
     let settings = Settings { listen: loopback, token: token.map(String::from) };
     let admin = Admin::bind(settings).await.unwrap();
     let address = admin.local_addr().unwrap();

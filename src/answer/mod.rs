@@ -12,7 +12,6 @@ pub use counters::{Counters, Event, Totals, Verdict};
 use std::net::IpAddr;
 
 use crate::decide::Client;
-use crate::dns::query::{HEADER_BYTES, NameRoom};
 use crate::dns::response::{MIN_RESPONSE_BYTES, QNAME_POINTER};
 use crate::dns::{Class, Preamble, Query, Rcode, Rejection, Response, Rtype};
 use crate::snapshot::Snapshot;
@@ -78,8 +77,7 @@ impl Outcome {
 /// If `out` is shorter than 512 bytes. A longer one is used as far as the client and the
 /// transport allow.
 pub fn respond(snapshot: &Snapshot, request: &Request, packet: &[u8], out: &mut [u8]) -> Outcome {
-    let mut room = NameRoom::new();
-    let query = match Query::parse(packet, &mut room) {
+    let query = match Query::parse(packet) {
         Ok(query) => query,
         Err(Rejection::Runt) => return Outcome::dropped(Verdict::DroppedRunt),
         Err(Rejection::Response) => return Outcome::dropped(Verdict::DroppedResponse),
@@ -89,12 +87,12 @@ pub fn respond(snapshot: &Snapshot, request: &Request, packet: &[u8], out: &mut 
     if let Some(rcode) = refusal(query.qclass, query.qtype) {
         return refuse(rcode, preamble, packet, out);
     }
-    let Some(zone) = snapshot.zones.find(query.qname, query.qtype) else {
+    let Some(zone) = snapshot.zones.find(query.qname(), query.qtype) else {
         return refuse(Rcode::REFUSED, preamble, packet, out);
     };
     let limit = edns::response_limit(request.transport, preamble.edns.as_ref());
     let mut response = Response::new(out, limit, packet, preamble);
-    response.set_origin(HEADER_BYTES + query.qname.len() - zone.origin_len());
+    response.set_origin(crate::dns::query::HEADER_BYTES + query.qname().len() - zone.origin_len());
     let mut answer = Answer {
         snapshot,
         zone,
@@ -106,7 +104,7 @@ pub fn respond(snapshot: &Snapshot, request: &Request, packet: &[u8], out: &mut 
         is_steered: false,
         is_alias: false,
     };
-    let verdict = answer.write(query.qname);
+    let verdict = answer.write(query.qname());
     let rcode = if verdict == Verdict::NxDomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
     let is_authoritative = verdict != Verdict::Referral || answer.is_alias;
     let scope = edns::response_scope(preamble.edns.as_ref(), answer.scope);

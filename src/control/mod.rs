@@ -115,18 +115,14 @@ pub enum ControlError {
 
 impl Control {
     /// Starts to watch what the settings name, and returns when everything has been probed once,
-    /// so that nothing is answered from unknown health.
+    /// so that nothing is answered from unknown health. The overrides are those that the file has
+    /// kept; with no file, none will survive a restart.
     pub async fn start(
         settings: Arc<Settings>,
         loaded: Loaded,
+        overrides: Overrides,
         override_file: Option<OverrideFile>,
     ) -> Control {
-        let now = unix_seconds(SystemTime::now());
-        let (overrides, unreadable) =
-            override_file.as_ref().map(|file| file.load(now)).unwrap_or_default();
-        if let Some(warning) = unreadable {
-            tracing::error!("{warning}");
-        }
         let watch = Watch::start(settings.probes.clone());
         let ground = survey(Arc::clone(&settings), None).await;
         watch.first_round(round_deadline(&settings.probes)).await;

@@ -63,6 +63,3 @@ pub enum Balance {
     /// The one with the fewest connections for its weight.
     LeastConnections,
 }
-
-#[cfg(test)]
-mod tests;

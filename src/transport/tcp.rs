@@ -105,9 +105,6 @@ pub(super) async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared
                 shared.tasks.spawn(connection.serve());
             }
             Err(error) => {
-                // Most likely files ran out; a connection that is closed gives one back.
-                let is_shed = shared.connections.shed();
-                shared.counters.add(Event::TcpEvicted, is_shed.into());
                 tracing::debug!(%error, "cannot accept a TCP connection");
                 tokio::time::sleep(REST).await;
             }
