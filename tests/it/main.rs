@@ -5,6 +5,7 @@
 
 mod support;
 
+mod failover;
 mod no_allocation;
 mod rfc7871;
 mod static_answers;

@@ -88,6 +88,12 @@ impl Server {
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
     }
 
+    /// Calls the admin API, and returns the status and the body of the answer.
+    pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let answered = http(self.admin(), method, path, body);
+        answered.unwrap_or_else(|| panic!("{method} {path} is not answered: {}", self.log()))
+    }
+
     /// Sends a signal (`HUP`, `KILL`…).
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -110,13 +116,16 @@ impl Server {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// Kills it without warning, and starts it again from the same files.
-    pub fn kill_and_restart(mut self) -> Server {
+    /// Kills it without warning.
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Starts it again from the same files, after it was killed.
+    pub fn restart(&mut self) {
         self.child = spawn(self.directory.path());
         self.wait_until_ready();
-        self
     }
 
     fn wait_until_ready(&mut self) {
@@ -206,22 +215,30 @@ fn write(directory: &Path, file: &str, text: &str) {
 
 /// `GET`, for tests that wait; none unless the status is 200.
 pub fn http_get(address: SocketAddr, path: &str) -> Option<String> {
+    http(address, "GET", path, "").filter(|(status, _)| *status == 200).map(|(_, body)| body)
+}
+
+/// The status and the body of an HTTP answer; none without one. A body that is sent is JSON.
+pub fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     use std::io::Write;
     let second = std::time::Duration::from_secs(1);
     let mut stream = TcpStream::connect_timeout(&address, second).ok()?;
     stream.set_read_timeout(Some(10 * second)).ok()?;
     let host = IpAddr::to_string(&address.ip());
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    if !body.is_empty() {
+        let length = body.len();
+        request += &format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+    }
+    write!(stream, "{request}\r\n{body}").ok()?;
     let mut response = Vec::new();
     stream.read_to_end(&mut response).ok()?;
     let response = String::from_utf8_lossy(&response);
     let (head, body) = response.split_once("\r\n\r\n")?;
-    if !head.starts_with("HTTP/1.1 200") {
-        return None;
-    }
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     match head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-        true => Some(unchunked(body)),
-        false => Some(body.to_string()),
+        true => Some((status, unchunked(body))),
+        false => Some((status, body.to_string())),
     }
 }
 
