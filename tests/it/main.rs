@@ -10,5 +10,6 @@ mod no_allocation;
 mod rfc7871;
 mod static_answers;
 mod steering;
+mod readme;
 mod tidy;
 mod well_known_networks;
