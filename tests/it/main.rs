@@ -7,9 +7,9 @@ mod support;
 
 mod failover;
 mod no_allocation;
+mod readme;
 mod rfc7871;
 mod static_answers;
 mod steering;
-mod readme;
 mod tidy;
 mod well_known_networks;

@@ -31,8 +31,11 @@ fn the_configuration_of_the_readme_is_without_errors_and_warnings() {
     put("zones/example.com.zone", "more A 198.51.100.26\n");
     put("geoip/networks.toml", networks);
     put("admin.token", "a-long-enough-secret-for-this-example\n");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(directory.path().join("admin.token"), private).expect("a mode");
     let database = root().join("geoip/world.mmdb");
-    std::os::unix::fs::symlink(database, directory.path().join("geoip/world.mmdb")).expect("a link");
+    std::os::unix::fs::symlink(database, directory.path().join("geoip/world.mmdb"))
+        .expect("a link");
 
     let output = portolan()
         .args(["check", "--config"])
