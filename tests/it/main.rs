@@ -6,6 +6,7 @@
 mod support;
 
 mod failover;
+mod gdnsd;
 mod no_allocation;
 mod readme;
 mod rfc7871;

@@ -4,7 +4,6 @@
 //!
 //! `PORTOLAN_QUESTIONS` asks more than the usual sample, `PORTOLAN_SEED` other zones and questions.
 
-mod asking;
 mod name;
 mod normal;
 mod questions;
@@ -16,6 +15,7 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 
+use crate::support::asking::{ask_tcp, ask_udp};
 use crate::support::peers::{Peer, PeerZone};
 use crate::support::{Server, needs};
 use normal::{Normal, TC};
@@ -242,7 +242,8 @@ fn serve(zones: &[Zone]) -> Server {
 fn ask(servers: [SocketAddr; 3], questions: Vec<Question>) -> Vec<Case> {
     let mut cases = Vec::new();
     for questions in questions.chunks(10_000) {
-        let [ours, nsd, knot] = servers.map(|server| asking::ask_udp(server, questions));
+        let messages: Vec<Vec<u8>> = questions.iter().map(Question::message).collect();
+        let [ours, nsd, knot] = servers.map(|server| ask_udp(server, &messages));
         let answers = ours.into_iter().zip(nsd).zip(knot);
         for (question, ((ours, nsd), knot)) in questions.iter().zip(answers) {
             let case = case(question, [ours, nsd, knot]);
@@ -250,7 +251,7 @@ fn ask(servers: [SocketAddr; 3], questions: Vec<Question>) -> Vec<Case> {
             let is_truncated = answers.into_iter().flatten().any(Normal::is_truncated);
             cases.push(case);
             if is_truncated {
-                let answers = servers.map(|server| asking::ask_tcp(server, question));
+                let answers = servers.map(|server| ask_tcp(server, &question.message()));
                 cases.push(self::case(question, answers));
             }
         }

@@ -109,12 +109,12 @@ impl Question {
         matches!(self.qtype, 0 | 41 | 249..=254)
     }
 
-    /// The message, with an ID.
-    pub fn message(&self, id: u16) -> Vec<u8> {
+    /// The message, with an ID of 0.
+    pub fn message(&self) -> Vec<u8> {
         let flags = u16::from(self.opcode) << 11 | self.flags;
         let extra = u16::from(self.edns.is_some());
         let mut message: Vec<u8> =
-            [id, flags, 1, 0, 0, extra].into_iter().flat_map(u16::to_be_bytes).collect();
+            [0, flags, 1, 0, 0, extra].into_iter().flat_map(u16::to_be_bytes).collect();
         message.extend(self.asked());
         if let Some(edns) = &self.edns {
             message.push(0);

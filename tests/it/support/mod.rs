@@ -1,6 +1,7 @@
 //! What the tests share: a server of their own, programs to ask it with, and patience.
 
 pub mod addresses;
+pub mod asking;
 pub mod backend;
 pub mod dig;
 pub mod needs;

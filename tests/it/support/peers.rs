@@ -23,6 +23,17 @@ pub struct PeerZone<'a> {
     pub text: &'a str,
 }
 
+/// A datacenter.
+pub struct Site {
+    pub name: &'static str,
+    /// In degrees.
+    pub latitude: f64,
+    /// In degrees.
+    pub longitude: f64,
+    /// What is answered.
+    pub address: Ipv4Addr,
+}
+
 impl Peer {
     /// NLnet Labs' NSD.
     pub fn nsd(address: Ipv4Addr, zones: &[PeerZone<'_>]) -> Peer {
@@ -59,6 +70,38 @@ impl Peer {
         }
         write(directory.path(), "knot.conf", &conf);
         Peer::spawn(directory, address, "knotd", &["-c", "knot.conf"]).wait_for(zones)
+    }
+
+    /// gdnsd with the zone `example.com`, in which `www` is answered with the address of the nearest
+    /// of `sites`.
+    pub fn gdnsd(address: Ipv4Addr, database: &Path, sites: &[Site]) -> Peer {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = directory.path().display();
+        let list =
+            |item: &dyn Fn(&Site) -> String| sites.iter().map(item).collect::<Vec<_>>().join(", ");
+        let names = list(&|site| site.name.to_string());
+        let coordinates =
+            list(&|site| format!("{} => [{}, {}]", site.name, site.latitude, site.longitude));
+        let addresses = list(&|site| format!("{} => {}", site.name, site.address));
+        let conf = format!(
+            "options => {{ listen => {address}, dns_port => {DNS_PORT}, udp_threads => 1,\n\
+             tcp_threads => 1, run_dir => {at}/run, state_dir => {at}/state }}\n\
+             plugins => {{ geoip => {{\n\
+             maps => {{ all => {{ geoip2_db => {}, datacenters => [{names}],\n\
+             auto_dc_coords => {{ {coordinates} }} }} }}\n\
+             resources => {{ web => {{ map => all, dcmap => {{ {addresses} }} }} }} }} }}\n",
+            database.display()
+        );
+        write(directory.path(), "config", &conf);
+        for name in ["run", "state", "zones"] {
+            std::fs::create_dir(directory.path().join(name)).expect("a directory");
+        }
+        let zone = "@ SOA ns1 hostmaster 1 7200 900 1209600 300\n@ NS ns1\n\
+                    ns1 A 198.51.100.53\nwww 30 DYNA geoip!web\n";
+        write(&directory.path().join("zones"), "example.com", zone);
+        let mut peer = Peer::spawn(directory, address, "gdnsd", &["-c", ".", "start"]);
+        peer.wait_for_answer("www.example.com A");
+        peer
     }
 
     /// A program that is given its files; `start` must wait until it answers.
