@@ -1,4 +1,4 @@
-//! Which backend takes a new connection: pure choices over what is known of the backends.
+//! Which backend takes a new connection: a pure choice over weights and connections.
 
 use std::cmp::Ordering;
 
@@ -21,14 +21,26 @@ pub struct Standing {
 pub struct Chooser {
     balance: Balance,
     weights: Box<[u32]>,
-    /// Each backend as often as its weight says, spread evenly; empty when all weights are 0.
-    schedule: Box<[u16]>,
+    /// For a round-robin: each backend as often as its weight says, spread evenly; empty when all
+    /// weights are 0.
+    schedule: Box<[u32]>,
 }
 
 impl Chooser {
-    /// For backends with these weights, in their order.
+    /// For backends with these weights, in their order. One that is out for long should be given
+    /// the weight 0 here: a round-robin then spreads its share over all others, where passing it
+    /// over in [`Chooser::choose`] gives its share to the next in turn.
     pub fn new(balance: Balance, weights: &[u32]) -> Chooser {
-        Chooser { balance, weights: weights.into(), schedule: schedule(weights) }
+        let schedule = match balance {
+            Balance::RoundRobin => schedule(weights),
+            Balance::LeastConnections => Box::default(),
+        };
+        Chooser { balance, weights: weights.into(), schedule }
+    }
+
+    /// True when that would be the same.
+    pub fn is_for(&self, balance: Balance, weights: &[u32]) -> bool {
+        self.balance == balance && *self.weights == *weights
     }
 
     /// Chooses a backend with a weight; `turn` rises by one with every choice. None when no such
@@ -44,7 +56,7 @@ impl Chooser {
         let length = self.schedule.len() as u64;
         let first = turn.checked_rem(length)? as usize;
         let ring = self.schedule[first..].iter().chain(&self.schedule[..first]);
-        ring.map(|&backend| usize::from(backend)).find(|&backend| standing(backend).eligible)
+        ring.map(|&backend| backend as usize).find(|&backend| standing(backend).eligible)
     }
 
     fn least_connections(&self, turn: u64, standing: impl Fn(usize) -> Standing) -> Option<usize> {
@@ -70,7 +82,7 @@ impl Chooser {
 
 /// The smooth weighted round-robin: at each step every backend gains its weight, and the one that
 /// has gained most is taken and pays for all.
-fn schedule(weights: &[u32]) -> Box<[u16]> {
+fn schedule(weights: &[u32]) -> Box<[u32]> {
     let divisor = weights.iter().fold(0, |a, &b| greatest_common_divisor(a, b));
     if divisor == 0 {
         return Box::default();
@@ -91,7 +103,7 @@ fn schedule(weights: &[u32]) -> Box<[u16]> {
         // The first of equals.
         let most = (0..gained.len()).rev().max_by_key(|&backend| gained[backend]).unwrap_or(0);
         gained[most] -= total;
-        most as u16
+        most as u32
     };
     (0..total).map(step).collect()
 }
@@ -111,11 +123,7 @@ mod tests {
     fn a_round_robin_is_smooth() {
         let chooser = Chooser::new(Balance::RoundRobin, &[4, 1, 1]);
         let picks: Vec<_> = (0..6).map(|turn| chooser.choose(turn, |_| IDLE).unwrap()).collect();
-        assert_eq!(
-            picks,
-            [0, 0, 1, 0, 2, 0].map(|x| x),
-            "never all four of the heavy one in a row"
-        );
+        assert_eq!(picks, [0, 0, 1, 0, 2, 0], "never all four of the heavy one in a row");
     }
 
     #[test]
@@ -168,7 +176,7 @@ mod tests {
             let schedule = schedule(&weights);
             prop_assert!(schedule.len() as u64 <= MAX_SCHEDULE + weights.len() as u64);
             for (backend, weight) in weights.iter().enumerate() {
-                prop_assert_eq!(schedule.contains(&(backend as u16)), *weight > 0);
+                prop_assert_eq!(schedule.contains(&(backend as u32)), *weight > 0);
             }
         }
     }

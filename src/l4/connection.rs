@@ -1,49 +1,82 @@
 //! One connection: to a backend that takes it, then bytes both ways until both sides are done.
 
+use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::{Instant, timeout};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, timeout_at};
 
-use super::service::{Place, Service, Table};
+use super::service::{Place, Service};
 
-/// Bytes in flight a direction.
+/// The most bytes in flight a direction, besides those in the kernel.
 const BUFFER_BYTES: usize = 16 * 1024;
+/// A client waits no longer than this many connect timeouts for a backend.
+const CONNECT_TIMEOUTS: u32 = 3;
 
 /// Carries a client's connection to its end.
 pub async fn carry(client: TcpStream, service: Arc<Service>) {
     service.accepted_total.fetch_add(1, Relaxed);
-    // A connection keeps to the settings it began with.
-    let table = service.table();
-    let Some((backend, place)) = connect(&service, &table).await else {
+    let mut client = Side::new(client);
+    let Some((backend, place)) = connect(&service).await else {
         service.refused_total.fetch_add(1, Relaxed);
-        reset(&client);
         return;
     };
-    let _ = client.set_nodelay(true);
-    let _ = backend.set_nodelay(true);
-    relay(client, backend, &place, table.settings.idle_timeout).await;
+    let mut backend = Side::new(backend);
+    let relay = Relay::new(&client.stream, &backend.stream, &place);
+    if relay.run(service.idle_timeout()).await.is_ok() {
+        client.is_done = true;
+        backend.is_done = true;
+    }
+}
+
+/// One end of a connection, which is reset when it is dropped before the connection was done: an
+/// orderly end would tell the peer that it has got everything.
+struct Side {
+    stream: TcpStream,
+    is_done: bool,
+}
+
+impl Side {
+    fn new(stream: TcpStream) -> Side {
+        // Bytes are passed on as they come; who sent them has decided what belongs together.
+        let _ = stream.set_nodelay(true);
+        Side { stream, is_done: false }
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
+    }
 }
 
 /// Connects to the backend whose turn it is, and to others while that fails: no byte of the
 /// client's has been read yet, so that it does not notice.
-async fn connect(service: &Service, table: &Table) -> Option<(TcpStream, Place)> {
+async fn connect(service: &Service) -> Option<(TcpStream, Place)> {
+    let limit = service.connect_timeout();
+    let last = Instant::now() + limit * CONNECT_TIMEOUTS;
     let mut tried: Vec<SocketAddr> = Vec::new();
-    while let Some(place) = service.choose(table, &tried) {
+    while Instant::now() < last {
+        let place = service.choose(&tried)?;
         let address = place.backend.address;
-        match timeout(table.settings.connect_timeout, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
+        let deadline = last.min(Instant::now() + limit);
+        match timeout_at(deadline, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) if !is_to_itself(&stream) => {
                 place.backend.note_connected();
                 return Some((stream, place));
             }
-            Ok(Err(_)) | Err(_) => {
+            // No backend's fault, and the next one would fail as well.
+            Ok(Err(error)) if is_exhaustion(&error) => return None,
+            Ok(_) | Err(_) => {
                 place.backend.connect_failures_total.fetch_add(1, Relaxed);
                 tried.push(address);
             }
@@ -52,66 +85,165 @@ async fn connect(service: &Service, table: &Table) -> Option<(TcpStream, Place)>
     None
 }
 
-/// Copies both ways. The end of one direction is passed on, and the other goes on; a reset of one
-/// side resets the other.
-async fn relay(mut client: TcpStream, mut backend: TcpStream, place: &Place, idle: Duration) {
-    let began = Instant::now();
-    let latest = AtomicU64::new(0);
-    let finished = {
-        let (from_client, to_client) = client.split();
-        let (from_backend, to_backend) = backend.split();
-        let (inward, outward) =
-            (&place.backend.bytes_to_backend_total, &place.backend.bytes_to_client_total);
-        let moved = |total: &AtomicU64, bytes: usize| {
-            total.fetch_add(bytes as u64, Relaxed);
-            latest.store(began.elapsed().as_millis() as u64, Relaxed);
-        };
+/// True for what TCP makes of a connection to a port of this machine at which nobody listens, when
+/// that port happens to be chosen as the near one too: a socket that is its own peer.
+fn is_to_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(near), Ok(far)) if near == far)
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Copies both ways. The end of one direction is passed on, and the other goes on; when one side
+/// breaks, so does the other, after it was given what the broken one had sent.
+struct Relay<'a> {
+    client: &'a TcpStream,
+    backend: &'a TcpStream,
+    place: &'a Place,
+    began: Instant,
+    /// When bytes moved last, in milliseconds since `began`.
+    latest: AtomicU64,
+    /// One side takes nothing any more.
+    is_broken: AtomicBool,
+}
+
+/// The connection did not come to an orderly end.
+struct Broken;
+
+/// Where one direction broke.
+enum Fault {
+    Reading,
+    Writing,
+}
+
+impl<'a> Relay<'a> {
+    fn new(client: &'a TcpStream, backend: &'a TcpStream, place: &'a Place) -> Relay<'a> {
+        let (latest, is_broken) = (AtomicU64::new(0), AtomicBool::new(false));
+        Relay { client, backend, place, began: Instant::now(), latest, is_broken }
+    }
+
+    async fn run(&self, idle: Duration) -> Result<(), Broken> {
+        let backend = &self.place.backend;
         let both = async {
             tokio::try_join!(
-                copy(from_client, to_backend, |bytes| moved(inward, bytes)),
-                copy(from_backend, to_client, |bytes| moved(outward, bytes)),
+                self.copy(self.client, self.backend, &backend.bytes_to_backend_total),
+                self.copy(self.backend, self.client, &backend.bytes_to_client_total),
             )
         };
         tokio::select! {
-            done = both => done.is_ok(),
-            () = idle_for(idle, began, &latest) => false,
+            ended = both => ended.map(|_| ())?,
+            () = self.idle_for(idle) => return Err(Broken),
         }
-    };
-    if !finished {
-        reset(&client);
-        reset(&backend);
+        if self.is_broken.load(Relaxed) { Err(Broken) } else { Ok(()) }
+    }
+
+    /// An error is one of `from`. One of `to` ends this direction only: the other passes on what
+    /// `to` had sent before, and then ends too.
+    async fn copy(
+        &self,
+        from: &TcpStream,
+        to: &TcpStream,
+        total: &AtomicU64,
+    ) -> Result<(), Broken> {
+        match self.copy_to_end(from, to, total).await {
+            Ok(()) => Ok(()),
+            Err(Fault::Reading) => Err(Broken),
+            Err(Fault::Writing) => {
+                self.is_broken.store(true, Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    async fn copy_to_end(
+        &self,
+        from: &TcpStream,
+        to: &TcpStream,
+        total: &AtomicU64,
+    ) -> Result<(), Fault> {
+        loop {
+            // A side that always has more must not keep other connections waiting.
+            consume_budget().await;
+            from.readable().await.map_err(|_| Fault::Reading)?;
+            let Some(rest) = self.pass(from, to, total)? else { break };
+            self.write(&rest, from, to, total).await?;
+        }
+        if self.is_broken.load(Relaxed) {
+            // The end of a broken side is no end that the other should be told of as one.
+            return Ok(());
+        }
+        SockRef::from(to).shutdown(Shutdown::Write).map_err(|_| Fault::Writing)
+    }
+
+    /// Passes on what there is to read, and returns what `to` did not take at once; none at the
+    /// end. The buffer is the thread's, so that a connection that waits needs none.
+    fn pass(
+        &self,
+        from: &TcpStream,
+        to: &TcpStream,
+        total: &AtomicU64,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        thread_local! {
+            static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into());
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let bytes = match from.try_read(buffer) {
+                Ok(0) => return Ok(None),
+                Ok(bytes) => &buffer[..bytes],
+                Err(error) if is_not_now(&error) => return Ok(Some(Vec::new())),
+                Err(_) => return Err(Fault::Reading),
+            };
+            let taken = self.try_write(bytes, to, total)?;
+            Ok(Some(bytes[taken..].to_vec()))
+        })
+    }
+
+    /// Writes what has been read, which may take its time.
+    async fn write(
+        &self,
+        mut bytes: &[u8],
+        from: &TcpStream,
+        to: &TcpStream,
+        total: &AtomicU64,
+    ) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            tokio::select! {
+                ready = to.writable() => ready.map_err(|_| Fault::Writing)?,
+                // Nothing is read meanwhile, which would tell.
+                _ = from.ready(Interest::ERROR) => return Err(Fault::Reading),
+            }
+            let taken = self.try_write(bytes, to, total)?;
+            bytes = &bytes[taken..];
+        }
+        Ok(())
+    }
+
+    /// Returns how many bytes were taken, which may be none.
+    fn try_write(&self, bytes: &[u8], to: &TcpStream, total: &AtomicU64) -> Result<usize, Fault> {
+        match to.try_write(bytes) {
+            Ok(taken) => {
+                total.fetch_add(taken as u64, Relaxed);
+                self.latest.store(self.began.elapsed().as_millis() as u64, Relaxed);
+                Ok(taken)
+            }
+            Err(error) if is_not_now(&error) => Ok(0),
+            Err(_) => Err(Fault::Writing),
+        }
+    }
+
+    /// Returns when nothing has moved for that long.
+    async fn idle_for(&self, idle: Duration) {
+        loop {
+            let deadline = self.began + Duration::from_millis(self.latest.load(Relaxed)) + idle;
+            if deadline <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(deadline).await;
+        }
     }
 }
 
-/// Copies until the end, and passes the end on.
-async fn copy(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    moved: impl Fn(usize),
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let bytes = from.read(&mut buffer).await?;
-        if bytes == 0 {
-            return to.shutdown().await;
-        }
-        to.write_all(&buffer[..bytes]).await?;
-        moved(bytes);
-    }
-}
-
-/// Returns when nothing has moved for `idle`. `latest` is in milliseconds since `began`.
-async fn idle_for(idle: Duration, began: Instant, latest: &AtomicU64) {
-    loop {
-        let deadline = began + Duration::from_millis(latest.load(Relaxed)) + idle;
-        if deadline <= Instant::now() {
-            return;
-        }
-        tokio::time::sleep_until(deadline).await;
-    }
-}
-
-/// Closes with a reset when dropped, as a side that did not end in order shall be seen by the other.
-fn reset(stream: &TcpStream) {
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+fn is_not_now(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

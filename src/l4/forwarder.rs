@@ -9,20 +9,22 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::listener;
+use super::listener::{self, Carriers};
 use super::service::{Backend, Service, ServiceStatus};
 use super::{ServiceSettings, Settings};
-use crate::health::{Probe, Verdict, Watch};
+use crate::health::{Kind, Probe, Verdict, Verdicts, Watch};
 
 /// What a round of probes may take beyond the longest timeout of them.
 const ROUND_GRACE: Duration = Duration::from_secs(1);
 /// No round is waited for longer than this.
 const ROUND_AT_MOST: Duration = Duration::from_secs(10);
 
-/// The running forwarder; clones are handles on the same one.
+/// The running forwarder; clones are handles on the same one. It stops to accept when the last is
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct L4 {
     inner: Arc<Inner>,
@@ -31,26 +33,54 @@ pub struct L4 {
 #[derive(Debug)]
 struct Inner {
     watch: Watch,
-    running: Mutex<Vec<Running>>,
-    connections: TaskTracker,
-    /// Ends the connections themselves.
-    abort: CancellationToken,
+    verdicts: watch::Receiver<Verdicts>,
+    state: Mutex<State>,
+    /// Held for as long as a replacement takes.
+    replacing: tokio::sync::Mutex<()>,
+    carriers: Carriers,
 }
 
-/// A service and what accepts for it.
+#[derive(Debug, Default)]
+struct State {
+    /// In the order of the settings.
+    running: Vec<Running>,
+    /// The generation of the probes, and their backends in the same order.
+    probed: (u64, Vec<Arc<Backend>>),
+}
+
+/// A service, and the sockets that accept for it.
 #[derive(Debug)]
 struct Running {
     service: Arc<Service>,
-    /// As configured, port 0 included.
-    listen: SocketAddr,
-    workers: usize,
-    stop: CancellationToken,
+    sockets: Arc<Sockets>,
 }
 
-/// A service whose sockets are open, and which accepts nothing yet.
-struct Opened {
-    running: Running,
-    listeners: Vec<TcpListener>,
+/// Sockets that accept until this is dropped.
+#[derive(Debug)]
+struct Sockets {
+    /// As configured, port 0 included.
+    configured: SocketAddr,
+    /// With the port that port 0 became.
+    listen: SocketAddr,
+    workers: usize,
+    _stop: DropGuard,
+}
+
+/// A service that is to run.
+struct Planned {
+    settings: ServiceSettings,
+    /// None: it is new.
+    service: Option<Arc<Service>>,
+    backends: Vec<Arc<Backend>>,
+    entrance: Entrance,
+}
+
+/// Where a service that is to run will accept.
+enum Entrance {
+    /// Where it does.
+    Kept(Arc<Sockets>),
+    /// On sockets that are open, and accept nothing yet.
+    Opened { listen: SocketAddr, workers: usize, listeners: Vec<TcpListener> },
 }
 
 /// The load of the forwarder, for people and machines.
@@ -82,13 +112,15 @@ pub struct UnknownBackend {
     backend: SocketAddr,
 }
 
-/// Runs the services: the sockets open when every backend has been probed once.
+/// Runs the services: they accept when every backend has been probed once, or could have been.
 pub async fn start(settings: Settings) -> Result<L4, StartError> {
+    let watch = Watch::start(Vec::new());
     let inner = Inner {
-        watch: Watch::start(Vec::new()),
-        running: Mutex::default(),
-        connections: TaskTracker::new(),
-        abort: CancellationToken::new(),
+        verdicts: watch.verdicts(),
+        watch,
+        state: Mutex::default(),
+        replacing: tokio::sync::Mutex::default(),
+        carriers: Carriers { tasks: TaskTracker::new(), abort: CancellationToken::new() },
     };
     let l4 = L4 { inner: Arc::new(inner) };
     l4.follow();
@@ -98,30 +130,21 @@ pub async fn start(settings: Settings) -> Result<L4, StartError> {
 
 impl L4 {
     /// Runs these services from now on, or, after an error, what ran before. Connections are not
-    /// touched: those of a service or backend that is gone go on to their end.
+    /// touched: those of a service or backend that is gone go on to their end. A service that
+    /// keeps its name keeps its numbers, a backend that keeps its address in it keeps its health
+    /// and the operator's word, and sockets are kept while their address and number are.
     pub async fn replace(&self, settings: Settings) -> Result<(), StartError> {
-        let workers = settings.workers.unwrap_or_else(cores);
-        let opened = self.open(&settings, workers)?;
-        let wanted = settings.services;
-        self.inner.watch.replace(probes(&wanted));
-        if opened.is_empty() {
-            // Nothing waits for the verdicts of new backends: until they come these are not up.
-        } else {
-            self.inner.watch.first_round(round_deadline(&wanted)).await;
+        let _alone = self.inner.replacing.lock().await;
+        let planned = self.plan(settings)?;
+        self.probe(&planned);
+        if planned.iter().any(|one| one.service.is_none()) {
+            self.inner.watch.first_round(round_deadline(&planned)).await;
         }
         {
-            let mut running = self.running();
-            running.retain(|one| {
-                let kept = wanted.iter().find(|service| one.serves(service, workers));
-                match kept {
-                    Some(service) => one.service.replace(service.clone()),
-                    None => one.stop.cancel(),
-                }
-                kept.is_some()
-            });
-            running.extend(opened.into_iter().map(|opened| self.accept(opened)));
-            // In the order of the file.
-            running.sort_by_key(|one| wanted.iter().position(|s| s.name == one.service.name));
+            let mut state = self.state();
+            let running = planned.into_iter().map(|one| self.run(one)).collect();
+            // What ran and has not been taken over stops to accept here.
+            state.running = running;
         }
         self.take_verdicts();
         Ok(())
@@ -129,26 +152,24 @@ impl L4 {
 
     /// Connections and capacity, in all and of each service.
     pub fn load(&self) -> Load {
-        let services: Vec<_> = self.running().iter().map(|one| one.service.status()).collect();
-        let capable = || services.iter().filter(|service| service.capacity.is_some());
+        let status = |one: &Running| one.service.status(one.sockets.listen);
+        let services: Vec<ServiceStatus> = self.state().running.iter().map(status).collect();
+        let with_capacity = || services.iter().filter(|service| service.capacity.is_some());
         Load {
-            connections: capable().map(|service| service.connections).sum(),
-            capacity: capable()
-                .map(|service| service.capacity)
-                .sum::<Option<u64>>()
-                .filter(|_| capable().next().is_some()),
+            connections: with_capacity().map(|service| service.connections).sum(),
+            capacity: with_capacity().filter_map(|one| one.capacity).reduce(u64::saturating_add),
             services,
         }
     }
 
-    /// Whether a backend takes new connections; those it has go on.
+    /// Whether a backend takes no new connections; those it has go on.
     pub fn set_drained(
         &self,
         service: &str,
         backend: SocketAddr,
         drained: bool,
     ) -> Result<(), UnknownBackend> {
-        self.backend(service, backend).map(|backend| backend.set_drained(drained))
+        self.tell(service, backend, |backend| backend.set_drained(drained))
     }
 
     /// A backend is up or down whatever its probe says; none takes the word back.
@@ -158,59 +179,101 @@ impl L4 {
         backend: SocketAddr,
         up: Option<bool>,
     ) -> Result<(), UnknownBackend> {
-        self.backend(service, backend).map(|backend| backend.force(up))
+        self.tell(service, backend, |backend| backend.force(up))
     }
 
-    /// Accepts no more, and returns when all connections have ended, or `grace` has.
+    /// Accepts no more, and returns when all connections have ended; those that have not when
+    /// `grace` is over are reset.
     pub async fn stop(&self, grace: Duration) {
-        for one in self.running().drain(..) {
-            one.stop.cancel();
-        }
-        self.inner.connections.close();
-        if tokio::time::timeout(grace, self.inner.connections.wait()).await.is_err() {
-            self.inner.abort.cancel();
-            self.inner.connections.wait().await;
+        let _alone = self.inner.replacing.lock().await;
+        self.state().running.clear();
+        let Carriers { tasks, abort } = &self.inner.carriers;
+        tasks.close();
+        if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+            abort.cancel();
+            tasks.wait().await;
         }
     }
 
-    /// Opens the sockets of services that are new, or listen elsewhere.
-    fn open(&self, settings: &Settings, workers: usize) -> Result<Vec<Opened>, StartError> {
-        let running = self.running();
-        let new = settings.services.iter();
-        let new = new.filter(|service| !running.iter().any(|one| one.serves(service, workers)));
-        let open = |settings: &ServiceSettings| {
-            let listeners = listener::bind(settings.listen, workers);
-            let bound = listeners.and_then(|listeners| Ok((listeners[0].local_addr()?, listeners)));
-            let (listen, listeners) = bound.map_err(|error| StartError {
+    /// Finds what runs already of these services, and opens sockets for the others.
+    fn plan(&self, settings: Settings) -> Result<Vec<Planned>, StartError> {
+        let workers = settings.workers.unwrap_or_else(cores);
+        let mut claimed = HashSet::new();
+        let state = self.state();
+        let plan = |settings: ServiceSettings| {
+            let listen = settings.listen;
+            let running = state.running(&settings.name);
+            let kept = running.map(|one| &one.sockets);
+            let entrance = match kept.filter(|kept| kept.serve(listen, workers)) {
+                _ if listen.port() != 0 && !claimed.insert(listen) => {
+                    Err(io::ErrorKind::AddrInUse.into())
+                }
+                Some(kept) => Ok(Entrance::Kept(Arc::clone(kept))),
+                None => state.open(listen, workers),
+            };
+            let entrance = entrance.map_err(|error| StartError {
                 service: settings.name.clone(),
-                listen: settings.listen,
+                listen,
                 error,
             })?;
-            let running = Running {
-                service: Arc::new(Service::new(settings.clone(), listen)),
-                listen: settings.listen,
-                workers,
-                stop: CancellationToken::new(),
-            };
-            Ok(Opened { running, listeners })
+            let service = running.map(|one| Arc::clone(&one.service));
+            let known = |address| service.as_ref().and_then(|service| service.backend(address));
+            let backends = settings.backends.iter().map(|backend| {
+                let address = backend.address;
+                known(address).unwrap_or_else(|| Arc::new(Backend::new(address)))
+            });
+            let backends = backends.collect();
+            Ok(Planned { settings, service, backends, entrance })
         };
-        new.map(open).collect()
+        settings.services.into_iter().map(plan).collect()
     }
 
-    fn accept(&self, Opened { running, listeners }: Opened) -> Running {
-        for listener in listeners {
-            let service = Arc::clone(&running.service);
-            let (connections, abort) = (self.inner.connections.clone(), self.inner.abort.clone());
-            let stop = running.stop.clone();
-            tokio::spawn(listener::accept(listener, service, connections, stop, abort));
+    /// From now on, probes the backends of these services.
+    fn probe(&self, planned: &[Planned]) {
+        let (probes, backends) = planned.iter().flat_map(Planned::probes).unzip();
+        {
+            let mut state = self.state();
+            state.probed = (self.inner.watch.replace(probes), backends);
         }
-        running
+        self.take_verdicts();
+    }
+
+    /// Lets a service run, with its backends and sockets. To be called under the lock.
+    fn run(&self, planned: Planned) -> Running {
+        let Planned { settings, service, backends, entrance } = planned;
+        if settings.check.is_none() {
+            // Nothing will ever say so.
+            backends.iter().for_each(|backend| backend.learn(Verdict::Up));
+        }
+        let configured = settings.listen;
+        let service = match service {
+            Some(service) => {
+                service.replace(settings, backends);
+                service
+            }
+            None => Arc::new(Service::new(settings, backends)),
+        };
+        let sockets = match entrance {
+            Entrance::Kept(sockets) => sockets,
+            Entrance::Opened { listen, workers, listeners } => {
+                let stop = CancellationToken::new();
+                let carriers = &self.inner.carriers;
+                for listener in listeners {
+                    let service = Arc::clone(&service);
+                    let accept =
+                        listener::accept(listener, service, carriers.clone(), stop.clone());
+                    carriers.tasks.spawn(accept);
+                }
+                Arc::new(Sockets { configured, listen, workers, _stop: stop.drop_guard() })
+            }
+        };
+        Running { service, sockets }
     }
 
     /// Tells the backends what the probes say, until the last handle is gone.
     fn follow(&self) {
         let inner = Arc::downgrade(&self.inner);
-        let mut verdicts = self.inner.watch.verdicts();
+        let mut verdicts = self.inner.verdicts.clone();
         tokio::spawn(async move {
             while verdicts.changed().await.is_ok() {
                 let Some(inner) = inner.upgrade() else { return };
@@ -220,65 +283,86 @@ impl L4 {
     }
 
     fn take_verdicts(&self) {
-        let running = self.running();
-        // By address and service rather than by number: services come and go.
-        for status in self.inner.watch.statuses() {
-            let Some((service, address)) = parse_probe_name(&status.name) else { continue };
-            let service = running.iter().find(|one| one.service.name == service);
-            if let Some(backend) = service.and_then(|one| one.service.backend(address)) {
-                backend.set_up(status.state == Verdict::Up);
+        let state = self.state();
+        let verdicts = self.inner.verdicts.borrow().clone();
+        let (generation, backends) = &state.probed;
+        if verdicts.generation == *generation {
+            for (backend, verdict) in backends.iter().zip(&*verdicts.verdicts) {
+                backend.learn(*verdict);
             }
         }
+        state.running.iter().for_each(|one| one.service.refresh());
     }
 
-    fn backend(&self, name: &str, address: SocketAddr) -> Result<Arc<Backend>, UnknownBackend> {
-        let running = self.running();
-        let service = running.iter().find(|one| one.service.name == name);
-        service
-            .and_then(|one| one.service.backend(address))
-            .ok_or_else(|| UnknownBackend { service: name.into(), backend: address })
+    fn tell(
+        &self,
+        service: &str,
+        backend: SocketAddr,
+        word: impl FnOnce(&Backend),
+    ) -> Result<(), UnknownBackend> {
+        let state = self.state();
+        let running = state.running(service);
+        let told = running.and_then(|one| Some((one, one.service.backend(backend)?)));
+        let Some((one, told)) = told else {
+            return Err(UnknownBackend { service: service.into(), backend });
+        };
+        word(&told);
+        one.service.refresh();
+        Ok(())
     }
 
-    fn running(&self) -> MutexGuard<'_, Vec<Running>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves a list of services that each run.
-        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Running {
-    /// True when it can go on as this service.
-    fn serves(&self, service: &ServiceSettings, workers: usize) -> bool {
-        self.service.name == service.name
-            && self.listen == service.listen
-            && self.workers == workers
+impl State {
+    fn running(&self, service: &str) -> Option<&Running> {
+        self.running.iter().find(|one| one.service.name == service)
+    }
+
+    fn open(&self, listen: SocketAddr, workers: usize) -> io::Result<Entrance> {
+        // Our own sockets may be there, until the service takes these.
+        let is_ours = |one: &Running| one.sockets.listen.port() == listen.port();
+        if !self.running.iter().any(is_ours) {
+            listener::check_free(listen)?;
+        }
+        let listeners = listener::bind(listen, workers)?;
+        let listen = listeners.first().map_or(Ok(listen), TcpListener::local_addr)?;
+        Ok(Entrance::Opened { listen, workers, listeners })
     }
 }
 
-/// The probes of all backends. Their names tell whose they are.
-fn probes(services: &[ServiceSettings]) -> Vec<Probe> {
-    let of_service = |service: &ServiceSettings| -> Vec<Probe> {
-        let Some((check, port)) = &service.check else { return Vec::new() };
-        let mut known = HashSet::new();
-        let backends = service.backends.iter().filter(|backend| known.insert(backend.address));
-        backends
-            .map(|backend| Probe {
-                name: format!("{} {}", backend.address, service.name),
+impl Sockets {
+    fn serve(&self, listen: SocketAddr, workers: usize) -> bool {
+        self.configured == listen && self.workers == workers
+    }
+}
+
+impl Planned {
+    /// The probe of each backend, if they are probed.
+    fn probes(&self) -> Vec<(Probe, Arc<Backend>)> {
+        let Some((check, port)) = &self.settings.check else { return Vec::new() };
+        let probe = |backend: &Arc<Backend>| {
+            let port = match check.kind {
+                Kind::Icmp => 0,
+                Kind::Tcp | Kind::Http(_) => port.unwrap_or(backend.address.port()),
+            };
+            let probe = Probe {
+                name: format!("l4/{}/{}", self.settings.name, backend.address),
                 check: Arc::clone(check),
                 address: backend.address.ip(),
-                port: port.unwrap_or(backend.address.port()),
-            })
-            .collect()
-    };
-    services.iter().flat_map(of_service).collect()
+                port,
+            };
+            (probe, Arc::clone(backend))
+        };
+        self.backends.iter().map(probe).collect()
+    }
 }
 
-fn parse_probe_name(name: &str) -> Option<(&str, SocketAddr)> {
-    let (address, service) = name.split_once(' ')?;
-    Some((service, address.parse().ok()?))
-}
-
-fn round_deadline(services: &[ServiceSettings]) -> Duration {
-    let checks = services.iter().filter_map(|service| service.check.as_ref());
+fn round_deadline(planned: &[Planned]) -> Duration {
+    let checks = planned.iter().filter_map(|one| one.settings.check.as_ref());
     let longest = checks.map(|(check, _)| check.timeout).max().unwrap_or_default();
     (longest + ROUND_GRACE).min(ROUND_AT_MOST)
 }

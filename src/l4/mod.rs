@@ -63,3 +63,6 @@ pub enum Balance {
     /// The one with the fewest connections for its weight.
     LeastConnections,
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,21 +3,21 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use super::balance::{Chooser, Standing};
 use super::{Balance, ServiceSettings};
+use crate::health::Verdict;
 
 /// A service that runs.
 #[derive(Debug)]
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// Its VIP, with the port that port 0 became.
-    pub listen: SocketAddr,
-    /// Replaced whole on a reload.
+    /// Replaced whole, by one writer at a time: the forwarder, under its lock.
     table: ArcSwap<Table>,
     turn: AtomicU64,
     /// Connections accepted.
@@ -26,13 +26,16 @@ pub struct Service {
     pub refused_total: AtomicU64,
 }
 
-/// What a reload may replace of a service.
+/// What a reload, or a change of what is known of a backend, replaces.
 #[derive(Debug)]
-pub struct Table {
-    /// What the configuration says.
-    pub settings: ServiceSettings,
-    backends: Vec<Arc<Backend>>,
-    chooser: Chooser,
+struct Table {
+    settings: Arc<ServiceSettings>,
+    /// In the order of the settings.
+    backends: Arc<[Arc<Backend>]>,
+    /// Among those that are up and not drained.
+    among_healthy: Chooser,
+    /// Among all that the operator has not taken out.
+    among_all: Chooser,
 }
 
 /// A backend; it stays the same over reloads for as long as its address does.
@@ -42,7 +45,7 @@ pub struct Backend {
     pub address: SocketAddr,
     up: AtomicBool,
     drained: AtomicBool,
-    /// The operator's word: 0 none, 1 up, 2 down.
+    /// The operator's word on its health.
     forced: AtomicU8,
     connections: AtomicU64,
     connections_total: AtomicU64,
@@ -53,6 +56,10 @@ pub struct Backend {
     /// Bytes to clients.
     pub bytes_to_client_total: AtomicU64,
 }
+
+const NOT_FORCED: u8 = 0;
+const FORCED_UP: u8 = 1;
+const FORCED_DOWN: u8 = 2;
 
 /// A place on a backend: taken when it is chosen, given back when dropped.
 #[derive(Debug)]
@@ -108,46 +115,56 @@ pub struct BackendStatus {
 }
 
 impl Service {
-    /// Listens at `listen`; backends of `previous` at the same addresses are kept.
-    pub fn new(settings: ServiceSettings, listen: SocketAddr) -> Service {
+    /// With these backends, one for each of the settings'.
+    pub fn new(settings: ServiceSettings, backends: Vec<Arc<Backend>>) -> Service {
         Service {
             name: settings.name.clone(),
-            listen,
-            table: ArcSwap::from_pointee(Table::new(settings, &[])),
+            table: ArcSwap::from_pointee(Table::new(Arc::new(settings), backends.into())),
             turn: AtomicU64::new(0),
             accepted_total: AtomicU64::new(0),
             refused_total: AtomicU64::new(0),
         }
     }
 
-    /// Takes new settings over; backends at the same addresses keep their state.
-    pub fn replace(&self, settings: ServiceSettings) {
-        let table = Table::new(settings, &self.table.load().backends);
-        self.table.store(Arc::new(table));
+    /// Takes new settings over. A backend that stays the same keeps its connections.
+    pub fn replace(&self, settings: ServiceSettings, backends: Vec<Arc<Backend>>) {
+        self.table.store(Arc::new(Table::new(Arc::new(settings), backends.into())));
     }
 
-    /// The settings in force.
-    pub fn table(&self) -> Arc<Table> {
-        self.table.load_full()
+    /// To be called when the health or the operator's word of a backend may have changed.
+    pub fn refresh(&self) {
+        let table = self.table.load();
+        if !table.is_current() {
+            let (settings, backends) = (Arc::clone(&table.settings), Arc::clone(&table.backends));
+            self.table.store(Arc::new(Table::new(settings, backends)));
+        }
     }
 
-    /// A place on the backend whose turn it is, but not on one of those tried. With no backend up,
-    /// those that are not known to be up are tried too: a wrong check must not close the service.
-    pub fn choose(&self, table: &Table, tried: &[SocketAddr]) -> Option<Place> {
+    /// A place on the backend whose turn it is, but not on one of those tried. When no other is
+    /// healthy, the others are tried all the same: a wrong check must not close the service.
+    pub fn choose(&self, tried: &[SocketAddr]) -> Option<Place> {
+        let table = self.table.load();
         let turn = self.turn.fetch_add(1, Relaxed);
-        let choose = |eligible: fn(&Backend) -> bool| {
-            let standing = |index: usize| {
-                let backend = &table.backends[index];
-                Standing {
-                    eligible: eligible(backend) && !tried.contains(&backend.address),
-                    connections: backend.connections.load(Relaxed),
-                }
-            };
-            table.chooser.choose(turn, standing)
+        let standing = |index: usize| {
+            let backend = &table.backends[index];
+            Standing {
+                eligible: !tried.contains(&backend.address),
+                connections: backend.connections.load(Relaxed),
+            }
         };
-        let chosen = choose(|backend| backend.is_up() && !backend.is_drained())
-            .or_else(|| choose(|backend| !backend.is_drained()))?;
+        let chosen = table.among_healthy.choose(turn, standing);
+        let chosen = chosen.or_else(|| table.among_all.choose(turn, standing))?;
         Some(Place::take(Arc::clone(&table.backends[chosen])))
+    }
+
+    /// A connection attempt to a backend is given up after this.
+    pub fn connect_timeout(&self) -> Duration {
+        self.table.load().settings.connect_timeout
+    }
+
+    /// A connection on which nothing moves for this long is closed.
+    pub fn idle_timeout(&self) -> Duration {
+        self.table.load().settings.idle_timeout
     }
 
     /// The backend at that address.
@@ -155,19 +172,19 @@ impl Service {
         self.table.load().backends.iter().find(|backend| backend.address == address).cloned()
     }
 
-    /// What is known of it.
-    pub fn status(&self) -> ServiceStatus {
+    /// What is known of it, which listens there.
+    pub fn status(&self, listen: SocketAddr) -> ServiceStatus {
         let table = self.table.load();
         let weights = table.settings.backends.iter().map(|backend| backend.weight);
         let backends: Vec<BackendStatus> =
             table.backends.iter().zip(weights).map(|(b, weight)| b.status(weight)).collect();
-        let alive = backends.iter().any(|backend| backend.up && backend.weight > 0);
+        let has_room = backends.iter().any(|b| b.up && !b.drained && b.weight > 0);
         ServiceStatus {
             name: self.name.clone(),
-            listen: self.listen,
+            listen,
             balance: table.settings.balance,
             connections: backends.iter().map(|backend| backend.connections).sum(),
-            capacity: table.settings.capacity.map(|capacity| if alive { capacity } else { 0 }),
+            capacity: table.settings.capacity.map(|capacity| if has_room { capacity } else { 0 }),
             accepted_total: self.accepted_total.load(Relaxed),
             refused_total: self.refused_total.load(Relaxed),
             backends,
@@ -176,30 +193,39 @@ impl Service {
 }
 
 impl Table {
-    fn new(settings: ServiceSettings, previous: &[Arc<Backend>]) -> Table {
-        let is_checked = settings.check.is_some();
-        let backends = settings.backends.iter().map(|backend| {
-            let known = previous.iter().find(|known| known.address == backend.address);
-            let kept = known.cloned();
-            kept.unwrap_or_else(|| Arc::new(Backend::new(backend.address, !is_checked)))
-        });
-        let backends: Vec<_> = backends.collect();
-        if !is_checked {
-            backends.iter().for_each(|backend| backend.set_up(true));
-        }
-        let weights: Vec<u32> = settings.backends.iter().map(|backend| backend.weight).collect();
-        let chooser = Chooser::new(settings.balance, &weights);
-        Table { settings, backends, chooser }
+    fn new(settings: Arc<ServiceSettings>, backends: Arc<[Arc<Backend>]>) -> Table {
+        let chooser = |of| Chooser::new(settings.balance, &weights(&settings, &backends, of));
+        let (among_healthy, among_all) = (chooser(Backend::is_healthy), chooser(Backend::is_in));
+        Table { settings, backends, among_healthy, among_all }
+    }
+
+    /// False when backends are now eligible that were not, or the other way round.
+    fn is_current(&self) -> bool {
+        let same = |chooser: &Chooser, of| {
+            chooser.is_for(self.settings.balance, &weights(&self.settings, &self.backends, of))
+        };
+        same(&self.among_healthy, Backend::is_healthy) && same(&self.among_all, Backend::is_in)
     }
 }
 
+/// The weights of those backends for which `eligible` is true; 0 for the others.
+fn weights(
+    settings: &ServiceSettings,
+    backends: &[Arc<Backend>],
+    eligible: fn(&Backend) -> bool,
+) -> Vec<u32> {
+    let pairs = settings.backends.iter().zip(backends);
+    pairs.map(|(settings, backend)| if eligible(backend) { settings.weight } else { 0 }).collect()
+}
+
 impl Backend {
-    fn new(address: SocketAddr, up: bool) -> Backend {
+    /// Not known to be up.
+    pub fn new(address: SocketAddr) -> Backend {
         Backend {
             address,
-            up: AtomicBool::new(up),
+            up: AtomicBool::new(false),
             drained: AtomicBool::new(false),
-            forced: AtomicU8::new(0),
+            forced: AtomicU8::new(NOT_FORCED),
             connections: AtomicU64::new(0),
             connections_total: AtomicU64::new(0),
             connect_failures_total: AtomicU64::new(0),
@@ -208,9 +234,13 @@ impl Backend {
         }
     }
 
-    /// What its probe says.
-    pub fn set_up(&self, up: bool) {
-        self.up.store(up, Relaxed);
+    /// What its probe says; a probe that has said nothing yet changes nothing.
+    pub fn learn(&self, verdict: Verdict) {
+        match verdict {
+            Verdict::Up => self.up.store(true, Relaxed),
+            Verdict::Down => self.up.store(false, Relaxed),
+            Verdict::Unknown => {}
+        }
     }
 
     /// Whether it takes new connections.
@@ -221,9 +251,9 @@ impl Backend {
     /// Up or down whatever its probe says; none takes the word back.
     pub fn force(&self, up: Option<bool>) {
         let forced = match up {
-            None => 0,
-            Some(true) => 1,
-            Some(false) => 2,
+            None => NOT_FORCED,
+            Some(true) => FORCED_UP,
+            Some(false) => FORCED_DOWN,
         };
         self.forced.store(forced, Relaxed);
     }
@@ -233,16 +263,21 @@ impl Backend {
         self.connections_total.fetch_add(1, Relaxed);
     }
 
-    fn is_up(&self) -> bool {
-        match self.forced.load(Relaxed) {
-            0 => self.up.load(Relaxed),
-            forced => forced == 1,
-        }
+    /// Takes new connections.
+    fn is_healthy(&self) -> bool {
+        self.is_up() && self.is_in()
     }
 
-    /// Taken out by the operator's word.
-    fn is_drained(&self) -> bool {
-        self.drained.load(Relaxed) || self.forced.load(Relaxed) == 2
+    /// Not taken out by the operator's word: takes new connections when no backend is healthy.
+    fn is_in(&self) -> bool {
+        !self.drained.load(Relaxed) && self.forced.load(Relaxed) != FORCED_DOWN
+    }
+
+    fn is_up(&self) -> bool {
+        match self.forced.load(Relaxed) {
+            NOT_FORCED => self.up.load(Relaxed),
+            forced => forced == FORCED_UP,
+        }
     }
 
     fn status(&self, weight: u32) -> BackendStatus {
@@ -252,8 +287,8 @@ impl Backend {
             up: self.is_up(),
             drained: self.drained.load(Relaxed),
             forced: match self.forced.load(Relaxed) {
-                0 => None,
-                forced => Some(forced == 1),
+                NOT_FORCED => None,
+                forced => Some(forced == FORCED_UP),
             },
             connections: self.connections.load(Relaxed),
             connections_total: self.connections_total.load(Relaxed),

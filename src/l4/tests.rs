@@ -1,0 +1,162 @@
+//! The forwarder over loopback: real sockets, and backends that behave and misbehave.
+
+mod lifecycle;
+mod relay;
+mod steering;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+use super::{BackendSettings, Balance, L4, ServiceSettings, Settings, start};
+
+/// Whatever a test waits for has come by then, or never will.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A backend in this process; it dies when dropped.
+struct Backend {
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Backend {
+    /// Lets `serve` have every connection.
+    async fn start<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Backend
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accept = async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream));
+            }
+        };
+        Backend { address, task: tokio::spawn(accept).abort_handle() }
+    }
+
+    /// Says its name, one byte, and then what it is told.
+    async fn named(name: u8) -> Backend {
+        let serve = move |mut stream: TcpStream| async move {
+            let _ = stream.write_all(&[name]).await;
+            echo(stream).await;
+        };
+        Backend::start(serve).await
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn echo(mut stream: TcpStream) {
+    let (mut from, mut to) = stream.split();
+    if tokio::io::copy(&mut from, &mut to).await.is_ok() {
+        let _ = to.shutdown().await;
+    }
+}
+
+/// A port at which connections are refused for as long as it is held.
+struct Closed {
+    address: SocketAddr,
+    _socket: Socket,
+}
+
+impl Closed {
+    fn new() -> Closed {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Closed { address, _socket: socket }
+    }
+}
+
+/// A service of these backends, each with its weight, on a port of its own.
+fn service(name: &str, backends: &[(SocketAddr, u32)]) -> ServiceSettings {
+    let backend = |&(address, weight): &(SocketAddr, u32)| BackendSettings { address, weight };
+    ServiceSettings {
+        name: name.into(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        balance: Balance::RoundRobin,
+        check: None,
+        backends: backends.iter().map(backend).collect(),
+        capacity: None,
+        connect_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(60),
+    }
+}
+
+fn settings(services: impl IntoIterator<Item = ServiceSettings>) -> Settings {
+    Settings { workers: Some(2), services: services.into_iter().collect() }
+}
+
+async fn run(service: ServiceSettings) -> L4 {
+    start(settings([service])).await.unwrap()
+}
+
+fn vip(l4: &L4) -> SocketAddr {
+    l4.load().services[0].listen
+}
+
+async fn connect(l4: &L4) -> TcpStream {
+    soon(TcpStream::connect(vip(l4))).await.unwrap()
+}
+
+/// A connection through the first service to a named backend, and the name.
+async fn reach(l4: &L4) -> (TcpStream, u8) {
+    let mut stream = connect(l4).await;
+    let name = soon(stream.read_u8()).await.unwrap();
+    (stream, name)
+}
+
+/// The names that so many connections reach, one after the other, each closed before the next.
+async fn names(l4: &L4, count: usize) -> Vec<u8> {
+    let mut names = Vec::new();
+    for _ in 0..count {
+        names.push(reach(l4).await.1);
+    }
+    names
+}
+
+/// Says something and hears it back.
+async fn talk(stream: &mut TcpStream) {
+    stream.write_all(b"hello").await.unwrap();
+    let mut heard = [0; 5];
+    soon(stream.read_exact(&mut heard)).await.unwrap();
+    assert_eq!(&heard, b"hello");
+}
+
+/// What a connection that breaks says next.
+async fn end(stream: &mut TcpStream) -> io::Result<usize> {
+    soon(stream.read(&mut [0; 1])).await
+}
+
+async fn assert_reset(stream: &mut TcpStream) {
+    let error = end(stream).await.expect_err("a reset, no orderly end");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, what).await.expect("nothing came")
+}
+
+/// Waits until that is so.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not before the deadline: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

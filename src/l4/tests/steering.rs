@@ -1,0 +1,244 @@
+//! Which backend a connection reaches.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::health::{Check, Kind};
+
+fn tcp_check(interval: Duration) -> Option<(Arc<Check>, Option<u16>)> {
+    let check =
+        Check { kind: Kind::Tcp, interval, jitter: 0.0, timeout: interval, rise: 1, fall: 1 };
+    Some((Arc::new(check), None))
+}
+
+const OFTEN: Duration = Duration::from_millis(50);
+
+async fn three() -> [Backend; 3] {
+    [Backend::named(0).await, Backend::named(1).await, Backend::named(2).await]
+}
+
+fn service_of(backends: &[Backend], weights: &[u32]) -> ServiceSettings {
+    let pairs = backends.iter().zip(weights);
+    let pairs: Vec<_> = pairs.map(|(backend, &weight)| (backend.address, weight)).collect();
+    service("web", &pairs)
+}
+
+fn count(names: &[u8]) -> [usize; 3] {
+    [0, 1, 2].map(|name| names.iter().filter(|&&other| other == name).count())
+}
+
+#[tokio::test]
+async fn a_round_robin_follows_the_weights() {
+    let backends = three().await;
+    let l4 = run(service_of(&backends, &[3, 1, 0])).await;
+    assert_eq!(count(&names(&l4, 40).await), [30, 10, 0]);
+}
+
+#[tokio::test]
+async fn the_share_of_a_backend_that_is_out_is_spread_over_all_others() {
+    let backends = three().await;
+    let l4 = run(service_of(&backends, &[1, 1, 1])).await;
+    l4.force("web", backends[0].address, Some(false)).unwrap();
+    assert_eq!(count(&names(&l4, 20).await), [0, 10, 10]);
+    l4.force("web", backends[0].address, None).unwrap();
+    l4.set_drained("web", backends[1].address, true).unwrap();
+    assert_eq!(count(&names(&l4, 20).await), [10, 0, 10]);
+}
+
+#[tokio::test]
+async fn least_connections_evens_out() {
+    let backends = three().await;
+    let mut settings = service_of(&backends, &[1, 1, 2]);
+    settings.balance = Balance::LeastConnections;
+    let l4 = run(settings).await;
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        held.push(reach(&l4).await);
+    }
+    let names: Vec<u8> = held.iter().map(|(_, name)| *name).collect();
+    assert_eq!(count(&names), [10, 10, 20]);
+    // One is emptied, and takes all that come until it has as many again.
+    held.retain(|(_, name)| *name != 1);
+    until("its connections are over", || l4.load().services[0].backends[1].connections == 0).await;
+    for _ in 0..10 {
+        let (stream, name) = reach(&l4).await;
+        assert_eq!(name, 1);
+        held.push((stream, name));
+    }
+}
+
+#[tokio::test]
+async fn a_client_does_not_notice_that_a_backend_refuses() {
+    let (closed, backend) = (Closed::new(), Backend::named(7).await);
+    let l4 = run(service("web", &[(closed.address, 5), (backend.address, 1)])).await;
+    assert_eq!(names(&l4, 12).await, [7; 12]);
+    let status = &l4.load().services[0];
+    assert!(status.backends[0].connect_failures_total > 0);
+    assert_eq!(status.backends[0].connections_total, 0);
+    assert_eq!(status.backends[1].connections_total, 12);
+    assert_eq!(status.refused_total, 0);
+}
+
+#[tokio::test]
+async fn what_the_client_has_said_already_reaches_the_next_backend() {
+    let (closed, backend) = (Closed::new(), Backend::named(7).await);
+    let l4 = run(service("web", &[(closed.address, 1), (backend.address, 1)])).await;
+    for _ in 0..4 {
+        let mut stream = connect(&l4).await;
+        stream.write_all(b"early").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        soon(stream.read_to_end(&mut heard)).await.unwrap();
+        assert_eq!(heard, b"\x07early");
+    }
+}
+
+#[tokio::test]
+async fn with_no_backend_left_to_try_the_client_is_reset() {
+    let closed = [Closed::new(), Closed::new()];
+    let l4 = run(service("web", &closed.each_ref().map(|closed| (closed.address, 1)))).await;
+    assert_reset(&mut connect(&l4).await).await;
+    let status = &l4.load().services[0];
+    assert_eq!((status.accepted_total, status.refused_total, status.connections), (1, 1, 0));
+    assert_eq!(failures(&l4), [1, 1]);
+}
+
+/// A backend whose queue is full: it answers no SYN.
+struct BlackHole {
+    address: SocketAddr,
+    _sockets: Vec<Socket>,
+}
+
+impl BlackHole {
+    fn new() -> BlackHole {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let listener = socket();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sockets = vec![listener];
+        // Enough for a queue of none, which is one of one or two.
+        sockets.extend((0..4).map(|_| {
+            let client = socket();
+            client.set_nonblocking(true).unwrap();
+            let _ = client.connect(&address);
+            client
+        }));
+        BlackHole { address: address.as_socket().unwrap(), _sockets: sockets }
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_answer_is_given_up_in_time() {
+    let (hole, backend) = (BlackHole::new(), Backend::named(7).await);
+    let mut settings = service("web", &[(hole.address, 1), (backend.address, 1)]);
+    settings.connect_timeout = Duration::from_millis(200);
+    let l4 = run(settings).await;
+    assert_eq!(names(&l4, 4).await, [7; 4]);
+    assert!(l4.load().services[0].backends[0].connect_failures_total > 0);
+}
+
+#[tokio::test]
+async fn a_client_does_not_wait_for_every_backend_that_does_not_answer() {
+    let holes: Vec<_> = (0..20).map(|_| BlackHole::new()).collect();
+    let mut settings = service("web", &holes.iter().map(|h| (h.address, 1)).collect::<Vec<_>>());
+    settings.connect_timeout = Duration::from_millis(200);
+    let l4 = run(settings).await;
+    let began = Instant::now();
+    assert_reset(&mut connect(&l4).await).await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(failures(&l4).iter().sum::<u64>(), 3);
+}
+
+#[tokio::test]
+async fn a_drained_backend_keeps_its_connections_and_takes_no_new_ones() {
+    let backends = [Backend::named(0).await, Backend::named(1).await];
+    let mut settings = service_of(&backends, &[1, 1]);
+    settings.capacity = Some(100);
+    let l4 = run(settings).await;
+    let (mut first, name) = reach(&l4).await;
+    let drained = backends[usize::from(name)].address;
+    l4.set_drained("web", drained, true).unwrap();
+    assert_eq!(names(&l4, 6).await, [1 - name; 6]);
+    talk(&mut first).await;
+    assert_eq!(l4.load().capacity, Some(100));
+
+    // With all drained nobody takes connections, and the service has no room.
+    l4.set_drained("web", backends[usize::from(1 - name)].address, true).unwrap();
+    assert_reset(&mut connect(&l4).await).await;
+    assert_eq!(l4.load().capacity, Some(0));
+    talk(&mut first).await;
+
+    l4.set_drained("web", drained, false).unwrap();
+    assert_eq!(reach(&l4).await.1, name);
+    assert!(l4.set_drained("web", "198.51.100.1:80".parse().unwrap(), true).is_err());
+    assert!(l4.force("mail", drained, Some(true)).is_err());
+}
+
+#[tokio::test]
+async fn nothing_is_forwarded_to_a_backend_that_its_probe_has_not_found_up() {
+    let (closed, backend) = (Closed::new(), Backend::named(7).await);
+    let mut settings = service("web", &[(closed.address, 1), (backend.address, 1)]);
+    settings.check = tcp_check(OFTEN);
+    settings.capacity = Some(10);
+    let l4 = run(settings).await;
+    let up = |l4: &L4| l4.load().services[0].backends.iter().map(|b| b.up).collect::<Vec<_>>();
+    assert_eq!(up(&l4), [false, true], "known when it starts to listen");
+    assert_eq!(names(&l4, 6).await, [7; 6]);
+    assert_eq!(l4.load().services[0].backends[0].connect_failures_total, 0);
+    assert_eq!(l4.load().capacity, Some(10));
+}
+
+#[tokio::test]
+async fn with_no_backend_up_all_are_tried_and_there_is_no_room() {
+    let backend = Backend::named(7).await;
+    let probed = Closed::new();
+    let mut settings = service("web", &[(backend.address, 1)]);
+    // A check that looks at the wrong port.
+    settings.check = tcp_check(OFTEN).map(|(check, _)| (check, Some(probed.address.port())));
+    settings.capacity = Some(10);
+    let l4 = run(settings).await;
+    assert!(!l4.load().services[0].backends[0].up);
+    assert_eq!(l4.load().capacity, Some(0));
+    assert_eq!(reach(&l4).await.1, 7);
+    l4.force("web", backend.address, Some(true)).unwrap();
+    assert_eq!(l4.load().capacity, Some(10));
+    l4.force("web", backend.address, Some(false)).unwrap();
+    assert_eq!(l4.load().capacity, Some(0));
+    assert_reset(&mut connect(&l4).await).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_dies_is_left_alone_and_used_again_when_it_is_back() {
+    let backends = [Backend::named(0).await, Backend::named(1).await];
+    let mut settings = service_of(&backends, &[1, 1]);
+    settings.check = tcp_check(OFTEN);
+    let l4 = run(settings).await;
+    let [dying, _alive] = backends;
+    let address = dying.address;
+    drop(dying);
+    let is_up = || l4.load().services[0].backends[0].up;
+    until("it is known to be down", || !is_up()).await;
+    assert_eq!(names(&l4, 6).await, [1; 6]);
+    let listener = TcpListener::bind(address).await.unwrap();
+    until("it is known to be up", is_up).await;
+    drop(listener);
+}
+
+#[tokio::test]
+async fn a_changed_check_changes_no_verdict_until_it_has_one() {
+    let backend = Backend::named(7).await;
+    let mut web = service("web", &[(backend.address, 1)]);
+    web.check = tcp_check(OFTEN);
+    web.capacity = Some(10);
+    let l4 = run(web.clone()).await;
+    assert_eq!(l4.load().capacity, Some(10));
+    web.check = tcp_check(Duration::from_secs(3600));
+    l4.replace(settings([web])).await.unwrap();
+    assert_eq!(l4.load().capacity, Some(10));
+}
+
+fn failures(l4: &L4) -> Vec<u64> {
+    let backends = &l4.load().services[0].backends;
+    backends.iter().map(|backend| backend.connect_failures_total).collect()
+}
