@@ -12,6 +12,7 @@ pub use counters::{Counters, Event, Totals, Verdict};
 use std::net::IpAddr;
 
 use crate::decide::Client;
+use crate::dns::query::{HEADER_BYTES, NameRoom};
 use crate::dns::response::{MIN_RESPONSE_BYTES, QNAME_POINTER};
 use crate::dns::{Class, Preamble, Query, Rcode, Rejection, Response, Rtype};
 use crate::snapshot::Snapshot;
@@ -77,7 +78,8 @@ impl Outcome {
 /// If `out` is shorter than 512 bytes. A longer one is used as far as the client and the
 /// transport allow.
 pub fn respond(snapshot: &Snapshot, request: &Request, packet: &[u8], out: &mut [u8]) -> Outcome {
-    let query = match Query::parse(packet) {
+    let mut room = NameRoom::new();
+    let query = match Query::parse(packet, &mut room) {
         Ok(query) => query,
         Err(Rejection::Runt) => return Outcome::dropped(Verdict::DroppedRunt),
         Err(Rejection::Response) => return Outcome::dropped(Verdict::DroppedResponse),
@@ -87,24 +89,23 @@ pub fn respond(snapshot: &Snapshot, request: &Request, packet: &[u8], out: &mut 
     if let Some(rcode) = refusal(query.qclass, query.qtype) {
         return refuse(rcode, preamble, packet, out);
     }
-    let Some(zone) = snapshot.zones.find(query.qname(), query.qtype) else {
+    let Some(zone) = snapshot.zones.find(query.qname, query.qtype) else {
         return refuse(Rcode::REFUSED, preamble, packet, out);
     };
     let limit = edns::response_limit(request.transport, preamble.edns.as_ref());
     let mut response = Response::new(out, limit, packet, preamble);
-    response.set_origin(crate::dns::query::HEADER_BYTES + query.qname().len() - zone.origin_len());
+    response.set_origin(HEADER_BYTES + query.qname.len() - zone.origin_len());
     let mut answer = Answer {
         snapshot,
         zone,
         qtype: query.qtype,
         client: edns::client(request, preamble.edns.as_ref()),
-        dnssec_ok: preamble.edns.is_some_and(|edns| edns.dnssec_ok),
         response,
         scope: 0,
         is_steered: false,
         is_alias: false,
     };
-    let verdict = answer.write(query.qname());
+    let verdict = answer.write(query.qname);
     let rcode = if verdict == Verdict::NxDomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
     let is_authoritative = verdict != Verdict::Referral || answer.is_alias;
     let scope = edns::response_scope(preamble.edns.as_ref(), answer.scope);
@@ -124,7 +125,6 @@ struct Answer<'a, 'o> {
     zone: &'a Zone,
     qtype: Rtype,
     client: Client,
-    dnssec_ok: bool,
     response: Response<'o>,
     /// The most specific scope of what was decided so far.
     scope: u8,

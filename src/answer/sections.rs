@@ -87,12 +87,10 @@ impl<'a> Answer<'a, '_> {
     }
 
     /// Points to the name servers of the zone below (RFC 1034 §4.3.2 step 3b). They and the
-    /// addresses without which they cannot be asked must not be missing (RFC 9471 §3).
+    /// addresses without which they cannot be asked must not be missing (RFC 9471 §3). No DS records:
+    /// they are of no use without signatures, and our zones are not signed.
     fn write_referral(&mut self, delegation: &Delegation) -> Verdict {
         self.response.require_owned(Section::Authority, &delegation.ns);
-        if let Some(ds) = delegation.ds.as_ref().filter(|_| self.dnssec_ok) {
-            self.response.require_owned(Section::Authority, ds);
-        }
         let (needed, useful) = delegation.glue.split_at(delegation.needed_glue);
         for glue in needed {
             self.response.require_owned(Section::Additional, glue);

@@ -39,17 +39,34 @@ pub struct Preamble {
     pub edns: Option<Edns>,
 }
 
+/// Room for the name of a query, so that it need not be moved once it is read.
+#[derive(Debug)]
+pub struct NameRoom([u8; MAX_NAME_BYTES]);
+
+impl NameRoom {
+    /// Empty.
+    pub fn new() -> NameRoom {
+        NameRoom([0; MAX_NAME_BYTES])
+    }
+}
+
+impl Default for NameRoom {
+    fn default() -> NameRoom {
+        NameRoom::new()
+    }
+}
+
 /// A well-formed query.
 #[derive(Clone, Debug)]
-pub struct Query {
+pub struct Query<'r> {
     /// What the response takes from it.
     pub preamble: Preamble,
     /// The type asked for.
     pub qtype: Rtype,
     /// The class asked for.
     pub qclass: Class,
-    qname: [u8; MAX_NAME_BYTES],
-    qname_len: u8,
+    /// The name asked for, in lower-case wire form.
+    pub qname: &'r [u8],
 }
 
 /// Why there is no query to answer.
@@ -63,12 +80,12 @@ pub enum Rejection {
     Error(Rcode, Preamble),
 }
 
-impl Query {
-    /// Reads a query.
+impl<'r> Query<'r> {
+    /// Reads a query; `room` takes its name.
     ///
     /// A message with a TSIG record is rejected with NOTAUTH: no key is known here, and the answer
     /// to a signed query must not be unsigned (RFC 8945 §5.2.1).
-    pub fn parse(packet: &[u8]) -> Result<Query, Rejection> {
+    pub fn parse(packet: &[u8], room: &'r mut NameRoom) -> Result<Query<'r>, Rejection> {
         let [i0, i1, f0, f1, counts @ ..] =
             packet.first_chunk::<HEADER_BYTES>().ok_or(Rejection::Runt)?;
         let flags = u16::from_be_bytes([*f0, *f1]);
@@ -90,10 +107,9 @@ impl Query {
             },
             qtype: Rtype(0),
             qclass: Class(0),
-            qname: [0; MAX_NAME_BYTES],
-            qname_len: 0,
+            qname: &[],
         };
-        let read = query.read(packet, counts);
+        let read = query.read(packet, counts, room);
         if flags & flags::OPCODE != u16::from(Opcode::QUERY.0) << 11 {
             return Err(Rejection::Error(Rcode::NOTIMP, query.preamble));
         }
@@ -103,17 +119,12 @@ impl Query {
         }
     }
 
-    /// The name asked for, in lower-case wire form.
-    pub fn qname(&self) -> &[u8] {
-        &self.qname[..usize::from(self.qname_len)]
-    }
-
     /// Everything behind the header. What was read before a fault stays, for the response.
-    fn read(&mut self, packet: &[u8], counts: Counts) -> Result<(), Rcode> {
+    fn read(&mut self, packet: &[u8], counts: Counts, room: &'r mut NameRoom) -> Result<(), Rcode> {
         if counts.questions != 1 {
             return Err(Rcode::FORMERR);
         }
-        let mut at = self.read_question(packet).ok_or(Rcode::FORMERR)?;
+        let mut at = self.read_question(packet, room).ok_or(Rcode::FORMERR)?;
         self.preamble.question_end = at;
         for _ in 0..counts.skipped {
             let record = Record::read(packet, at).ok_or(Rcode::FORMERR)?;
@@ -147,15 +158,15 @@ impl Query {
     }
 
     /// Where the question ends.
-    fn read_question(&mut self, packet: &[u8]) -> Option<usize> {
+    fn read_question(&mut self, packet: &[u8], room: &'r mut NameRoom) -> Option<usize> {
         let name_end = end_of_uncompressed_name(packet, HEADER_BYTES)?;
         let [t0, t1, c0, c1] = *packet.get(name_end..)?.first_chunk()?;
         let name = &packet[HEADER_BYTES..name_end];
-        let qname = &mut self.qname[..name.len()];
+        let qname = &mut room.0[..name.len()];
         qname.copy_from_slice(name);
         // The length bytes are below any letter, so that the whole can be folded at once.
         qname.make_ascii_lowercase();
-        self.qname_len = name.len() as u8;
+        self.qname = qname;
         self.qtype = Rtype(u16::from_be_bytes([t0, t1]));
         self.qclass = Class(u16::from_be_bytes([c0, c1]));
         Some(name_end + 4)

@@ -15,6 +15,8 @@ use crate::dns::edns::UDP_PAYLOAD_BYTES;
 
 /// The most datagrams a system call moves.
 pub(super) const BATCH: usize = 64;
+/// The fewest that are asked for.
+const MIN_WINDOW: usize = 8;
 
 /// We announce that we take no larger datagrams, and we send none.
 const DATAGRAM_BYTES: usize = UDP_PAYLOAD_BYTES as usize;
@@ -59,6 +61,9 @@ pub(super) struct Batch {
     slots: Box<[Slot]>,
     vectors: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
+    /// How many datagrams are asked for next: twice what came last, as there is no use in preparing
+    /// for many where few come.
+    window: usize,
     /// Which slots are to be sent, and how many bytes of each.
     replies: Vec<(u16, u16)>,
 }
@@ -158,6 +163,7 @@ impl Batch {
             slots: (0..BATCH).map(|_| slot()).collect(),
             vectors: vec![vector; BATCH].into(),
             headers: vec![header; BATCH].into(),
+            window: MIN_WINDOW,
             replies: Vec::with_capacity(BATCH),
         }
     }
@@ -165,9 +171,8 @@ impl Batch {
     /// Waits for a datagram, for as long as the socket's receive timeout, and takes as many as are
     /// there. Gives how many.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        for ((slot, vector), header) in
-            self.slots.iter_mut().zip(&mut self.vectors).zip(&mut self.headers)
-        {
+        let prepared = self.slots.iter_mut().zip(&mut self.vectors).zip(&mut self.headers);
+        for ((slot, vector), header) in prepared.take(self.window) {
             vector.iov_base = slot.packet.as_mut_ptr().cast();
             vector.iov_len = slot.packet.len();
             // The kernel overwrote the lengths of the last batch.
@@ -180,13 +185,13 @@ impl Batch {
             header.msg_controllen = slot.control.0.len() as _;
             header.msg_flags = 0;
         }
-        // SAFETY: every header points to a buffer of a slot with its true length, and to one iovec
+        // SAFETY: each of the first `window` headers points to a buffer of a slot with its true length, and to one iovec
         // that does too; all of them outlive the call and are borrowed by nothing else.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
-                BATCH as libc::c_uint,
+                self.window as libc::c_uint,
                 libc::MSG_WAITFORONE,
                 ptr::null_mut(),
             )
@@ -199,6 +204,7 @@ impl Batch {
             };
         }
         let received = (received as usize).min(BATCH);
+        self.window = (2 * received).clamp(MIN_WINDOW, BATCH);
         for (slot, header) in self.slots.iter_mut().zip(&self.headers[..received]) {
             slot.packet_bytes = (header.msg_len as usize).min(DATAGRAM_BYTES);
             slot.peer_bytes = header.msg_hdr.msg_namelen;

@@ -84,6 +84,11 @@ impl Connections {
         (Place { connections: Arc::clone(self), number, activity }, is_crowded)
     }
 
+    /// Closes the connection that has been idle for longest, if there is one.
+    pub(super) fn shed(&self) -> bool {
+        self.table().evict_longest_idle(|_| true)
+    }
+
     /// How many are open.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
@@ -189,6 +194,16 @@ mod tests {
         assert!(crowded);
         assert!(first.activity.evicted.is_cancelled());
         assert!(!other.activity.evicted.is_cancelled());
+    }
+
+    #[test]
+    fn one_can_be_shed_until_none_is_left() {
+        let all = Arc::new(Connections::new(5, 5, Instant::now()));
+        let (first, _) = all.admit(client(1), at(&all, 1));
+        let (second, _) = all.admit(client(2), at(&all, 2));
+        assert!(all.shed());
+        assert!(first.activity.evicted.is_cancelled() && !second.activity.evicted.is_cancelled());
+        assert!(all.shed() && !all.shed());
     }
 
     #[test]

@@ -106,6 +106,12 @@ pub(super) async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a TCP connection");
+                if error.kind() == io::ErrorKind::ConnectionAborted {
+                    continue;
+                }
+                // Most likely files ran out; a connection that is closed gives one back.
+                let is_shed = shared.connections.shed();
+                shared.counters.add(Event::TcpEvicted, is_shed.into());
                 tokio::time::sleep(REST).await;
             }
         }

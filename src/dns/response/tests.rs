@@ -4,6 +4,7 @@ use hickory_proto::op::Message;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dns::query::NameRoom;
 use crate::dns::{ClientSubnet, Query};
 
 /// `www.Example.com. A`, with OPT if `edns`.
@@ -46,7 +47,7 @@ fn glue(count: u32) -> OwnedRrset {
 }
 
 fn write(packet: &[u8], limit: usize, fill: impl FnOnce(&mut Response)) -> (Vec<u8>, Message) {
-    let preamble = Query::parse(packet).unwrap().preamble;
+    let preamble = Query::parse(packet, &mut NameRoom::new()).unwrap().preamble;
     let mut out = vec![0xee; limit.max(512)];
     let mut response = Response::new(&mut out, limit, packet, &preamble);
     response.set_origin(ORIGIN_AT);
@@ -87,7 +88,7 @@ fn the_opt_record_echoes_the_client_subnet() {
     assert!(edns.flags().dnssec_ok);
     assert!(out.ends_with(b"\0\x08\0\x07\0\x01\x18\x11\xc6\x33\x64"));
     let subnet = ClientSubnet { address: [198, 51, 100, 0].into(), source: 24 };
-    let preamble = Query::parse(&packet(true)).unwrap().preamble;
+    let preamble = Query::parse(&packet(true), &mut NameRoom::new()).unwrap().preamble;
     assert_eq!(preamble.edns.unwrap().subnet, Some(subnet));
 }
 
