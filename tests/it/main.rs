@@ -13,4 +13,5 @@ mod rfc7871;
 mod static_answers;
 mod steering;
 mod tidy;
+mod unbound;
 mod well_known_networks;

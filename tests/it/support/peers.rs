@@ -104,6 +104,31 @@ impl Peer {
         peer
     }
 
+    /// Unbound, a resolver that asks `server` for all of `example.com`, and tells it the /24 or the
+    /// /56 of the client.
+    pub fn unbound(address: Ipv4Addr, server: SocketAddr) -> Peer {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = directory.path().display();
+        let conf = format!(
+            "server:\n interface: {address}@{DNS_PORT}\n username: \"\"\n chroot: \"\"\n\
+             \x20directory: \"{at}\"\n pidfile: \"{at}/pid\"\n use-syslog: no\n num-threads: 1\n\
+             \x20access-control: 127.0.0.0/8 allow\n do-not-query-localhost: no\n\
+             \x20qname-minimisation: no\n module-config: \"subnetcache iterator\"\n\
+             \x20send-client-subnet: {}\n client-subnet-always-forward: yes\n\
+             \x20max-client-subnet-ipv4: 24\n max-client-subnet-ipv6: 56\n\
+             remote-control:\n control-enable: no\n\
+             stub-zone:\n name: \"example.com\"\n stub-addr: {}@{}\n",
+            server.ip(),
+            server.ip(),
+            server.port()
+        );
+        write(directory.path(), "unbound.conf", &conf);
+        let arguments = ["-d", "-c", "unbound.conf"];
+        let mut peer = Peer::spawn(directory, address, "unbound", &arguments);
+        peer.wait_for_answer("ns1.example.com A +recurse");
+        peer
+    }
+
     /// A program that is given its files; `start` must wait until it answers.
     pub fn spawn(
         directory: tempfile::TempDir,
