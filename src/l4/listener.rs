@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +17,8 @@ use super::service::Service;
 const BACKLOG: i32 = 4096;
 /// When descriptors have run out, accepting is tried again after this: some connections end.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// That it fails is said no more often than this.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Opens `workers` sockets on one address. With port 0 the first gets a port, and the others share
 /// it.
@@ -76,19 +78,16 @@ pub async fn accept(
     carriers: Carriers,
     stop: CancellationToken,
 ) {
-    let mut failed_before = false;
+    let mut said: Option<Instant> = None;
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((client, _)) => {
-                failed_before = false;
-                carriers.carry(client, &service);
-            }
+            Ok((client, _)) => carriers.carry(client, &service),
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
-                if !failed_before {
+                if said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
                     tracing::warn!(service = service.name, %error, "cannot accept connections");
+                    said = Some(Instant::now());
                 }
-                failed_before = true;
                 stop.run_until_cancelled(tokio::time::sleep(ACCEPT_AGAIN)).await;
             }
         }
