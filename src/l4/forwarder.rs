@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::descriptors;
 use super::listener::{self, Carriers};
 use super::service::{Backend, Service, ServiceStatus};
 use super::{ServiceSettings, Settings};
@@ -123,6 +124,7 @@ pub async fn start(settings: Settings) -> Result<L4, StartError> {
         carriers: Carriers { tasks: TaskTracker::new(), abort: CancellationToken::new() },
     };
     let l4 = L4 { inner: Arc::new(inner) };
+    descriptors::allow_many();
     l4.follow();
     l4.replace(settings).await?;
     Ok(l4)

@@ -2,6 +2,7 @@
 
 pub mod balance;
 mod connection;
+mod descriptors;
 mod forwarder;
 mod listener;
 pub mod service;

@@ -1,0 +1,15 @@
+//! File descriptors: every connection takes two.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Lets the process open as many as the system allows it to. Shells start programs with far fewer,
+/// for the sake of old ones; what that leaves is some five hundred connections.
+pub fn allow_many() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "only {} files can be open at a time", current.unwrap_or(u64::MAX));
+    }
+}
