@@ -156,20 +156,35 @@ impl Control {
     pub async fn replace(&self, settings: Arc<Settings>, loaded: Loaded) {
         let previous = self.state().publisher.ground().share();
         let ground = survey(Arc::clone(&settings), Some(previous)).await;
-        let generation = self.inner.watch.replace(settings.probes.clone());
-        self.inner.watch.first_round(round_deadline(&settings.probes)).await;
+        self.probe_once(&settings).await;
         let mut state = self.state();
-        // Read under the lock: a flip from now on finds the new generation.
-        let verdicts = self.inner.watch.verdicts().borrow().clone();
+        self.watch_instead(&mut state, settings.probes.clone());
+        // Read under the lock: a flip from now on finds the new list.
+        state.verdicts = self.inner.watch.verdicts().borrow().verdicts.clone();
         state.capacity.replace(&settings);
-        state.probes_generation = generation;
-        if verdicts.generation == generation {
-            state.verdicts = verdicts.verdicts;
-        }
         let tables = state.tables(&settings, Instant::now());
         state.publisher.replace(ground, tables);
+        state.room = state.capacity.room(Instant::now());
         self.note_load(&mut state, loaded);
         self.poll(&mut state, &settings);
+    }
+
+    /// Waits until the probes of new settings have been sent once; those of the settings being
+    /// served go on meanwhile, so that what fails while we wait is noticed.
+    async fn probe_once(&self, settings: &Settings) {
+        {
+            let mut state = self.state();
+            let served = state.publisher.ground().settings.probes.iter();
+            // The new ones stand behind: what is served has the numbers it had.
+            let both = served.chain(&settings.probes).cloned().collect();
+            self.watch_instead(&mut state, both);
+        }
+        self.inner.watch.first_round(round_deadline(&settings.probes)).await;
+    }
+
+    /// Watches these probes instead of others.
+    fn watch_instead(&self, state: &mut State, probes: Vec<Probe>) {
+        state.probes_generation = self.inner.watch.replace(probes);
     }
 
     /// Notes that the files as they are now cannot be served.
@@ -305,7 +320,8 @@ impl Control {
 
     /// Polls the sources of these settings from now on, and no others.
     fn poll(&self, state: &mut State, settings: &Settings) {
-        state.pollers.abort_all();
+        // Ends those that run.
+        state.pollers = JoinSet::new();
         let Some(poller) = poller() else { return };
         for (datacenter, source) in sources(settings) {
             let control = Arc::downgrade(&self.inner);
