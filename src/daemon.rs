@@ -39,7 +39,7 @@ pub async fn serve(path: &Path, loaded: Loaded, ready: impl FnOnce()) -> anyhow:
         interrupt: signal(SignalKind::interrupt())?,
     };
     // Watched from before the first facts are served, so that no change falls in between.
-    let mut files = FileWatch::new(&loaded.files);
+    let mut files = FileWatch::new(&loaded.files, loaded.begun);
     let mut daemon = Daemon::start(path, loaded).await?;
     tracing::info!("serving");
     ready();
@@ -108,16 +108,16 @@ impl Daemon {
     async fn reload(&mut self, trigger: Trigger, files: &mut FileWatch) {
         let loaded = match load(&self.path, Some(&self.loaded)).await {
             Ok(loaded) => loaded,
-            Err(Rejected { diagnostics, files: looked_at }) => {
+            Err(Rejected { diagnostics, files: looked_at, begun }) => {
                 let errors = diagnostics.iter().filter(|p| p.severity == Severity::Error);
                 let error = errors.map(one_line).collect::<Vec<_>>().join("; ");
                 tracing::error!("the files cannot be served, the old facts serve on: {error}");
                 self.control.note_failed_load(error);
-                files.follow(&looked_at);
+                files.follow(&looked_at, begun);
                 return;
             }
         };
-        files.follow(&loaded.files);
+        files.follow(&loaded.files, loaded.begun);
         if let Some(gone) = self.zones_gone(&loaded)
             && trigger == Trigger::Change
         {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use toml::Spanned;
 
@@ -30,6 +31,8 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// All files and directories it was read from, to be watched.
     pub files: Vec<PathBuf>,
+    /// When their reading began.
+    pub begun: SystemTime,
     /// How much there is in it.
     pub contents: Contents,
     map: Map,
@@ -42,6 +45,8 @@ pub struct Rejected {
     pub diagnostics: Vec<Diagnostic>,
     /// All files and directories that were looked at, to be watched for the repair.
     pub files: Vec<PathBuf>,
+    /// When their reading began.
+    pub begun: SystemTime,
 }
 
 /// How much there is in a configuration.
@@ -70,6 +75,7 @@ pub struct Contents {
 ///
 /// Every problem in every file.
 pub fn load(path: &Path, previous: Option<&Loaded>) -> Result<Loaded, Rejected> {
+    let begun = SystemTime::now();
     let mut files = Files { paths: vec![path.to_path_buf()], problems: Vec::new() };
     let source = match Source::read(path, TEXT_LIMIT) {
         Ok(source) => source,
@@ -81,7 +87,7 @@ pub fn load(path: &Path, previous: Option<&Loaded>) -> Result<Loaded, Rejected> 
                     Diagnostic::error(&Source::new(path, ""), None, message)
                 }
             };
-            return Err(Rejected { diagnostics: vec![diagnostic], files: files.paths });
+            return Err(Rejected { diagnostics: vec![diagnostic], files: files.paths, begun });
         }
     };
     let reader = Reader::new(source);
@@ -94,9 +100,9 @@ pub fn load(path: &Path, previous: Option<&Loaded>) -> Result<Loaded, Rejected> 
     let files = files.paths;
     match compiled {
         Some((settings, contents, map)) if !has_errors => {
-            Ok(Loaded { settings, warnings: diagnostics, files, contents, map })
+            Ok(Loaded { settings, warnings: diagnostics, files, begun, contents, map })
         }
-        _ => Err(Rejected { diagnostics, files }),
+        _ => Err(Rejected { diagnostics, files, begun }),
     }
 }
 

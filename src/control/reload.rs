@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 const SETTLE: Duration = Duration::from_millis(150);
 /// A directory that never settles is read all the same after this.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
+/// By how much the time of a change may lag behind the clock: files are stamped by its ticks.
+const CLOCK_TICK: Duration = Duration::from_millis(50);
 /// Where the system cannot tell of changes (some network file systems), this finds them.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -44,8 +46,8 @@ struct Stamp {
 }
 
 impl FileWatch {
-    /// Watches `files`, which may be directories too.
-    pub fn new(files: &[PathBuf]) -> FileWatch {
+    /// Watches `files`, which may be directories too, and were read at that time.
+    pub fn new(files: &[PathBuf], read_at: SystemTime) -> FileWatch {
         let (send, changes) = mpsc::channel(1);
         let notice = move |_event| {
             // A full channel already says that something changed.
@@ -62,13 +64,15 @@ impl FileWatch {
             seen: Vec::new(),
             is_heard: false,
         };
-        watch.follow(files);
+        watch.follow(files, read_at);
         watch
     }
 
-    /// Watches these files from now on. The present state of those that were not watched before
-    /// counts as seen.
-    pub fn follow(&mut self, files: &[PathBuf]) {
+    /// Watches these files from now on. Of those that were not watched before, the present state
+    /// counts as seen, unless it came after they began to be read.
+    pub fn follow(&mut self, files: &[PathBuf], read_at: SystemTime) {
+        let is_older =
+            |stamp: &Stamp| stamp.modified.is_none_or(|modified| modified + CLOCK_TICK < read_at);
         // Directories are watched, not files: a file that is replaced has a new inode.
         let directories: BTreeSet<PathBuf> = files
             .iter()
@@ -93,10 +97,11 @@ impl FileWatch {
         self.directories = directories;
         let seen = files.iter().map(|file| {
             let known = self.files.iter().position(|before| before == file);
-            known.map_or_else(|| stamp(file), |index| self.seen[index])
+            known.map_or_else(|| stamp(file).filter(is_older), |index| self.seen[index])
         });
         self.seen = seen.collect();
         self.files = files.to_vec();
+        self.is_heard = true;
     }
 
     /// Returns when one of the files has changed since it was last seen, and has settled. Dropped
