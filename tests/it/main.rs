@@ -9,6 +9,7 @@ mod failover;
 mod gdnsd;
 mod no_allocation;
 mod readme;
+mod reload;
 mod rfc7871;
 mod static_answers;
 mod steering;

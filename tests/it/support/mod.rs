@@ -1,8 +1,10 @@
 //! What the tests share: a server of their own, programs to ask it with, and patience.
 
 pub mod addresses;
+pub mod asker;
 pub mod asking;
 pub mod backend;
+pub mod database;
 pub mod dig;
 pub mod needs;
 pub mod peers;

@@ -1,0 +1,311 @@
+//! Files change while the server runs: all or nothing, and not one query is lost.
+
+use std::fs;
+use std::io::Write;
+
+use crate::support::asker::Asker;
+use crate::support::backend::Manner;
+use crate::support::{Backend, Server, database, dig, needs, until};
+
+const DATACENTERS: &str = r#"
+[geoip]
+databases = ["countries.mmdb"]
+networks  = "networks.toml"
+[datacenters.fra]
+location = { country = "DE" }
+[datacenters.iad]
+location = { country = "US" }
+"#;
+
+/// A zone with a serial, and one address that names its version.
+fn plain_zone(origin: &str, version: u8) -> String {
+    format!(
+        "origin = \"{origin}.\"\nrecords = \"\"\"\n@ SOA ns1 hostmaster {version} 2h 15m 2w 5m\n\
+         @ NS ns1\nns1 A 198.51.100.53\nwww A 203.0.113.{version}\n\"\"\"\n"
+    )
+}
+
+fn version(server: &Server, origin: &str) -> String {
+    let answer = dig(server.dns(), &format!("www.{origin} A"));
+    match &answer.data("A")[..] {
+        [address] => address.trim_start_matches("203.0.113.").to_string(),
+        _ => answer.status,
+    }
+}
+
+#[track_caller]
+fn until_version(server: &Server, origin: &str, expected: &str) {
+    until(&format!("{origin} is at {expected}"), || version(server, origin) == expected);
+}
+
+/// The value of a metric, whose line begins so.
+fn metric(server: &Server, line: &str) -> f64 {
+    let (status, text) = server.call("GET", "/metrics", "");
+    assert_eq!(status, 200);
+    let value = text.lines().find_map(|one| one.strip_prefix(line)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no {line} in {text}"))
+}
+
+#[test]
+fn not_one_query_is_lost_while_files_are_read_again() {
+    if !needs("reload: no query lost", &["dig"]) {
+        return;
+    }
+    let files = Server::files(DATACENTERS);
+    fs::write(files.path("countries.mmdb"), database::countries(&[("198.51.100.0/24", "DE")]))
+        .expect("the database can be written");
+    files.write("networks.toml", "");
+    let server = files.zone("example.com.toml", &plain_zone("example.com", 1)).start();
+    let asker = Asker::start(server.dns(), "www.example.com.");
+    for version in 2..=21 {
+        server.write("zones/example.com.toml", &plain_zone("example.com", version));
+        if version % 4 == 0 {
+            // The map is made anew, too.
+            let network =
+                format!("[[networks]]\nprefix = \"203.0.113.{version}\"\ncountry = \"US\"\n");
+            server.write("networks.toml", &network);
+        }
+        server.signal("HUP");
+        until_version(&server, "example.com", &version.to_string());
+    }
+    let asked = asker.finish();
+    assert!(
+        asked.lost.is_empty(),
+        "lost {} of {}: {:?}",
+        asked.lost.len(),
+        asked.answered,
+        asked.lost
+    );
+    assert!(asked.answered >= 200, "only {} queries", asked.answered);
+}
+
+#[test]
+fn a_change_of_any_file_is_served_without_being_told() {
+    if !needs("reload: any file", &["dig"]) {
+        return;
+    }
+    let files = Server::files(DATACENTERS);
+    let countries = |networks: &[(&str, &str)]| database::countries(networks);
+    fs::write(files.path("countries.mmdb"), countries(&[("198.51.100.0/24", "DE")]))
+        .expect("the database can be written");
+    files.write("networks.toml", "");
+    let steered = format!(
+        "records_file = \"example.org.zone\"\n{}{}",
+        "origin = \"example.org.\"\n",
+        r#"
+[pools.web]
+steer   = "nearest"
+members = [
+  { datacenter = "fra", addresses = ["203.0.113.1"] },
+  { datacenter = "iad", addresses = ["203.0.113.2"] },
+]
+[names.www]
+pool = "web"
+"#
+    );
+    let master = |version: u8| {
+        format!(
+            "@ SOA ns1 hostmaster {version} 2h 15m 2w 5m\n@ NS ns1\nns1 A 198.51.100.53\n\
+             v A 203.0.113.{version}\n"
+        )
+    };
+    files.write("zones/example.org.zone", &master(7));
+    let server = files
+        .zone("example.com.toml", &plain_zone("example.com", 1))
+        .zone("example.org.toml", &steered)
+        .start();
+    let german = || dig(server.dns(), "www.example.org A +subnet=198.51.100.0/24").address();
+    assert_eq!((version(&server, "example.com"), german()), ("1".into(), "203.0.113.1".into()));
+
+    // A zone, by rename and in place.
+    server.write("zones/example.com.toml", &plain_zone("example.com", 2));
+    until_version(&server, "example.com", "2");
+    fs::write(server.path("zones/example.com.toml"), plain_zone("example.com", 3))
+        .expect("written");
+    until_version(&server, "example.com", "3");
+    // One more zone.
+    assert_eq!(version(&server, "example.net"), "REFUSED");
+    server.write("zones/example.net.toml", &plain_zone("example.net", 4));
+    until_version(&server, "example.net", "4");
+    // That one again, which was not there at the start.
+    server.write("zones/example.net.toml", &plain_zone("example.net", 5));
+    until_version(&server, "example.net", "5");
+    // The master file of a zone.
+    fs::write(server.path("zones/example.org.zone"), master(8)).expect("written");
+    until("the master file is read", || {
+        dig(server.dns(), "v.example.org A").data("A") == ["203.0.113.8"]
+    });
+    // The operator's networks.
+    server.write("networks.toml", "[[networks]]\nprefix = \"198.51.100.0/24\"\ncountry = \"US\"\n");
+    until("the networks are read", || german() == "203.0.113.2");
+    server.write("networks.toml", "");
+    until("the networks are read", || german() == "203.0.113.1");
+    // A database.
+    let new = server.path("new.mmdb");
+    fs::write(&new, countries(&[("198.51.100.0/24", "US")])).expect("written");
+    fs::rename(&new, server.path("countries.mmdb")).expect("put in place");
+    until("the database is read", || german() == "203.0.113.2");
+    // The server's own file.
+    let toml = fs::read_to_string(server.path("portolan.toml")).expect("read");
+    let moved = toml.replace("country = \"US\"", "country = \"AU\"");
+    server.write("portolan.toml", &moved);
+    until("the datacenter has moved", || german() == "203.0.113.1");
+    assert_eq!(server.api("/api/v1/status")["load"]["last_error"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_bad_file_changes_nothing_at_all_and_is_said() {
+    if !needs("reload: bad file", &["dig"]) {
+        return;
+    }
+    let server = Server::files("")
+        .zone("example.com.toml", &plain_zone("example.com", 1))
+        .zone("example.org.toml", &plain_zone("example.org", 1))
+        .start();
+    let refused = || metric(&server, "portolan_config_loads_total{result=\"refused\"}");
+    assert_eq!((refused(), metric(&server, "portolan_config_good")), (0.0, 1.0));
+
+    // One is good, the other is not: neither is served.
+    let bad = plain_zone("example.org", 2).replace("www A 203.0.113.2", "www A 203.0.113.256");
+    server.write("zones/example.com.toml", &plain_zone("example.com", 2));
+    server.write("zones/example.org.toml", &bad);
+    let mut before = refused();
+    let mut until_refused = |what: &str| {
+        until(what, || refused() > before);
+        before = refused();
+    };
+    until_refused("a bad record is refused");
+    assert_eq!(
+        (version(&server, "example.com"), version(&server, "example.org")),
+        ("1".into(), "1".into())
+    );
+    assert_eq!(metric(&server, "portolan_config_good"), 0.0);
+    let status = server.api("/api/v1/status");
+    let error = status["load"]["last_error"].as_str().expect("an error").to_string();
+    assert!(error.contains("example.org.toml:6:"), "{error}");
+    let (said, _) = server.verb(&["status"]);
+    assert!(
+        said.contains("what was read before is served on") && said.contains("example.org.toml"),
+        "{said}"
+    );
+    let (said, code) = server.verb(&["check"]);
+    assert!(code == 1 && said.contains("203.0.113.256") && said.contains('^'), "{said}");
+
+    for (what, file, text) in [
+        ("no TOML", "zones/example.org.toml", "origin = \"example.org.".to_string()),
+        (
+            "an unknown key",
+            "zones/example.org.toml",
+            plain_zone("example.org", 2) + "recodrs = 1\n",
+        ),
+        ("no SOA", "zones/example.org.toml", plain_zone("example.org", 2).replace("SOA", "TXT")),
+        ("a zone twice", "zones/example.org.toml", plain_zone("example.com", 2)),
+        ("the server's file", "portolan.toml", "[dns]\n".to_string()),
+    ] {
+        let good = fs::read_to_string(server.path(file)).expect("read");
+        server.write(file, &text);
+        server.signal("HUP");
+        until_refused(what);
+        assert_eq!(version(&server, "example.com"), "1", "{what}");
+        server.write(file, &good);
+        server.signal("HUP");
+        until_refused("the other fault is still there");
+    }
+
+    // Repaired: both are served.
+    server.write("zones/example.org.toml", &plain_zone("example.org", 2));
+    until_version(&server, "example.org", "2");
+    assert_eq!(version(&server, "example.com"), "2");
+    until("all is well", || metric(&server, "portolan_config_good") == 1.0);
+    assert_eq!(server.api("/api/v1/status")["load"]["last_error"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_file_that_is_written_slowly_is_served_when_it_is_whole() {
+    if !needs("reload: slow file", &["dig"]) {
+        return;
+    }
+    let server = Server::files("").zone("example.com.toml", &plain_zone("example.com", 1)).start();
+    let whole = plain_zone("example.net", 1);
+    let (begin, end) = whole.split_at(whole.len() / 2);
+    let mut file = fs::File::create(server.path("zones/example.net.toml")).expect("created");
+    file.write_all(begin.as_bytes()).expect("written");
+    until("the half is refused", || {
+        metric(&server, "portolan_config_loads_total{result=\"refused\"}") > 0.0
+    });
+    file.write_all(end.as_bytes()).expect("written");
+    until_version(&server, "example.net", "1");
+    // In many small pieces, without a pause in which it could be read.
+    let mut file = fs::File::create(server.path("zones/example.edu.toml")).expect("created");
+    for piece in plain_zone("example.edu", 1).as_bytes().chunks(5) {
+        file.write_all(piece).expect("written");
+        file.sync_all().expect("written");
+    }
+    until_version(&server, "example.edu", "1");
+}
+
+#[test]
+fn what_fails_while_new_checks_are_awaited_is_noticed() {
+    if !needs("reload: failover meanwhile", &["dig"]) {
+        return;
+    }
+    let files = Server::files(
+        "[datacenters.fra]\nlocation = { country = \"DE\" }\n\
+         [datacenters.iad]\nlocation = { country = \"US\" }\n",
+    );
+    let net = files.addresses();
+    let mut fra = Backend::start((net.host(11), 8080));
+    let silent = Backend::that_is((net.host(12), 8080), Manner::Silent);
+    let zone = |origin: &str, pace: &str, fra: u8| {
+        plain_zone(origin, 1).replace("www A", "old A")
+            + &format!(
+                r#"
+[checks.http]
+kind = "http"
+port = 8080
+{pace}
+[pools.web]
+steer   = "failover"
+check   = "http"
+when_all_down = "no-data"
+members = [{{ datacenter = "fra", addresses = ["{}"] }}]
+[names.www]
+rules = [{{ pool = "web" }}]
+"#,
+                net.host(fra)
+            )
+    };
+    let quick = "interval = \"200ms\"\ntimeout = \"200ms\"\nfall = 1";
+    let server = files.zone("example.com.toml", &zone("example.com", quick, 11)).start();
+    let addresses = |origin: &str| dig(server.dns(), &format!("www.{origin} A"));
+    assert_eq!(addresses("example.com").address(), net.host(11).to_string());
+    // The new zone cannot be served before its silent target has been given up.
+    let patient = "interval = \"1h\"\ntimeout = \"8s\"";
+    server.write("zones/example.net.toml", &zone("example.net", patient, 12));
+    until("the silent one is probed", || silent.asked() > 0);
+    fra.stop();
+    until("what fails is noticed", || addresses("example.com").data("A").is_empty());
+    assert_eq!(addresses("example.net").status, "REFUSED", "meanwhile");
+    until("the new zone is served", || addresses("example.net").status == "NOERROR");
+}
+
+#[test]
+fn a_flood_of_events_delays_no_reload() {
+    if !needs("reload: events", &["dig"]) {
+        return;
+    }
+    let server = Server::files("[datacenters.fra]\n")
+        .zone("example.com.toml", &plain_zone("example.com", 1))
+        .start();
+    server.write("zones/example.com.toml", &plain_zone("example.com", 2));
+    let begin = std::time::Instant::now();
+    until("the change is served in the middle of events", || {
+        for action in ["drain", "force-down"] {
+            let body = format!("{{\"target\": \"datacenter/fra\", \"action\": \"{action}\"}}");
+            assert_eq!(server.call("POST", "/api/v1/overrides", &body).0, 200);
+        }
+        version(&server, "example.com") == "2"
+    });
+    // Files that changed unheard are found after ten.
+    assert!(begin.elapsed().as_secs() < 8, "{:?}", begin.elapsed());
+}

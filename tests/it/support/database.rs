@@ -1,0 +1,15 @@
+//! MaxMind-format databases for the tests, made by the writer of the unit tests.
+
+#[path = "../../../src/geo/compile/tests/encode.rs"]
+mod encode;
+
+use serde_json::json;
+
+/// A database that knows the countries of these prefixes.
+pub fn countries(networks: &[(&str, &str)]) -> Vec<u8> {
+    let record = |(prefix, country): &(&str, &str)| {
+        let prefix = prefix.parse().expect("a prefix");
+        (prefix, json!({"country": {"iso_code": country}}))
+    };
+    encode::database(6, 24, &networks.iter().map(record).collect::<Vec<_>>())
+}
