@@ -171,6 +171,8 @@ impl Batch {
     /// Waits for a datagram, for as long as the socket's receive timeout, and takes as many as are
     /// there. Gives how many.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        // Also when nothing comes: what was sent must not be sent again.
+        self.replies.clear();
         let prepared = self.slots.iter_mut().zip(&mut self.vectors).zip(&mut self.headers);
         for ((slot, vector), header) in prepared.take(self.window) {
             vector.iov_base = slot.packet.as_mut_ptr().cast();
@@ -211,7 +213,6 @@ impl Batch {
             let control_bytes: usize = header.msg_hdr.msg_controllen as _;
             slot.control_bytes = control_bytes.min(CONTROL_BYTES);
         }
-        self.replies.clear();
         Ok(received)
     }
 

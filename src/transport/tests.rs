@@ -158,6 +158,18 @@ async fn what_gets_no_reply_is_counted_all_the_same() {
 }
 
 #[test]
+fn a_query_is_answered_once_however_long_nothing_else_comes() {
+    let (_running, server) = serve(&settings("127.0.0.1:0"));
+    let socket = udp_client(server);
+    socket.send(QUERY).unwrap();
+    let mut reply = [0; 2048];
+    socket.recv(&mut reply).expect("a reply");
+    // A worker wakes up meanwhile, more than once.
+    socket.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+    assert!(socket.recv(&mut reply).is_err(), "the same reply again");
+}
+
+#[test]
 fn port_0_and_ourselves_are_forged_sources() {
     let worker = |ours: &str| udp::Worker {
         socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
