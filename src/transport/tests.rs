@@ -157,8 +157,8 @@ async fn what_gets_no_reply_is_counted_all_the_same() {
     running.stop().await;
 }
 
-#[test]
-fn a_query_is_answered_once_however_long_nothing_else_comes() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_answered_once_however_long_nothing_else_comes() {
     let (_running, server) = serve(&settings("127.0.0.1:0"));
     let socket = udp_client(server);
     socket.send(QUERY).unwrap();
