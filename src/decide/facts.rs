@@ -15,7 +15,7 @@ pub struct ProbeId(pub u32);
 pub struct Steering {
     /// By [`DatacenterId`].
     pub datacenters: Box<[Datacenter]>,
-    /// By [`PoolId`](super::PoolId).
+    /// By [`PoolId`].
     pub pools: Box<[Pool]>,
     /// By [`PolicyId`](super::PolicyId).
     pub policies: Box<[Policy]>,
