@@ -16,3 +16,4 @@ mod steering;
 mod tidy;
 mod unbound;
 mod well_known_networks;
+mod withstand;

@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// From one query to the next.
 const PAUSE: Duration = Duration::from_millis(3);
 
+type Exchange = fn(SocketAddr, &[u8]) -> std::io::Result<Vec<u8>>;
+
 /// Somebody who asks over UDP and over TCP until told to stop.
 pub struct Asker {
     stop: Arc<AtomicBool>,
@@ -34,8 +36,7 @@ impl Asker {
     /// Asks for the A records of `name`.
     pub fn start(server: SocketAddr, name: &str) -> Asker {
         let stop = Arc::new(AtomicBool::new(false));
-        let transports: [fn(SocketAddr, &[u8]) -> std::io::Result<Vec<u8>>; 2] =
-            [over_udp, over_tcp];
+        let transports: [Exchange; 2] = [over_udp, over_tcp];
         let threads = transports.map(|exchange| {
             let (stop, name) = (Arc::clone(&stop), name.to_string());
             std::thread::spawn(move || {
