@@ -5,6 +5,7 @@
 
 mod support;
 
+mod demo;
 mod failover;
 mod gdnsd;
 mod no_allocation;

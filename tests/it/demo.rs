@@ -1,0 +1,188 @@
+//! `portolan demo`, as somebody tries it who has just built it: every line it prints does what it
+//! says.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::needs::not_run;
+use crate::support::server::{http, http_get, portolan};
+use crate::support::{needs, until};
+
+/// The demo, which ends with the test, and what it printed.
+struct Demo {
+    child: Child,
+    guide: Vec<String>,
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 8053);
+
+#[test]
+fn the_demo_does_what_it_says() {
+    if !needs("demo", &["dig", "curl", "sh"]) {
+        return;
+    }
+    // Its addresses are fixed: one at a time on this machine.
+    let lock = std::env::temp_dir().join("portolan-demo.lock");
+    let lock = std::fs::File::create(lock).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.expect("the demo's turn");
+    if let Some(taken) = addresses().into_iter().find(|address| is_taken(*address)) {
+        return not_run("demo", &format!("{taken} is taken"));
+    }
+    if root().join("overrides.json").exists() {
+        return not_run("demo", "overrides.json holds overrides of an earlier run");
+    }
+    let mut demo = start();
+
+    // The dig lines: Switzerland, Canada, Japan, each to its datacenter.
+    let digs = demo.lines("dig @");
+    let asked = || -> Vec<String> {
+        digs.iter().map(|line| run(&format!("{line} +short")).trim().to_string()).collect()
+    };
+    assert_eq!(asked(), ["127.0.1.1", "127.0.2.1", "127.0.3.1"]);
+    let japanese = || asked()[2].clone();
+    let swiss = || asked()[0].clone();
+
+    // The curl line, the explanation, the page.
+    let [follow] = &demo.lines("curl http://$")[..] else { panic!("one: {:?}", demo.guide) };
+    let fetch = || run(follow);
+    assert!(fetch().starts_with("nrt (Tokyo), backend "), "{}", fetch());
+    let [explain] = &demo.lines("portolan explain")[..] else { panic!("one: {:?}", demo.guide) };
+    let arguments = explain.split("  ").next().expect("before the remark").split(' ').skip(1);
+    let output = portolan().args(arguments).current_dir(root()).output().expect("the binary runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("nrt  chosen"), "{text}");
+    assert!(demo.guide.iter().any(|line| line.contains("http://127.0.0.1:8053/")));
+    assert!(http_get(ADMIN.into(), "/").is_some_and(|page| page.contains("Portolan")));
+    // Each datacenter has a window of its own, and reports.
+    let report = http_get(([127, 0, 3, 1], 8053).into(), "/api/v1/report").expect("a report");
+    assert!(report.contains("\"capacity\""), "{report}");
+
+    // The levers.
+    let levers = demo.levers();
+    let [(one, one_back), (site, site_back), (fill, fill_back)] = &levers[..] else {
+        panic!("three levers: {levers:?}")
+    };
+    // One backend: nobody notices.
+    run(one);
+    for _ in 0..6 {
+        assert_eq!(fetch(), "nrt (Tokyo), backend 2\n");
+    }
+    assert_eq!(japanese(), "127.0.3.1");
+    // Both: the answer moves.
+    let (other, other_back) = (one.replace("/1/", "/2/"), one_back.replace("/1/", "/2/"));
+    run(&other);
+    until("Japan is sent elsewhere", || japanese() != "127.0.3.1");
+    assert_eq!(swiss(), "127.0.1.1", "only those move that must");
+    run(one_back);
+    until("Japan is sent home", || japanese() == "127.0.3.1");
+    assert_eq!(fetch(), "nrt (Tokyo), backend 1\n");
+    run(&other_back);
+    // The whole datacenter.
+    run(site);
+    until("Japan is sent elsewhere", || japanese() != "127.0.3.1");
+    until("its report is said to be stale", || {
+        let status = portolan().arg("status").current_dir(root()).output().expect("it runs");
+        String::from_utf8_lossy(&status.stdout).contains("stale")
+    });
+    run(site_back);
+    until("Japan is sent home", || japanese() == "127.0.3.1");
+    // Full.
+    run(fill);
+    until("Switzerland is sent elsewhere", || swiss() != "127.0.1.1");
+    assert_eq!(japanese(), "127.0.3.1");
+    run(fill_back);
+    until("Switzerland is sent home", || swiss() == "127.0.1.1");
+    // What is no lever is said.
+    let (status, said) =
+        http(([127, 0, 0, 1], 8054).into(), "POST", "/lhr/stop", "").expect("an answer");
+    assert!(status == 404 && said.contains("fra, iad, nrt"), "{said}");
+
+    // Ctrl-C ends it, and everything with it.
+    let pid = demo.child.id().to_string();
+    let sent = Command::new("kill").args(["-s", "INT", &pid]).status();
+    assert!(sent.expect("kill runs").success());
+    let mut ended = None;
+    until("it ends", || {
+        ended = demo.child.try_wait().expect("a child");
+        ended.is_some()
+    });
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
+    assert!(addresses().iter().all(|address| !is_taken(*address)));
+}
+
+impl Demo {
+    /// The lines of the guide that begin so.
+    fn lines(&self, begin: &str) -> Vec<String> {
+        let lines = self.guide.iter().map(|line| line.trim());
+        lines.filter(|line| line.starts_with(begin)).map(String::from).collect()
+    }
+
+    /// The commands that pull a lever, each with the one that pushes it back.
+    fn levers(&self) -> Vec<(String, String)> {
+        let pulls = self.lines("curl -X POST");
+        let lever = |line: &String| {
+            let (pull, back) = line.split_once("and back: …/").expect("a way back");
+            let (site, _) = pull.trim().rsplit_once('/').expect("a path");
+            (pull.trim().to_string(), format!("{site}/{}", back.trim()))
+        };
+        pulls.iter().map(lever).collect()
+    }
+}
+
+/// Starts it in the repository, and returns when it has printed what to try.
+fn start() -> Demo {
+    let mut child = portolan()
+        .arg("demo")
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let out = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut demo = Demo { child, guide: Vec::new() };
+    for line in out.lines() {
+        let line = line.expect("text");
+        let is_last = line.contains("Ctrl-C");
+        demo.guide.push(line);
+        if is_last {
+            return demo;
+        }
+    }
+    panic!("it ended before it said what to try: {:?}", demo.guide)
+}
+
+/// Runs a line as a shell does, and returns what it printed.
+#[track_caller]
+fn run(line: &str) -> String {
+    let line = line.replace("curl ", "curl --silent --show-error --fail --max-time 20 ");
+    let output = Command::new("sh").args(["-c", &line]).output().expect("sh runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{line}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// All that it listens on.
+fn addresses() -> Vec<SocketAddr> {
+    let sites =
+        [1, 2, 3].map(|site| [8080, 8053, 9001, 9002].map(|port| ([127, 0, site, 1], port)));
+    let here = [5353, 8053, 8054].map(|port| ([127, 0, 0, 1], port));
+    sites.into_iter().flatten().chain(here).map(SocketAddr::from).collect()
+}
+
+fn is_taken(address: SocketAddr) -> bool {
+    TcpListener::bind(address).is_err()
+        || (address.port() == 5353 && UdpSocket::bind(address).is_err())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).into()
+}
