@@ -54,7 +54,7 @@ impl Chart {
                 .map(|cell| {
                     let holding = Holding { here: &cell.holds, resolver };
                     let location = facts.world.location(cell.location);
-                    plans.number(Plan::new(policy, holding, location, facts))
+                    plans.number(Plan::new(policy, holding, location, facts).simplified())
                 })
                 .collect();
             let plan = |cell: u32| plan_of_cell[cell as usize];

@@ -15,7 +15,7 @@ const MAX_FALLBACKS: usize = 8;
 /// What is answered to every client of a cell, up to draws and hashes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
-    /// The TTL, in seconds; 0 without a pool.
+    /// The TTL, in seconds; 0 without records.
     pub ttl: u32,
     /// The most addresses an answer carries.
     pub answers: u8,
@@ -101,12 +101,12 @@ pub struct PoolChoice {
 impl Plan {
     /// The plan for one place: the whole decision, but for draws and hashes.
     pub fn new(policy: &Policy, holding: Holding, location: &Location, facts: &Facts) -> Plan {
-        let Some(choice) = choose_pool(policy, holding, facts) else { return Plan::no_data(0) };
-        let Some(pool) = choice.pool else {
-            return Plan::no_data(facts.pool(policy.rules[choice.rule].pool).ttl);
+        let choice = choose_pool(policy, holding, facts);
+        let Some(PoolChoice { pool: Some(pool), failed_open, .. }) = choice else {
+            return Plan::no_data();
         };
         let pool = facts.pool(pool);
-        let mut candidates = pool.candidates(facts, choice.failed_open);
+        let mut candidates = pool.candidates(facts, failed_open);
         order(pool, &mut candidates, location, facts);
         let spread = match pool.steer {
             Steer::Capacity | Steer::Nearest | Steer::Failover => Spread::Ordered,
@@ -115,17 +115,31 @@ impl Plan {
             Steer::Hash => Spread::Hash,
         };
         if spread == Spread::Ordered {
-            // What makes no difference to the answer must not keep neighbours apart.
             candidates.truncate(enough(&candidates, pool.answers));
-            for candidate in &mut candidates {
-                (candidate.weight, candidate.seed) = (1, 0);
-            }
         }
         Plan { ttl: pool.ttl, answers: pool.answers, spread, candidates: candidates.into() }
     }
 
-    fn no_data(ttl: u32) -> Plan {
-        Plan { ttl, answers: 1, spread: Spread::Ordered, candidates: Box::new([]) }
+    fn no_data() -> Plan {
+        Plan { ttl: 0, answers: 1, spread: Spread::Ordered, candidates: Box::new([]) }
+    }
+
+    /// The same plan without what makes no difference to its answers, which must not keep
+    /// neighbours apart: where a candidate comes from, and its share where nothing is shared.
+    pub fn simplified(mut self) -> Plan {
+        if self.candidates.is_empty() {
+            return Plan::no_data();
+        }
+        if self.candidates.len() == 1 {
+            self.spread = Spread::Ordered;
+        }
+        for candidate in &mut self.candidates {
+            candidate.member = 0;
+            if self.spread == Spread::Ordered {
+                (candidate.weight, candidate.seed) = (1, 0);
+            }
+        }
+        self
     }
 }
 

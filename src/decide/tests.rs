@@ -167,6 +167,19 @@ fn a_client_of_unknown_location_gets_the_first_of_the_file() {
 }
 
 #[test]
+fn pools_that_answer_alike_share_a_scope() {
+    for steer in [Steer::Failover, Steer::Hash, Steer::Weighted] {
+        let mut other = Pool { name: "other".into(), ..pool(steer, 3) };
+        other.members.reverse();
+        let in_us = Match { country: Box::new(["US".parse().unwrap()]), ..Match::default() };
+        let rules = vec![Rule { matches: in_us, pool: PoolId(0) }, everybody(1)];
+        let mut given = given(vec![pool(Steer::Nearest, 0), other], rules);
+        given.up = [true, false, false];
+        assert_eq!(given.ask(client(IN_US)), (vec![1], 0), "{steer:?}");
+    }
+}
+
+#[test]
 fn neighbours_that_decide_alike_share_a_scope() {
     let mut given = given_pool(pool(Steer::Nearest, 0));
     // Without fra, the German quarter goes where the American one goes.
@@ -467,6 +480,8 @@ prop_compose! {
     ) -> Given {
         let mut first = pool(steers[0], 0);
         let mut second = Pool { name: "other".into(), ..pool(steers[1], 3) };
+        // The same addresses as in the first, but at other places of the file.
+        second.members.reverse();
         (first.answers, second.answers) = (answers[0], answers[1]);
         first.min_healthy = min_healthy;
         first.when_all_down = match when_all_down {
