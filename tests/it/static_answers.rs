@@ -80,21 +80,6 @@ const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        what: "DS in a referral",
-        why: "RFC 4035 §3.1.4: a referral carries the DS records of the cut when DO is set. The others \
-              leave them out where, as here, the zone is not signed",
-        is: |case| {
-            let Some(mut ours) = case.ours.clone() else { return false };
-            ours.authority.retain(|line| !line.contains(" IN DS "));
-            let is_asked = case.question.edns.as_ref().is_some_and(|edns| edns.dnssec_ok);
-            is_asked
-                && [&case.nsd, &case.knot]
-                    .into_iter()
-                    .flatten()
-                    .any(|peer| ours.agrees_with(peer) && ours.additional == peer.additional)
-        },
-    },
-    Difference {
         what: "class ANY",
         why: "RFC 1035 §3.2.5 has it for questions, but an authoritative answer in one class cannot be \
               complete: we refuse; the others answer in IN",
@@ -149,35 +134,9 @@ const DIFFERENCES: &[Difference] = &[
                 })
         },
     },
-    Difference {
-        what: "no glue outside of referrals",
-        why: "RFC 1034 §4.3.2 step 6 asks for what is useful: the others add addresses from below a \
-              zone cut also to MX, SRV, SVCB and HTTPS answers, which no resolver may believe \
-              (RFC 2181 §5.4.1)",
-        is: |case| {
-            let Some(ours) = &case.ours else { return false };
-            [&case.nsd, &case.knot].into_iter().flatten().any(|peer| {
-                ours.agrees_with(peer)
-                    && ours.additional.iter().all(|line| peer.additional.contains(line))
-                    && peer.additional.iter().all(|line| {
-                        ours.additional.contains(line) || CUTS.iter().any(|cut| line.contains(cut))
-                    })
-            })
-        },
-    },
 ];
 
-/// What the owner of a record below a zone cut contains.
-const CUTS: &[&str] = &[
-    ".glued.",
-    "itself.",
-    ".signed.",
-    ".hiding.",
-    ".cut.ent.",
-    ".many.",
-    ".more.",
-    ".child.alpha.",
-];
+// Types, classes and response codes.
 const RRSIG: u16 = 46;
 const NSEC: u16 = 47;
 const NSEC3: u16 = 50;
