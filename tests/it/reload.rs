@@ -1,10 +1,12 @@
 //! Files change while the server runs: all or nothing, and not one query is lost.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use crate::support::asker::Asker;
 use crate::support::backend::Manner;
+use crate::support::server::http_get;
 use crate::support::{Backend, Server, database, dig, needs, until};
 
 const DATACENTERS: &str = r#"
@@ -308,4 +310,54 @@ fn a_flood_of_events_delays_no_reload() {
     });
     // Files that changed unheard are found after ten.
     assert!(begin.elapsed().as_secs() < 8, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn connections_through_a_service_outlive_a_reload() {
+    let service = |name: &str, port: u16, backend: u8| {
+        format!(
+            "[[l4.services]]\nname = \"{name}\"\nlisten = \"{{net}}.11:{port}\"\n\
+             check = {{ kind = \"http\", interval = \"200ms\", timeout = \"200ms\", rise = 1 }}\n\
+             backends = [{{ address = \"{{net}}.{backend}:9000\" }}]\n"
+        )
+    };
+    let files = Server::files(&(service("web", 8080, 21) + &service("api", 8081, 22)));
+    let net = files.addresses();
+    let says = |last: u8| {
+        let manner = Manner::Says(200, format!("{last}"));
+        Backend::that_is((net.host(last), 9000), manner)
+    };
+    let _backends = [21, 22, 23].map(says);
+    let server = files.zone("example.com.toml", &plain_zone("example.com", 1)).start();
+    let fetch = |port: u16| http_get((net.host(11), port).into(), "/");
+    assert_eq!((fetch(8080).as_deref(), fetch(8081).as_deref()), (Some("21"), Some("22")));
+    let mut held = TcpStream::connect((net.host(11), 8080)).expect("connected");
+    held.write_all(b"GET / HTTP/1.1\r\n").expect("taken");
+
+    // Another backend, and the two change places.
+    let toml = fs::read_to_string(server.path("portolan.toml")).expect("read");
+    let head = toml.split("[[l4.services]]").next().expect("a head").to_string();
+    let change = |services: String| server.write("portolan.toml", &(head.clone() + &services));
+    change(service("web", 8080, 23) + &service("api", 8081, 22));
+    until("the new backend is used", || fetch(8080).as_deref() == Some("23"));
+    change(service("api", 8080, 22) + &service("web", 8081, 23));
+    until("the services have changed places", || {
+        fetch(8080).as_deref() == Some("22") && fetch(8081).as_deref() == Some("23")
+    });
+    change(service("web", 8081, 23));
+    until("the other one is gone", || fetch(8080).is_none());
+    assert_eq!(fetch(8081).as_deref(), Some("23"));
+    // What was begun with a backend that is gone, of a service that is gone, comes to its end.
+    held.write_all(b"Host: web\r\n\r\n").expect("taken");
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.ends_with("21"), "{answer}");
+
+    // An address that is not this machine's: all stays as it was, and it is said.
+    change(service("web", 8081, 22).replace("{net}.11", "203.0.113.1"));
+    until("it is said", || {
+        let status = server.api("/api/v1/status");
+        status["load"]["last_error"].as_str().is_some_and(|error| error.contains("203.0.113.1"))
+    });
+    assert_eq!(fetch(8081).as_deref(), Some("23"));
 }

@@ -168,14 +168,26 @@ fn what_is_the_same_for_everybody_has_scope_0() {
         ("www.example.com ANY", "NOERROR"),
         ("shop.example.com CNAME", "NOERROR"),
         ("host.sub.example.com A", "NOERROR"),
-        // The datacenter has no IPv6 address: a negative answer.
-        ("www.example.com AAAA", "NOERROR"),
     ] {
         for subnet in ["203.0.113.77/32", "198.51.100.0/24", "2001:db8:8000::/56"] {
             let answer = dig(server.dns(), &format!("{question} +subnet={subnet}"));
             assert_eq!((&answer.status[..], answer.scope()), (status, 0), "{}", answer.text);
         }
     }
+}
+
+#[test]
+fn that_only_some_get_nothing_has_the_scope_of_those() {
+    if !needs("RFC 7871: scope of no data", &["dig"]) {
+        return;
+    }
+    let server = serve();
+    // Of the two datacenters, one has no IPv6 address.
+    let ask = |subnet: &str| dig(server.dns(), &format!("www.example.com AAAA +subnet={subnet}"));
+    let none = ask("203.0.113.77/32");
+    assert_eq!((none.answer.len(), none.scope()), (0, 27));
+    let some = ask("203.0.113.7/32");
+    assert_eq!((some.data("AAAA"), some.scope()), (vec!["2001:db8::1".to_string()], 26));
 }
 
 #[test]

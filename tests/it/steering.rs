@@ -430,9 +430,10 @@ rules = [{ match = { country = "JP" }, pool = "asia" }]
         (asked(JAPANESE), asked(GERMAN), asked(AMERICAN)),
         (NRT.into(), FRA.into(), IAD.into())
     );
-    // For whom no rule holds, there is nothing; but the name exists.
+    // For whom no rule holds, there is nothing; but the name exists, and others get an address.
     let nobody = ask(&server, "only", GERMAN);
-    assert_eq!((&nobody.status[..], nobody.answer.len(), nobody.scope()), ("NOERROR", 0, 0));
+    assert_eq!((&nobody.status[..], nobody.answer.len()), ("NOERROR", 0));
+    assert!(nobody.scope() > 0, "{}", nobody.text);
 }
 
 #[test]
@@ -613,4 +614,139 @@ fn the_case_and_the_class_of_a_steered_name_are_those_of_any_name() {
     assert_eq!(below.status, "NXDOMAIN");
     let tcp = dig(server.dns(), &format!("+tcp www.example.com AAAA +subnet={AMERICAN}"));
     assert_eq!(tcp.data("AAAA"), ["2001:db8:f::2"]);
+}
+
+#[test]
+fn what_is_explained_is_what_is_answered() {
+    if !needs("explain", &["dig"]) {
+        return;
+    }
+    let records = RECORDS.replace(
+        "ns1  A",
+        "shop CNAME www\nfar CNAME elsewhere\n*.static A 198.51.100.9\nsub NS ns.sub\nns.sub A 198.51.100.54\nns1  A",
+    );
+    let files = Server::files(DATACENTERS);
+    files.write("networks.toml", NETWORKS);
+    let steering = r#"
+[checks.tcp]
+kind = "tcp"
+port = 9
+interval = "10s"
+[pools.web]
+steer = "nearest"
+answers = 2
+MEMBERS
+[pools.sticky]
+steer = "hash"
+MEMBERS
+[pools.down]
+steer = "failover"
+check = "tcp"
+members = [{ datacenter = "iad", addresses = ["{net}.9"] }]
+[pools.instead]
+steer = "capacity"
+check = "tcp"
+when_all_down = { pool = "sticky" }
+members = [{ datacenter = "iad", addresses = ["{net}.9"] }]
+[pools.cdn]
+steer = "nearest"
+members = [
+  { datacenter = "fra", cname = "a.wild" },
+  { datacenter = "iad", cname = "www.cdn.example.net." },
+  { datacenter = "nrt", cname = "instead" },
+]
+[names.www]
+rules = [
+  { match = { country = "US" }, pool = "down" },
+  { match = { continent = "AS", network = "198.51.100.128/27" }, pool = "sticky" },
+  { match = { tag = "staff" }, pool = "cdn" },
+  { pool = "web" },
+]
+[names.elsewhere]
+pool = "cdn"
+[names.instead]
+pool = "instead"
+[names.down]
+pool = "down"
+[names."*.wild"]
+pool = "web"
+"#;
+    let zone = format!("{records}{}", steering.replace("MEMBERS\n", MEMBERS));
+    let server = files.zone("example.com.toml", &zone).start();
+    let clients = [
+        GERMAN,
+        AMERICAN,
+        JAPANESE,
+        UNKNOWN,
+        "198.51.100.170/32",
+        "198.51.100.128/25",
+        "203.0.113.7/24",
+        "2001:db8:2::/56",
+        "2001:db8:3:100::/40",
+        "127.4.5.0/24",
+        "0.0.0.0/0",
+    ];
+    let names = [
+        "www",
+        "shop",
+        "far",
+        "elsewhere",
+        "instead",
+        "down",
+        "a.wild",
+        "a.b.wild",
+        "a.static",
+        "none",
+        "ns1",
+        "host.sub",
+        "@",
+    ];
+    for name in names {
+        let name = format!("{name}.example.com").replace("@.", "");
+        for rtype in ["A", "AAAA", "TXT"] {
+            for client in clients {
+                let answer =
+                    dig(server.dns(), &format!("{name} {rtype} -b 127.0.0.1 +subnet={client}"));
+                let path = format!(
+                    "/api/v1/explain?name={name}&type={rtype}&client={client}&resolver=127.0.0.1"
+                );
+                let (explained, scope) = explained(&server.api(&path));
+                let mut answered: Vec<String> = answer
+                    .answer
+                    .iter()
+                    .map(|line| line.splitn(5, ' ').skip(3).collect::<Vec<_>>().join(" "))
+                    .collect();
+                answered.sort();
+                assert_eq!(explained, answered, "{path}: {}", answer.text);
+                if !client.ends_with("/0") {
+                    assert_eq!(scope, answer.scope(), "{path}: {}", answer.text);
+                }
+            }
+        }
+    }
+}
+
+/// The types and data of all records that an explanation comes to, sorted, and the most specific
+/// scope of them.
+fn explained(explained: &serde_json::Value) -> (Vec<String>, u8) {
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+    let (mut records, mut scope) = (Vec::new(), 0);
+    for link in explained["links"].as_array().expect("links") {
+        let outcome = &link["outcome"];
+        for record in outcome["records"].as_array().into_iter().flatten() {
+            records.push(format!("{} {}", word(&record["type"]), word(&record["data"])));
+        }
+        let answer = &outcome["answer"];
+        let rtype = match answer["is_cname"] == true {
+            true => "CNAME".to_string(),
+            false => word(&answer["rtype"]),
+        };
+        for record in answer["records"].as_array().into_iter().flatten() {
+            records.push(format!("{rtype} {}", word(record)));
+        }
+        let prefix = answer["scope"].as_str().and_then(|prefix| prefix.split_once('/'));
+        scope = scope.max(prefix.map_or(0, |(_, length)| length.parse().expect("a length")));
+    }
+    records.sort();
+    (records, scope)
 }

@@ -354,8 +354,10 @@ fn a_hundred_thousand_garbage_packets_harm_nobody() {
         stream.write_all(&framed(&good)).expect("taken");
         while read_framed(&mut stream).expect("an answer")[..2] != [0, 0] {}
     }
-    let (_, tcp, all) = counted(&server);
-    assert_eq!((tcp, all), (2020, udp + 2020));
+    until("all of it is counted", || {
+        let (_, tcp, all) = counted(&server);
+        (tcp, all) == (2020, udp + 2020)
+    });
     assert!(!server.log().contains("panic"), "{}", server.log());
 }
 
@@ -589,4 +591,29 @@ fn on_a_full_disk_overrides_hold_and_their_loss_is_foretold() {
     server.restart();
     assert_eq!(address(&server), "203.0.113.1");
     assert_eq!(server.api("/api/v1/overrides").as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_stops_whoever_is_connected() {
+    let files = Server::files(
+        "[[l4.services]]\nname = \"web\"\nlisten = \"{net}.11:8080\"\n\
+         backends = [{ address = \"{net}.12:9000\" }]\n",
+    );
+    let net = files.addresses();
+    let _silent = Backend::that_is((net.host(12), 9000), Manner::Silent);
+    let mut server = files.zone("example.com.toml", ZONE).start();
+    // Idle, in the middle of a message, listening to events, and through the forwarder.
+    let _idle = TcpStream::connect(server.dns()).expect("connected");
+    let mut half = TcpStream::connect(server.dns()).expect("connected");
+    half.write_all(&[0, 40, 1]).expect("taken");
+    let mut events = TcpStream::connect(server.admin()).expect("connected");
+    events.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("taken");
+    events.read_exact(&mut [0; 12]).expect("an answer");
+    let mut through = TcpStream::connect((net.host(11), 8080)).expect("connected");
+    through.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("taken");
+    let begin = Instant::now();
+    server.signal("TERM");
+    until("it ends", || !server.is_running());
+    assert!(begin.elapsed() < Duration::from_secs(12), "{:?}", begin.elapsed());
+    assert!(server.log().contains("stopping"));
 }
