@@ -11,9 +11,11 @@ use crate::support::server::{http, http_get, portolan};
 use crate::support::{needs, until};
 
 /// The demo, which ends with the test, and what it printed.
-struct Demo {
+pub struct Demo {
     child: Child,
     guide: Vec<String>,
+    /// Its addresses are fixed: one at a time on this machine.
+    _turn: std::fs::File,
 }
 
 impl Drop for Demo {
@@ -27,20 +29,7 @@ const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 8053);
 
 #[test]
 fn the_demo_does_what_it_says() {
-    if !needs("demo", &["dig", "curl", "sh"]) {
-        return;
-    }
-    // Its addresses are fixed: one at a time on this machine.
-    let lock = std::env::temp_dir().join("portolan-demo.lock");
-    let lock = std::fs::File::create(lock).and_then(|file| file.lock().map(|()| file));
-    let _lock = lock.expect("the demo's turn");
-    if let Some(taken) = addresses().into_iter().find(|address| is_taken(*address)) {
-        return not_run("demo", &format!("{taken} is taken"));
-    }
-    if root().join("overrides.json").exists() {
-        return not_run("demo", "overrides.json holds overrides of an earlier run");
-    }
-    let mut demo = start();
+    let Some(mut demo) = start("demo") else { return };
 
     // The dig lines: Switzerland, Canada, Japan, each to its datacenter.
     let digs = demo.lines("dig @");
@@ -138,8 +127,23 @@ impl Demo {
     }
 }
 
-/// Starts it in the repository, and returns when it has printed what to try.
-fn start() -> Demo {
+/// Starts it in the repository, and returns when it has printed what to try. None when it cannot
+/// run here, which is then on record.
+pub fn start(test: &str) -> Option<Demo> {
+    if !needs(test, &["dig", "curl", "sh"]) {
+        return None;
+    }
+    let turn = std::env::temp_dir().join("portolan-demo.lock");
+    let turn = std::fs::File::create(turn).and_then(|file| file.lock().map(|()| file));
+    let turn = turn.expect("the demo's turn");
+    if let Some(taken) = addresses().into_iter().find(|address| is_taken(*address)) {
+        not_run(test, &format!("{taken} is taken"));
+        return None;
+    }
+    if root().join("overrides.json").exists() {
+        not_run(test, "overrides.json holds overrides of an earlier run");
+        return None;
+    }
     let mut child = portolan()
         .arg("demo")
         .current_dir(root())
@@ -148,13 +152,13 @@ fn start() -> Demo {
         .spawn()
         .expect("the binary runs");
     let out = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut demo = Demo { child, guide: Vec::new() };
+    let mut demo = Demo { child, guide: Vec::new(), _turn: turn };
     for line in out.lines() {
         let line = line.expect("text");
         let is_last = line.contains("Ctrl-C");
         demo.guide.push(line);
         if is_last {
-            return demo;
+            return Some(demo);
         }
     }
     panic!("it ended before it said what to try: {:?}", demo.guide)

@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use std::process::Command;
+
+use crate::demo;
 use crate::support::server::portolan;
+use crate::support::until;
 
 /// The code blocks of one language, in order.
 fn blocks(language: &str) -> Vec<String> {
@@ -44,4 +48,61 @@ fn the_configuration_of_the_readme_is_without_errors_and_warnings() {
         .expect("the binary runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("0 errors, 0 warnings"), "{text}");
+}
+
+#[test]
+fn the_commands_of_the_readme_print_what_it_says() {
+    let Some(_demo) = demo::start("readme") else { return };
+    for block in blocks("console") {
+        let mut wanted: Vec<&str> = Vec::new();
+        let mut command = None;
+        for line in block.lines().chain(["$ "]) {
+            let Some(next) = line.strip_prefix("$ ") else {
+                wanted.push(line);
+                continue;
+            };
+            if let Some(command) = command.replace(next) {
+                // Reports and checks take their time after a lever was pulled.
+                until(command, || prints(command, &wanted));
+            }
+            wanted.clear();
+        }
+    }
+}
+
+/// Runs a command as a shell does, and compares line by line; `…` stands for anything.
+fn prints(command: &str, wanted: &[&str]) -> bool {
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            &format!("portolan() {{ {} \"$@\"; }}; {command}", env!("CARGO_BIN_EXE_portolan")),
+        ])
+        .env("NO_COLOR", "1")
+        .current_dir(root())
+        .output()
+        .expect("sh runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = text.lines().collect();
+    let alike = output.status.success()
+        && lines.len() == wanted.len()
+        && lines.iter().zip(wanted).all(|(line, wanted)| is_like(line, wanted));
+    if !alike {
+        eprintln!("{command}\nwanted: {wanted:#?}\nprinted: {lines:#?}");
+    }
+    alike
+}
+
+fn is_like(line: &str, wanted: &str) -> bool {
+    let mut rest = line;
+    let mut parts = wanted.split('…');
+    let begin = parts.next().unwrap_or_default();
+    let Some(after) = rest.strip_prefix(begin) else { return false };
+    rest = after;
+    let mut is_open = false;
+    for part in parts {
+        is_open = part.is_empty();
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    is_open || rest.is_empty()
 }
