@@ -59,14 +59,14 @@ impl Plan {
         let (first, hashed) = match self.spread {
             _ if self.candidates.len() <= 1 => (0, 0),
             Spread::Ordered => (0, 0),
-            Spread::Even => ((draw % self.candidates.len() as u64) as usize, 0),
-            Spread::Weighted => (self.weighted(draw), 0),
+            Spread::Even => (self.drawn(draw, rtype, |_| 1), 0),
+            Spread::Weighted => (self.drawn(draw, rtype, |candidate| candidate.weight), 0),
             Spread::Hash => {
                 let (prefix, prefix_len) = hashed_prefix(client.address);
                 if self.answers > 1 {
                     return (self.ranked(prefix, rtype), prefix_len);
                 }
-                (self.closest(prefix), prefix_len)
+                (self.closest(prefix, rtype), prefix_len)
             }
         };
         let ring = self.candidates[first..].iter().chain(&self.candidates[..first]);
@@ -74,11 +74,12 @@ impl Plan {
     }
 
     /// By a draw in proportion to the weights.
-    fn weighted(&self, draw: u64) -> usize {
-        let total: u64 = self.candidates.iter().map(|candidate| u64::from(candidate.weight)).sum();
+    fn drawn(&self, draw: u64, rtype: Rtype, weight: impl Fn(&Candidate) -> u32) -> usize {
+        let weight = |one: &Candidate| if one.has_lost(rtype) { 0 } else { u64::from(weight(one)) };
+        let total: u64 = self.candidates.iter().map(weight).sum();
         let mut left = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
         for (index, candidate) in self.candidates.iter().enumerate() {
-            match left.checked_sub(u64::from(candidate.weight)) {
+            match left.checked_sub(weight(candidate)) {
                 Some(rest) => left = rest,
                 None => return index,
             }
@@ -87,11 +88,11 @@ impl Plan {
     }
 
     /// The candidate that wins the weighted rendezvous for this prefix.
-    fn closest(&self, prefix: u64) -> usize {
+    fn closest(&self, prefix: u64, rtype: Rtype) -> usize {
         let mut best = (f64::INFINITY, 0);
         for (index, candidate) in self.candidates.iter().enumerate() {
             let cost = candidate.rendezvous_cost(prefix);
-            if cost < best.0 {
+            if cost < best.0 && !candidate.has_lost(rtype) {
                 best = (cost, index);
             }
         }
@@ -101,7 +102,8 @@ impl Plan {
     /// The records of the best candidates in the weighted rendezvous for this prefix, best first.
     fn ranked(&self, prefix: u64, rtype: Rtype) -> Choice<'_> {
         let mut best: ArrayVec<(f64, usize), MAX_ANSWERS> = ArrayVec::new();
-        for (index, candidate) in self.candidates.iter().enumerate() {
+        let candidates = self.candidates.iter().enumerate();
+        for (index, candidate) in candidates.filter(|(_, one)| !one.has_lost(rtype)) {
             let cost = candidate.rendezvous_cost(prefix);
             let place = best.partition_point(|&(other, _)| other <= cost);
             if place < usize::from(self.answers).min(MAX_ANSWERS) {
@@ -127,7 +129,12 @@ impl Plan {
             return Choice::Cname(name);
         }
         let answers = usize::from(self.answers).min(MAX_ANSWERS);
-        let sources = ring.take(self.reach()).filter(|candidate| candidate.cname.is_none());
+        let (reach, most) = match self.spread {
+            Spread::Ordered => (enough(&self.candidates, self.answers, rtype), usize::MAX),
+            _ => (usize::MAX, answers),
+        };
+        let able = ring.take(reach).filter(|candidate| !candidate.has_lost(rtype)).take(most);
+        let sources = able.filter(|candidate| candidate.cname.is_none());
         match rtype {
             Rtype::A => {
                 let chosen = fill(sources.map(|candidate| &candidate.v4[..]), answers, draw);
@@ -138,14 +145,6 @@ impl Plan {
                 if chosen.is_empty() { Choice::NoData } else { Choice::V6(chosen) }
             }
             _ => Choice::NoData,
-        }
-    }
-
-    /// How many candidates an answer draws on.
-    fn reach(&self) -> usize {
-        match self.spread {
-            Spread::Ordered => enough(&self.candidates, self.answers),
-            _ => usize::from(self.answers),
         }
     }
 }

@@ -258,8 +258,11 @@ fn pool_step(
         });
         let in_answer =
             used.is_some_and(|(_, decision)| is_in_answer(member, decision)) && rank.is_some();
-        let verdict =
-            if in_answer { Verdict::Chosen } else { why_not(pool, member, used.is_some(), facts) };
+        let verdict = match used {
+            Some(_) if in_answer => Verdict::Chosen,
+            Some((_, decision)) if has_lost(member, decision, facts) => Verdict::Down,
+            _ => why_not(pool, member, used.is_some(), facts),
+        };
         let step = member_step(member, verdict, location, facts);
         let order = (!in_answer, rank.unwrap_or(usize::MAX), order_of_distance(pool, &step), index);
         (order, step)
@@ -304,6 +307,22 @@ fn why_not(pool: &Pool, member: &Member, used: bool, facts: &Facts) -> Verdict {
         (Steer::Capacity | Steer::Nearest, _) => Verdict::Farther,
         (Steer::Failover, _) => Verdict::Later,
         (Steer::Weighted | Steer::RoundRobin | Steer::Hash, _) => Verdict::NotDrawn,
+    }
+}
+
+/// True when all of its addresses of the family that is answered are down.
+fn has_lost(member: &Member, decision: &Decision, facts: &Facts) -> bool {
+    if facts.standing.of(member.id) != Standing::Normal {
+        return false;
+    }
+    match (&member.target, &decision.choice) {
+        (Target::Addresses { v4, .. }, Choice::V4(_)) => {
+            !v4.is_empty() && v4.iter().all(|(_, probe)| !facts.health.is_up(*probe))
+        }
+        (Target::Addresses { v6, .. }, Choice::V6(_)) => {
+            !v6.is_empty() && v6.iter().all(|(_, probe)| !facts.health.is_up(*probe))
+        }
+        _ => false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Facts, Member, Policy, Pool, PoolId, Room, Standing, Steer, Target, WhenAllDown};
-use crate::dns::Name;
+use crate::dns::{Name, Rtype};
 use crate::geo::Location;
 
 /// How many fallback pools are followed. Cycles are refused at load; this bounds what slips in.
@@ -51,6 +51,10 @@ pub struct Candidate {
     pub v4: Box<[Ipv4Addr]>,
     /// The addresses that are up.
     pub v6: Box<[Ipv6Addr]>,
+    /// It has IPv4 addresses, and none of them is up: IPv4 clients go on to the next candidate.
+    pub lost_v4: bool,
+    /// It has IPv6 addresses, and none of them is up: IPv6 clients go on to the next candidate.
+    pub lost_v6: bool,
     /// Instead of addresses.
     pub cname: Option<Name>,
 }
@@ -115,7 +119,8 @@ impl Plan {
             Steer::Hash => Spread::Hash,
         };
         if spread == Spread::Ordered {
-            candidates.truncate(enough(&candidates, pool.answers));
+            let needed = [Rtype::A, Rtype::AAAA].map(|of| enough(&candidates, pool.answers, of));
+            candidates.truncate(needed[0].max(needed[1]));
         }
         Plan { ttl: pool.ttl, answers: pool.answers, spread, candidates: candidates.into() }
     }
@@ -185,14 +190,19 @@ impl Pool {
     }
 
     /// The members that may be answered, in the order of the file. With `failed_open`, health does
-    /// not count; and where the operator's word or the weights leave nobody, they do not either.
+    /// not count; and where the operator's word or the weights leave nobody, they do not either. A
+    /// pool that fails open does so for a family of addresses of which none is up anywhere, too.
     pub fn candidates(&self, facts: &Facts, failed_open: bool) -> Vec<Candidate> {
         let taken = |keep: &dyn Fn(&Member) -> bool| -> Vec<Candidate> {
             let members = self.members.iter().enumerate().filter(|(_, member)| keep(member));
             members.map(|(i, member)| self.candidate(i, member, facts, failed_open)).collect()
         };
         if !failed_open {
-            return taken(&|member| member.passed_over(facts).is_none());
+            let mut fit = taken(&|member| member.passed_over(facts).is_none());
+            if self.when_all_down == WhenAllDown::AnswerAll {
+                self.open_lost_families(&mut fit, facts);
+            }
+            return fit;
         }
         let willing =
             taken(&|member| matches!(member.passed_over(facts), None | Some(PassedOver::Down)));
@@ -201,12 +211,16 @@ impl Pool {
 
     fn candidate(&self, index: usize, member: &Member, facts: &Facts, all: bool) -> Candidate {
         let all = all || facts.standing.of(member.id) == Standing::ForcedUp;
+        let (mut has_v4, mut has_v6) = (false, false);
         let datacenter = &facts.datacenter(member.datacenter).name;
         let (v4, v6, cname) = match &member.target {
             Target::Addresses { v4, v6 } => {
                 let is_up = |probe| all || facts.health.is_up(probe);
-                let v4 = v4.iter().filter(|(_, probe)| is_up(*probe)).map(|(a, _)| *a).collect();
-                let v6 = v6.iter().filter(|(_, probe)| is_up(*probe)).map(|(a, _)| *a).collect();
+                (has_v4, has_v6) = (!v4.is_empty(), !v6.is_empty());
+                let v4: Box<[Ipv4Addr]> =
+                    v4.iter().filter(|(_, probe)| is_up(*probe)).map(|(a, _)| *a).collect();
+                let v6: Box<[Ipv6Addr]> =
+                    v6.iter().filter(|(_, probe)| is_up(*probe)).map(|(a, _)| *a).collect();
                 (v4, v6, None)
             }
             Target::Cname { name, .. } => (Box::default(), Box::default(), Some(name.clone())),
@@ -216,9 +230,41 @@ impl Pool {
             member: index as u16,
             weight: member.weight.max(1),
             seed: xxh3_64(identity.to_ascii_lowercase().as_bytes()),
+            lost_v4: has_v4 && v4.is_empty(),
+            lost_v6: has_v6 && v6.is_empty(),
             v4,
             v6,
             cname,
+        }
+    }
+
+    fn open_lost_families(&self, fit: &mut [Candidate], facts: &Facts) {
+        let is_dark_v4 = fit.iter().all(|candidate| candidate.v4.is_empty());
+        let is_dark_v6 = fit.iter().all(|candidate| candidate.v6.is_empty());
+        for one in fit {
+            let (open_v4, open_v6) = (is_dark_v4 && one.lost_v4, is_dark_v6 && one.lost_v6);
+            if !(open_v4 || open_v6) {
+                continue;
+            }
+            let member = usize::from(one.member);
+            let open = self.candidate(member, &self.members[member], facts, true);
+            if open_v4 {
+                (one.v4, one.lost_v4) = (open.v4, false);
+            }
+            if open_v6 {
+                (one.v6, one.lost_v6) = (open.v6, false);
+            }
+        }
+    }
+}
+
+impl Candidate {
+    /// True when it cannot answer this type now, but otherwise would.
+    pub fn has_lost(&self, rtype: Rtype) -> bool {
+        match rtype {
+            Rtype::A => self.lost_v4,
+            Rtype::AAAA => self.lost_v6,
+            _ => false,
         }
     }
 }
@@ -268,11 +314,13 @@ pub fn order(pool: &Pool, candidates: &mut [Candidate], location: &Location, fac
     }
 }
 
-/// How many of the candidates an answer of `answers` addresses draws on. It is the same for both
-/// families, so that a client is not sent to two datacenters by asking for A and AAAA.
-pub fn enough(candidates: &[Candidate], answers: u8) -> usize {
+/// How many of the candidates an answer of `answers` addresses draws on. But for those that have
+/// lost the type asked for, it is the same for both families, so that a client is not sent to two
+/// datacenters by asking for A and AAAA.
+pub fn enough(candidates: &[Candidate], answers: u8, rtype: Rtype) -> usize {
     let (mut v4, mut v6) = (0, 0);
-    for (index, candidate) in candidates.iter().enumerate() {
+    let able = candidates.iter().enumerate().filter(|(_, candidate)| !candidate.has_lost(rtype));
+    for (index, candidate) in able {
         v4 += candidate.v4.len();
         v6 += candidate.v6.len();
         if candidate.cname.is_some() || v4.max(v6) >= usize::from(answers) {

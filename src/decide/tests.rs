@@ -153,6 +153,49 @@ const FRA: u8 = 1;
 const IAD: u8 = 2;
 const NRT: u8 = 3;
 
+/// How members in fra and iad answer for each family, with an own probe for each address:
+/// fra 0 and 1, iad 2 and the one without.
+fn dual(steer: Steer, when_all_down: WhenAllDown, up: [bool; 3]) -> (Vec<u8>, Vec<u8>) {
+    let addresses = |last: u8, v4: ProbeId, v6: Option<ProbeId>| Target::Addresses {
+        v4: Box::new([(Ipv4Addr::new(198, 51, 100, last), Some(v4))]),
+        v6: Box::new([(format!("2001:db8::{last}").parse().unwrap(), v6)]),
+    };
+    let mut pool = Pool { when_all_down, ..pool(steer, 0) };
+    pool.members = pool.members[..2].into();
+    pool.members[0].target = addresses(1, ProbeId(0), Some(ProbeId(1)));
+    pool.members[1].target = addresses(2, ProbeId(2), None);
+    Given { up, ..given_pool(pool) }.with(|chart, _| {
+        let asked = |rtype| match chart.decide(&client(IN_DE), rtype).choice {
+            Choice::V4(chosen) => chosen.iter().map(|address| address.octets()[3]).collect(),
+            Choice::V6(chosen) => chosen.iter().map(|address| address.octets()[15]).collect(),
+            _ => Vec::new(),
+        };
+        (asked(Rtype::A), asked(Rtype::AAAA))
+    })
+}
+
+#[test]
+fn where_one_family_is_down_its_clients_go_on_and_the_others_stay() {
+    use Steer::*;
+    for steer in [Nearest, Capacity, Failover] {
+        let ask = |up| dual(steer, WhenAllDown::NoData, up);
+        assert_eq!(ask([true, true, true]), (vec![1], vec![1]), "{steer:?}");
+        assert_eq!(ask([false, true, true]), (vec![2], vec![1]), "{steer:?}");
+        assert_eq!(ask([true, false, true]), (vec![1], vec![2]), "{steer:?}");
+        assert_eq!(ask([false, false, true]), (vec![2], vec![2]), "{steer:?}");
+        // Nobody has it: as the pool does when all are down.
+        assert_eq!(ask([false, true, false]), (vec![], vec![1]), "{steer:?}");
+        let open = dual(steer, WhenAllDown::AnswerAll, [false, true, false]);
+        assert_eq!(open, (vec![1], vec![1]), "{steer:?}");
+    }
+    for steer in [Weighted, RoundRobin, Hash] {
+        let (v4, _) = dual(steer, WhenAllDown::NoData, [false, true, true]);
+        assert_eq!(v4, [2], "{steer:?}");
+        let (v4, v6) = dual(steer, WhenAllDown::AnswerAll, [false, true, false]);
+        assert_eq!((v4.len(), v6.len()), (1, 1), "{steer:?}");
+    }
+}
+
 #[test]
 fn the_nearest_datacenter_answers_and_its_whole_area_is_the_scope() {
     let given = given_pool(pool(Steer::Nearest, 0));

@@ -531,6 +531,50 @@ one-address = { pool = "one-address" }
 }
 
 #[test]
+fn where_one_family_is_down_its_clients_go_to_the_next_datacenter() {
+    if !needs("one family down", &["dig"]) {
+        return;
+    }
+    // The IPv4 address of fra is probed where nothing listens.
+    let server = serve(
+        r#"
+[checks.tcp]
+kind = "tcp"
+port = 9
+interval = "300ms"
+timeout = "200ms"
+[pools.web]
+steer = "nearest"
+check = "tcp"
+members = [
+  { datacenter = "fra", addresses = ["203.0.113.1", "2001:db8:f::1"], probe = ["{net}.9", "{net}.1:5353"] },
+  { datacenter = "iad", addresses = ["203.0.113.2", "2001:db8:f::2"], probe = "{net}.1:5353" },
+]
+[names.www]
+pool = "web"
+"#,
+    );
+    // The DNS itself plays what is up; it listens after the first round of checks.
+    server.verb(&["force", "member/example.com/web/iad", "up"]);
+    crate::support::until("the IPv6 address of fra is up", || {
+        let status = server.api("/api/v1/status");
+        status["pools"][0]["members"][0]["state"] == "degraded"
+    });
+    let asked = |rtype: &str| {
+        dig(server.dns(), &format!("www.example.com {rtype} +subnet={GERMAN}")).data(rtype)
+    };
+    assert_eq!(
+        (asked("A"), asked("AAAA")),
+        (vec![IAD.to_string()], vec!["2001:db8:f::1".to_string()])
+    );
+    let (said, _) = server.verb(&["explain", "www.example.com", "--client", "198.51.100.7"]);
+    assert!(said.contains("fra  passed over: its checks fail"), "{said}");
+    let (said, _) =
+        server.verb(&["explain", "www.example.com", "AAAA", "--client", "198.51.100.7"]);
+    assert!(said.contains("fra  chosen"), "{said}");
+}
+
+#[test]
 fn members_may_be_names_and_aliases_lead_to_steered_names() {
     if !needs("cname members", &["dig"]) {
         return;
