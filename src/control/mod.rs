@@ -36,10 +36,6 @@ pub use status::{Event, EventKind, LoadStatus};
 const TICK: Duration = Duration::from_secs(1);
 /// How many events a slow listener may be behind before it misses some.
 const EVENTS_KEPT: usize = 256;
-/// What a round of probes may take beyond the longest timeout of them.
-const ROUND_GRACE: Duration = Duration::from_secs(1);
-/// No round is waited for longer than this.
-const ROUND_AT_MOST: Duration = Duration::from_secs(10);
 
 /// The writer of snapshots, and what it knows; clones are handles on the same one.
 #[derive(Clone)]
@@ -125,7 +121,7 @@ impl Control {
     ) -> Control {
         let watch = Watch::start(settings.probes.clone());
         let ground = survey(Arc::clone(&settings), None).await;
-        watch.first_round(round_deadline(&settings.probes)).await;
+        watch.first_round(watch.round_limit()).await;
         let verdicts = watch.verdicts().borrow().clone();
         let capacity = Capacity::new(&settings);
         let state = State {
@@ -179,7 +175,8 @@ impl Control {
             let both = served.chain(&settings.probes).cloned().collect();
             self.watch_instead(&mut state, both);
         }
-        self.inner.watch.first_round(round_deadline(&settings.probes)).await;
+        let watch = &self.inner.watch;
+        watch.first_round(watch.round_limit()).await;
     }
 
     /// Watches these probes instead of others.
@@ -454,11 +451,6 @@ impl State {
 async fn survey(settings: Arc<Settings>, previous: Option<Ground>) -> Ground {
     let task = tokio::task::spawn_blocking(move || Ground::new(settings, previous.as_ref()));
     task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-fn round_deadline(probes: &[Probe]) -> Duration {
-    let longest = probes.iter().map(|probe| probe.check.timeout).max().unwrap_or_default();
-    (longest + ROUND_GRACE).min(ROUND_AT_MOST)
 }
 
 fn sources(settings: &Settings) -> impl Iterator<Item = (String, ReportSource)> {

@@ -19,6 +19,13 @@ use super::{Kind, Machine, Probe, ProbeResult, Verdict, http, icmp, tcp};
 /// bounds the descriptors and the memory that probes take.
 pub const MAX_IN_FLIGHT: usize = 256;
 
+/// What a round of probes may take beyond their timeouts.
+const ROUND_GRACE: Duration = Duration::from_secs(1);
+/// A probe of a round is waited for no longer than this, whatever its timeout.
+const TURN_AT_MOST: Duration = Duration::from_secs(9);
+/// No round is waited for longer than this.
+const ROUND_AT_MOST: Duration = Duration::from_secs(30);
+
 /// A set of probes that run until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
@@ -126,6 +133,15 @@ impl Watch {
         timeout(deadline, done).await.is_ok_and(|done| done.is_ok())
     }
 
+    /// How long the first round may take of what has not been probed yet, if all of it is silent:
+    /// the deadline for [`first_round`](Watch::first_round).
+    pub fn round_limit(&self) -> Duration {
+        let list = self.shared.list();
+        let targets = list.entries.iter().map(|(_, running)| &running.target);
+        let pending = targets.filter(|target| !target.probed.load(Ordering::Relaxed));
+        round_limit(pending.map(|target| target.probe.check.timeout))
+    }
+
     /// What is known of every probe, in the order of the list.
     pub fn statuses(&self) -> Vec<ProbeStatus> {
         let list = self.shared.list();
@@ -218,6 +234,14 @@ async fn probe(probe: &Probe, trust: &Trust) -> ProbeResult {
         },
     };
     result.unwrap_or_else(|_| ProbeResult::failed(format_args!("no answer within {limit:?}")))
+}
+
+/// Probes with these timeouts take turns.
+fn round_limit(timeouts: impl Iterator<Item = Duration>) -> Duration {
+    let (count, longest) =
+        timeouts.fold((0, Duration::ZERO), |(count, longest), one| (count + 1, longest.max(one)));
+    let turns = u32::try_from(usize::div_ceil(count, MAX_IN_FLIGHT)).unwrap_or(u32::MAX);
+    (longest.min(TURN_AT_MOST).saturating_mul(turns) + ROUND_GRACE).min(ROUND_AT_MOST)
 }
 
 impl Shared {

@@ -19,11 +19,6 @@ use super::service::{Backend, Service, ServiceStatus};
 use super::{ServiceSettings, Settings};
 use crate::health::{Kind, Probe, Verdict, Verdicts, Watch};
 
-/// What a round of probes may take beyond the longest timeout of them.
-const ROUND_GRACE: Duration = Duration::from_secs(1);
-/// No round is waited for longer than this.
-const ROUND_AT_MOST: Duration = Duration::from_secs(10);
-
 /// The running forwarder; clones are handles on the same one. It stops to accept when the last is
 /// dropped.
 #[derive(Clone, Debug)]
@@ -140,7 +135,8 @@ impl L4 {
         let planned = self.plan(settings)?;
         self.probe(&planned);
         if planned.iter().any(|one| one.service.is_none()) {
-            self.inner.watch.first_round(round_deadline(&planned)).await;
+            let watch = &self.inner.watch;
+            watch.first_round(watch.round_limit()).await;
         }
         {
             let mut state = self.state();
@@ -361,12 +357,6 @@ impl Planned {
         };
         self.backends.iter().map(probe).collect()
     }
-}
-
-fn round_deadline(planned: &[Planned]) -> Duration {
-    let checks = planned.iter().filter_map(|one| one.settings.check.as_ref());
-    let longest = checks.map(|(check, _)| check.timeout).max().unwrap_or_default();
-    (longest + ROUND_GRACE).min(ROUND_AT_MOST)
 }
 
 fn cores() -> usize {

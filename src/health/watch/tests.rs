@@ -79,6 +79,16 @@ async fn after_the_first_round_every_verdict_is_known() {
     assert_eq!((statuses[1].checks_total, statuses[1].failures_total), (1, 1));
 }
 
+#[test]
+fn a_round_may_take_as_many_timeouts_as_there_are_turns() {
+    let of = |count, seconds| {
+        round_limit(std::iter::repeat_n(Duration::from_secs(seconds), count)).as_secs()
+    };
+    assert_eq!(of(0, 2), 1);
+    assert_eq!((of(1, 2), of(MAX_IN_FLIGHT, 2), of(MAX_IN_FLIGHT + 1, 2)), (3, 3, 5));
+    assert_eq!((of(1, 3600), of(100_000, 5), of(usize::MAX >> 40, 3600)), (10, 30, 30));
+}
+
 #[tokio::test]
 async fn a_round_of_nothing_is_over_and_one_of_a_silent_target_ends_with_the_deadline() {
     let watch = Watch::start(vec![]);
