@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
+use crate::config::source::Source;
 use crate::config::{self, Diagnostic, Loaded, Rejected, Severity};
 use crate::control::override_file::OverrideFile;
 use crate::control::reload::{FileWatch, Trigger};
@@ -33,26 +34,39 @@ struct Daemon {
 /// Runs what the configuration asks for, calls `ready` once everything listens, and returns when a
 /// signal ends it.
 pub async fn serve(path: &Path, loaded: Loaded, ready: impl FnOnce()) -> anyhow::Result<()> {
-    let mut signals = Signals {
-        hang_up: signal(SignalKind::hangup())?,
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut end = End {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
     };
     // Watched from before the first facts are served, so that no change falls in between.
     let mut files = FileWatch::new(&loaded.files, loaded.begun);
-    let mut daemon = Daemon::start(path, loaded).await?;
+    // A round of checks may take long; nobody shall have to wait for it to stop the program.
+    let mut daemon = tokio::select! {
+        started = Daemon::start(path, loaded) => started?,
+        () = end.comes() => return Ok(()),
+    };
     tracing::info!("serving");
     ready();
-    daemon.run(&mut signals, &mut files).await;
+    daemon.run(&mut hang_up, &mut end, &mut files).await;
     tracing::info!("stopping");
     daemon.stop().await;
     Ok(())
 }
 
-struct Signals {
-    hang_up: Signal,
+/// The signals that end the program.
+struct End {
     terminate: Signal,
     interrupt: Signal,
+}
+
+impl End {
+    async fn comes(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 impl Daemon {
@@ -71,6 +85,10 @@ impl Daemon {
         // The VIPs before the checks of pools, which may be checks of these very VIPs.
         let l4 = l4::start(settings.l4.clone()).await.context("the L4 services do not start")?;
         apply_overrides(&l4, &overrides.list().cloned().collect::<Vec<_>>());
+        let probes = settings.control.probes.len();
+        if probes > 0 {
+            tracing::info!(probes, "everything is checked once before it is answered");
+        }
         let control = Control::start(
             Arc::new(settings.control.clone()),
             noted(&loaded),
@@ -90,14 +108,18 @@ impl Daemon {
     }
 
     /// Follows the files, the signals and the overrides until a signal ends it.
-    async fn run(&mut self, signals: &mut Signals, files: &mut FileWatch) {
+    async fn run(&mut self, hang_up: &mut Signal, end: &mut End, files: &mut FileWatch) {
         let following = tokio::spawn(follow_overrides(self.control.clone(), self.l4.clone()));
         loop {
+            let trigger = tokio::select! {
+                () = end.comes() => break,
+                _ = hang_up.recv() => Trigger::Request,
+                () = files.changed() => Trigger::Change,
+            };
+            // Half a reload does no harm to a server that stops.
             tokio::select! {
-                _ = signals.terminate.recv() => break,
-                _ = signals.interrupt.recv() => break,
-                _ = signals.hang_up.recv() => self.reload(Trigger::Request, files).await,
-                () = files.changed() => self.reload(Trigger::Change, files).await,
+                () = end.comes() => break,
+                () = self.reload(trigger, files) => {}
             }
         }
         following.abort();
@@ -135,12 +157,13 @@ impl Daemon {
             self.control.note_failed_load(error);
             return;
         }
+        // Before the new checks are waited for: a new backend may be a drained one.
+        apply_overrides(&self.l4, &self.control.overrides());
         for change in needs_restart(&self.loaded, &loaded) {
             tracing::warn!("{change} changed; that takes a restart");
         }
         self.control.replace(Arc::new(loaded.settings.control.clone()), noted(&loaded)).await;
         self.loaded = loaded;
-        apply_overrides(&self.l4, &self.control.overrides());
     }
 
     /// The origins that are served and would be no more.
@@ -199,9 +222,23 @@ fn apply_overrides(l4: &L4, overrides: &[Override]) {
 
 /// Reads the files off the asynchronous threads: a large database takes seconds.
 pub async fn load(path: &Path, previous: Option<&Loaded>) -> Result<Loaded, Rejected> {
-    let (path, previous) = (path.to_path_buf(), previous.cloned());
-    let task = tokio::task::spawn_blocking(move || config::load(&path, previous.as_ref()));
-    task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    let (owned, previous) = (path.to_path_buf(), previous.cloned());
+    let files = previous.as_ref().map_or_else(Vec::new, |previous| previous.files.clone());
+    survived(path, files, move || config::load(&owned, previous.as_ref())).await
+}
+
+/// A file that makes its reader panic is a bad file like others: it ends no server that runs.
+async fn survived(
+    path: &Path,
+    files: Vec<PathBuf>,
+    read: impl FnOnce() -> Result<Loaded, Rejected> + Send + 'static,
+) -> Result<Loaded, Rejected> {
+    let begun = SystemTime::now();
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| {
+        let message = "reading the files failed by a fault of this program; please report it";
+        let fault = Diagnostic::error(&Source::new(path, ""), None, message);
+        Err(Rejected { diagnostics: vec![fault], files, begun })
+    })
 }
 
 fn one_line(problem: &Diagnostic) -> String {
@@ -260,4 +297,18 @@ async fn start_admin(
     };
     let task = tokio::spawn(admin.serve(state, stop.clone()));
     Ok((stop, task))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_panics_is_a_rejected_file_and_what_was_watched_is_watched_on() {
+        let files = vec![PathBuf::from("zones")];
+        let read = || panic!("as a fault would");
+        let rejected = survived(Path::new("portolan.toml"), files, read).await.unwrap_err();
+        assert_eq!(rejected.files, [PathBuf::from("zones")]);
+        assert!(one_line(&rejected.diagnostics[0]).contains("portolan.toml: reading the files"));
+    }
 }

@@ -56,7 +56,10 @@ pub fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode
             return ExitCode::from(FAILED);
         }
     };
-    match runtime.block_on(work) {
+    let done = runtime.block_on(work);
+    // Files that are being read may be so for seconds; nobody wants to know what they say.
+    runtime.shutdown_background();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

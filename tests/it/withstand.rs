@@ -532,6 +532,23 @@ fn one_query_has_one_answer() {
 }
 
 #[test]
+fn a_server_that_waits_for_new_checks_can_be_stopped() {
+    let files = Server::files(DATACENTERS);
+    let silent = Backend::that_is((files.addresses().host(9), 8080), Manner::Silent);
+    let mut server = files.zone("example.com.toml", ZONE).start();
+    let check = "[checks.web]\nkind = \"http\"\nport = 8080\ninterval = \"9s\"\ntimeout = \"9s\"\n";
+    let pool = "[pools.web]\nsteer = \"failover\"\ncheck = \"web\"\n\
+                members = [{ datacenter = \"fra\", addresses = [\"{net}.9\"] }]\n\
+                [names.near]\npool = \"web\"\n";
+    server.write("zones/example.com.toml", &format!("{ZONE}{check}{pool}"));
+    until("the new target is checked", || silent.asked() > 0);
+    let told = Instant::now();
+    server.signal("TERM");
+    until("the server has ended", || !server.is_running());
+    assert!(told.elapsed() < Duration::from_secs(6), "it waited for the check: {}", server.log());
+}
+
+#[test]
 fn a_server_that_was_killed_starts_again_at_once() {
     let mut server = Server::files(DATACENTERS).zone("example.com.toml", ZONE).start();
     let query = query("www.example.com.", 1);
