@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
-use codespan_reporting::term::termcolor::StandardStream;
+use codespan_reporting::term::termcolor::{ColorChoice, StandardStream};
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigPath, FAILED, Output, check};
@@ -70,10 +70,22 @@ pub fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode
 
 /// Logs to standard error, at `level` unless the environment says otherwise.
 pub fn log_to_stderr(json: bool, level: &str) {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let wanted = std::env::var(LOG_VARIABLE).ok().filter(|wanted| !wanted.is_empty());
+    let filter = wanted.as_ref().map(|wanted| wanted.parse::<EnvFilter>()).transpose();
+    let (filter, misunderstood) = match filter {
+        Ok(filter) => (filter, None),
+        Err(error) => (None, Some(error)),
+    };
+    let is_coloured = check::colour(io::stderr().is_terminal()) != ColorChoice::Never;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(level)))
+        .with_writer(io::stderr)
+        .with_ansi(is_coloured);
     match json {
         true => log.json().init(),
         false => log.with_target(false).init(),
+    }
+    if let Some(error) = misunderstood {
+        tracing::warn!(%error, "{LOG_VARIABLE} is not understood: expected a level such as `debug`");
     }
 }

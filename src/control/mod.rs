@@ -386,7 +386,8 @@ impl Control {
         self.refresh();
         let changes = settings.probes.iter().zip(before.iter().zip(&*new.verdicts));
         for (probe, (old, new)) in changes.filter(|(_, (old, new))| old != new) {
-            self.tell(EventKind::Health, &probe.name, format!("{old} → {new}"));
+            // The watch has logged it, and why.
+            self.announce(EventKind::Health, &probe.name, format!("{old} → {new}"));
         }
     }
 
@@ -419,6 +420,10 @@ impl Control {
 
     fn tell(&self, kind: EventKind, subject: &str, text: String) {
         tracing::info!(?kind, subject, "{text}");
+        self.announce(kind, subject, text);
+    }
+
+    fn announce(&self, kind: EventKind, subject: &str, text: String) {
         let time = unix_seconds(SystemTime::now());
         // Nobody may be listening.
         let _ = self.inner.events.send(Event { time, kind, subject: subject.into(), text });

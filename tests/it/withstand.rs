@@ -634,3 +634,13 @@ fn a_server_that_is_told_to_stop_stops_whoever_is_connected() {
     assert!(begin.elapsed() < Duration::from_secs(12), "{:?}", begin.elapsed());
     assert!(server.log().contains("stopping"));
 }
+
+#[test]
+fn colours_stay_out_of_what_is_no_terminal() {
+    let server = Server::files(DATACENTERS).zone("example.com.toml", ZONE).start();
+    assert!(server.log().contains("INFO"), "{}", server.log());
+    let (checked, _) = server.verb(&["check"]);
+    for text in [server.log(), checked] {
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+}

@@ -183,9 +183,7 @@ impl Drop for Server {
 
 /// The binary under test.
 pub fn portolan() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
-    command.env("NO_COLOR", "1");
-    command
+    Command::new(env!("CARGO_BIN_EXE_portolan"))
 }
 
 fn spawn(directory: &Path) -> Child {
