@@ -21,10 +21,18 @@ use crate::transport;
 /// How long connections of the forwarder may go on after the order to stop.
 const L4_GRACE: Duration = Duration::from_secs(5);
 
+/// What a reload cannot change.
+struct Fixed {
+    dns: Option<transport::Settings>,
+    admin: Option<admin::Settings>,
+    overrides: PathBuf,
+}
+
 /// A server that runs.
 struct Daemon {
     path: PathBuf,
     loaded: Loaded,
+    fixed: Fixed,
     control: Control,
     dns: Option<transport::Running>,
     l4: L4,
@@ -69,6 +77,22 @@ impl End {
     }
 }
 
+impl Fixed {
+    fn of(loaded: &Loaded) -> Fixed {
+        let config::Settings { dns, admin, overrides, .. } = &loaded.settings;
+        Fixed { dns: dns.clone(), admin: admin.clone(), overrides: overrides.clone() }
+    }
+
+    /// What is different in `new`, and so takes a restart.
+    fn pending(&self, new: &Fixed, path: &Path) -> Vec<String> {
+        let is_admin_other = self.admin != new.admin || self.overrides != new.overrides;
+        let changed = [("[dns]", self.dns != new.dns), ("[admin]", is_admin_other)];
+        let changed = changed.into_iter().filter(|(_, is_other)| *is_other);
+        let path = path.display();
+        changed.map(|(what, _)| format!("{path}: {what} changed; that takes a restart")).collect()
+    }
+}
+
 impl Daemon {
     /// Starts what the configuration asks for, bottom-up: what is answered is known before the
     /// sockets open.
@@ -91,7 +115,7 @@ impl Daemon {
         }
         let control = Control::start(
             Arc::new(settings.control.clone()),
-            noted(&loaded),
+            noted(&loaded, Vec::new()),
             overrides,
             Some(override_file),
         )
@@ -104,7 +128,8 @@ impl Daemon {
             Some(admin) => Some(start_admin(admin, &control, &l4, dns.as_ref()).await?),
             None => None,
         };
-        Ok(Daemon { path: path.into(), loaded, control, dns, l4, admin })
+        let fixed = Fixed::of(&loaded);
+        Ok(Daemon { path: path.into(), loaded, fixed, control, dns, l4, admin })
     }
 
     /// Follows the files, the signals and the overrides until a signal ends it.
@@ -159,10 +184,10 @@ impl Daemon {
         }
         // Before the new checks are waited for: a new backend may be a drained one.
         apply_overrides(&self.l4, &self.control.overrides());
-        for change in needs_restart(&self.loaded, &loaded) {
-            tracing::warn!("{change} changed; that takes a restart");
-        }
-        self.control.replace(Arc::new(loaded.settings.control.clone()), noted(&loaded)).await;
+        let pending = self.fixed.pending(&Fixed::of(&loaded), &self.path);
+        pending.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let noted = noted(&loaded, pending);
+        self.control.replace(Arc::new(loaded.settings.control.clone()), noted).await;
         self.loaded = loaded;
     }
 
@@ -249,24 +274,9 @@ fn one_line(problem: &Diagnostic) -> String {
     format!("{place}: {}", problem.message)
 }
 
-fn noted(loaded: &Loaded) -> control::Loaded {
-    control::Loaded {
-        files: loaded.files.clone(),
-        warnings: loaded.warnings.iter().map(one_line).collect(),
-    }
-}
-
-/// What a reload cannot change.
-fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
-    let (old, new) = (&old.settings, &new.settings);
-    let mut changed = Vec::new();
-    if old.dns != new.dns {
-        changed.push("[dns] listen or workers");
-    }
-    if old.admin != new.admin || old.overrides != new.overrides {
-        changed.push("[admin]");
-    }
-    changed
+fn noted(loaded: &Loaded, more: Vec<String>) -> control::Loaded {
+    let warnings = loaded.warnings.iter().map(one_line).chain(more);
+    control::Loaded { files: loaded.files.clone(), warnings: warnings.collect() }
 }
 
 fn start_dns(

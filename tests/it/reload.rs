@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::symlink;
 
 use crate::support::asker::Asker;
 use crate::support::backend::Manner;
@@ -360,4 +361,54 @@ fn connections_through_a_service_outlive_a_reload() {
         status["load"]["last_error"].as_str().is_some_and(|error| error.contains("203.0.113.1"))
     });
     assert_eq!(fetch(8081).as_deref(), Some("23"));
+}
+
+#[test]
+fn a_directory_that_is_swapped_by_a_link_is_read() {
+    if !needs("reload: swapped link", &["dig"]) {
+        return;
+    }
+    // As orchestrators deliver files: all of a version at once, by a link.
+    let files = Server::files("");
+    let release = |number: u8| {
+        let directory = files.path(&format!("release{number}/zones"));
+        fs::create_dir_all(&directory).expect("created");
+        fs::write(directory.join("example.com.toml"), plain_zone("example.com", number))
+            .expect("written");
+    };
+    (1..=3).for_each(release);
+    fs::remove_dir(files.path("zones")).expect("removed");
+    symlink("release1", files.path("current")).expect("linked");
+    symlink("current/zones", files.path("zones")).expect("linked");
+    let server = files.start();
+    assert_eq!(version(&server, "example.com"), "1");
+    for number in [2, 3] {
+        symlink(format!("release{number}"), server.path("next")).expect("linked");
+        fs::rename(server.path("next"), server.path("current")).expect("put in place");
+        until_version(&server, "example.com", &number.to_string());
+    }
+    // What is behind the link now is watched, too.
+    let file = server.path("release3/zones/example.com.toml");
+    fs::write(&file, plain_zone("example.com", 4)).expect("written");
+    until_version(&server, "example.com", "4");
+}
+
+#[test]
+fn what_takes_a_restart_is_said_until_it_is_done() {
+    let mut server =
+        Server::files("").zone("example.com.toml", &plain_zone("example.com", 1)).start();
+    let said = |server: &Server| server.api("/api/v1/status")["load"]["warnings"].to_string();
+    let toml = fs::read_to_string(server.path("portolan.toml")).expect("read");
+    let listen = format!("{:?}", server.dns().to_string());
+    let more = format!("{listen}, \"{}:5353\"", server.addresses().host(2));
+    server.write("portolan.toml", &toml.replace(&listen, &more));
+    until("it is said", || said(&server).contains("[dns] changed; that takes a restart"));
+    // Other changes do not make it forgotten.
+    server.write("zones/example.com.toml", &plain_zone("example.com", 2));
+    let serial = |server: &Server| server.api("/api/v1/status")["zones"][0]["serial"].clone();
+    until("the zone has changed", || serial(&server) == 2);
+    assert!(said(&server).contains("[dns] changed"), "{}", said(&server));
+    server.kill();
+    server.restart();
+    assert!(!said(&server).contains("restart"), "{}", said(&server));
 }
