@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 
 use super::Settings;
 use crate::decide::{
-    Chart, Facts, HealthTable, PoolId, ShareTable, StandingTable, Steer, Survey, Target, survey_all,
+    Chart, Facts, HealthTable, PoolId, ShareTable, Sheets, StandingTable, Steer, Survey, Target,
+    survey_all,
 };
 use crate::snapshot::{Published, Snapshot};
 
@@ -78,13 +79,14 @@ impl Ground {
         }
     }
 
-    fn chart(&self, index: usize, tables: &Tables) -> Arc<Chart> {
+    fn chart(&self, index: usize, tables: &Tables, sheets: &mut Sheets) -> Arc<Chart> {
         let policy = &self.settings.steering.policies[index];
-        Arc::new(Chart::new(policy, &self.surveys[index], &self.facts(tables)))
+        Arc::new(Chart::new(policy, &self.surveys[index], &self.facts(tables), sheets))
     }
 
     fn charts(&self, tables: &Tables) -> Box<[Arc<Chart>]> {
-        (0..self.surveys.len()).map(|index| self.chart(index, tables)).collect()
+        let mut sheets = Sheets::default();
+        (0..self.surveys.len()).map(|index| self.chart(index, tables, &mut sheets)).collect()
     }
 }
 
@@ -123,14 +125,17 @@ impl Publisher {
         }
         let current = self.published.load_full();
         let (old, new) = (self.ground.facts(&self.tables), self.ground.facts(&tables));
+        let mut sheets = Sheets::of(current.charts.iter().map(|chart| &**chart));
         let charts = self.ground.reach.iter().zip(&current.charts).enumerate();
         let charts = charts
             .map(|(index, (pools, chart))| match pools.iter().any(|p| differs(*p, &old, &new)) {
-                true => self.ground.chart(index, &tables),
+                true => self.ground.chart(index, &tables, &mut sheets),
                 false => Arc::clone(chart),
             })
             .collect();
         let next = snapshot(current.generation + 1, &self.ground, &tables, charts);
+        // What still refers to the old charts would keep them from being dropped.
+        drop((current, sheets));
         self.tables = tables;
         self.publish(next);
         true

@@ -2,24 +2,28 @@
 //! looks it up. Neighbours that are decided alike are merged, which makes ECS scopes as wide as
 //! they can be.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::choose::{Choice, Client, Decision};
 use super::plan::{Candidate, Holding, Plan};
-use super::survey::{Interned, Resolvers, Survey};
-use super::{Facts, Policy};
+use super::slate::{Slate, slate_for};
+use super::survey::{Interned, Survey, Terrain};
+use super::{Facts, Policy, PoolId};
 use crate::dns::Rtype;
 use crate::geo::RangeTable;
 
 /// What one policy decides, everywhere.
 #[derive(Debug)]
 pub struct Chart {
-    /// By the numbers in the tables.
+    /// By the numbers in the sheets.
     plans: Box<[Plan]>,
     /// By the class of the resolver; one for all where no rule asks for the resolver.
-    tables: Box<[Tables]>,
-    /// The class of every resolver, if rules tell them apart.
-    resolvers: Option<(RangeTable<u32>, RangeTable<u128>)>,
+    sheets: Box<[Arc<Sheet>]>,
+    terrain: Arc<Terrain>,
     /// What some client gets.
     somewhere: Somewhere,
 }
@@ -32,53 +36,52 @@ struct Somewhere {
     cname: bool,
 }
 
+/// Where each plan is followed.
 #[derive(Debug)]
-struct Tables {
+struct Sheet {
+    /// By the terrain's cell: the number of the plan.
+    cells: Box<[u32]>,
     v4: RangeTable<u32>,
     v6: RangeTable<u128>,
 }
 
+/// The sheets of charts, to be used again by charts that divide the same terrain alike.
+#[derive(Debug, Default)]
+pub struct Sheets {
+    /// By terrain, which is kept so that its address stays its own.
+    known: HashMap<*const Terrain, Vec<(Arc<Terrain>, Arc<Sheet>)>>,
+}
+
 impl Chart {
     /// Plans every cell of the survey.
-    pub fn new(policy: &Policy, survey: &Survey, facts: &Facts) -> Chart {
+    pub fn new(policy: &Policy, survey: &Survey, facts: &Facts, sheets: &mut Sheets) -> Chart {
         let any_resolver = [vec![true; policy.rules.len()].into_boxed_slice()];
-        let classes = match &survey.resolvers {
+        let terrain = &survey.terrain;
+        let classes = match &terrain.resolvers {
             Some(resolvers) => &resolvers.classes[..],
             None => &any_resolver[..],
         };
         let mut plans = Interned::new();
-        let tables = classes.iter().map(|resolver| {
-            let plan_of_cell: Vec<u32> = survey
-                .cells
-                .iter()
-                .map(|cell| {
-                    let holding = Holding { here: &cell.holds, resolver };
-                    let location = facts.world.location(cell.location);
-                    plans.number(Plan::new(policy, holding, location, facts).simplified())
-                })
-                .collect();
-            let plan = |cell: u32| plan_of_cell[cell as usize];
-            Tables { v4: survey.v4.map(plan), v6: survey.v6.map(plan) }
+        let sheets = classes.iter().map(|resolver| {
+            sheets.sheet(terrain, plan_cells(policy, resolver, survey, facts, &mut plans))
         });
-        let tables = tables.collect();
-        let resolvers = survey.resolvers.as_ref();
-        let resolvers = resolvers.map(|Resolvers { v4, v6, .. }| (v4.clone(), v6.clone()));
+        let sheets = sheets.collect();
         let somewhere = Somewhere::of(&plans.values);
-        Chart { plans: plans.values.into(), tables, resolvers, somewhere }
+        Chart { plans: plans.values.into(), sheets, terrain: Arc::clone(terrain), somewhere }
     }
 
     /// What is answered to `client` for `rtype`; looks up, and computes nothing that a fact's
     /// change could have computed before. Types other than A and AAAA get a CNAME or nothing.
     pub fn decide(&self, client: &Client, rtype: Rtype) -> Decision<'_> {
-        let class = match (&self.resolvers, client.resolver) {
+        let class = match (&self.terrain.resolvers, client.resolver) {
             (None, _) => 0,
-            (Some((v4, _)), IpAddr::V4(resolver)) => v4.lookup(resolver.into()).0,
-            (Some((_, v6)), IpAddr::V6(resolver)) => v6.lookup(resolver.into()).0,
+            (Some(resolvers), IpAddr::V4(resolver)) => resolvers.v4.lookup(resolver.into()).0,
+            (Some(resolvers), IpAddr::V6(resolver)) => resolvers.v6.lookup(resolver.into()).0,
         };
-        let tables = &self.tables[class as usize];
+        let sheet = &self.sheets[class as usize];
         let (plan, prefix_len) = match client.address {
-            IpAddr::V4(address) => tables.v4.lookup(address.into()),
-            IpAddr::V6(address) => tables.v6.lookup(address.into()),
+            IpAddr::V4(address) => sheet.v4.lookup(address.into()),
+            IpAddr::V6(address) => sheet.v6.lookup(address.into()),
         };
         let plan = &self.plans[plan as usize];
         let (choice, hashed_len) = plan.choose(client, rtype);
@@ -92,8 +95,102 @@ impl Chart {
 
     /// How many different plans there are, and how many ranges of addresses they stand in.
     pub fn size(&self) -> (usize, usize) {
-        let ranges = self.tables.iter().map(|tables| tables.v4.len() + tables.v6.len()).sum();
+        let ranges = self.sheets.iter().map(|sheet| sheet.v4.len() + sheet.v6.len()).sum();
         (self.plans.len(), ranges)
+    }
+}
+
+/// The number of the plan of every cell, for resolvers of one class.
+fn plan_cells(
+    policy: &Policy,
+    resolver: &[bool],
+    survey: &Survey,
+    facts: &Facts,
+    plans: &mut Interned<Plan>,
+) -> Box<[u32]> {
+    let terrain = &survey.terrain;
+    // What the same rules lead to in many cells is worked out once.
+    let mut offers: Vec<Option<Offer>> = terrain.holds.iter().map(|_| None).collect();
+    let mut chosen = Vec::new();
+    let cells = terrain.cells.iter().enumerate().map(|(cell, &holds)| {
+        let holding = Holding { here: &terrain.holds[holds as usize], resolver };
+        let offer =
+            offers[holds as usize].get_or_insert_with(|| Offer::new(policy, holding, facts, plans));
+        match offer {
+            Offer::Everywhere(plan) => *plan,
+            Offer::ByPlace { pool, slate, known } => {
+                let members = survey.members_by_distance(*pool, cell);
+                let members = members.expect("a pool that steers by place was surveyed");
+                slate.choose(members.iter().copied(), &mut chosen);
+                match known.get(&chosen[..]) {
+                    Some(plan) => *plan,
+                    None => {
+                        let plan = plans.number(slate.plan(&chosen).simplified());
+                        known.insert(chosen.clone(), plan);
+                        plan
+                    }
+                }
+            }
+        }
+    });
+    cells.collect()
+}
+
+/// What the rules that hold in a cell lead to.
+enum Offer<'f> {
+    /// A plan that does not depend on the place.
+    Everywhere(u32),
+    /// A pool that steers by place; the plans by the members that were chosen.
+    ByPlace { pool: PoolId, slate: Slate<'f>, known: HashMap<Vec<u16>, u32, RandomState> },
+}
+
+impl<'f> Offer<'f> {
+    fn new(
+        policy: &Policy,
+        holding: Holding,
+        facts: &Facts<'f>,
+        plans: &mut Interned<Plan>,
+    ) -> Offer<'f> {
+        match slate_for(policy, holding, facts) {
+            None => Offer::Everywhere(plans.number(Plan::no_data())),
+            Some((pool, slate)) if facts.pool(pool).steers_by_place() => {
+                Offer::ByPlace { pool, slate, known: HashMap::default() }
+            }
+            Some((pool, slate)) => {
+                let mut chosen = Vec::new();
+                slate.choose(facts.pool(pool).members_in_order(), &mut chosen);
+                Offer::Everywhere(plans.number(slate.plan(&chosen).simplified()))
+            }
+        }
+    }
+}
+
+impl Sheets {
+    /// Those of these charts.
+    pub fn of<'c>(charts: impl IntoIterator<Item = &'c Chart>) -> Sheets {
+        let mut sheets = Sheets::default();
+        for chart in charts {
+            for sheet in &chart.sheets {
+                let known = sheets.known.entry(Arc::as_ptr(&chart.terrain)).or_default();
+                if !known.iter().any(|(_, other)| Arc::ptr_eq(other, sheet)) {
+                    known.push((Arc::clone(&chart.terrain), Arc::clone(sheet)));
+                }
+            }
+        }
+        sheets
+    }
+
+    /// The sheet of a terrain with these plans in its cells.
+    fn sheet(&mut self, terrain: &Arc<Terrain>, cells: Box<[u32]>) -> Arc<Sheet> {
+        let known = self.known.entry(Arc::as_ptr(terrain)).or_default();
+        if let Some((_, sheet)) = known.iter().find(|(_, sheet)| sheet.cells == cells) {
+            return Arc::clone(sheet);
+        }
+        let plan = |cell: u32| cells[cell as usize];
+        let (v4, v6) = (terrain.v4.map(plan), terrain.v6.map(plan));
+        let sheet = Arc::new(Sheet { cells, v4, v6 });
+        known.push((Arc::clone(terrain), Arc::clone(&sheet)));
+        sheet
     }
 }
 

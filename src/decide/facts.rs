@@ -131,14 +131,14 @@ pub struct Facts<'a> {
     pub shares: &'a ShareTable,
 }
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
     /// The datacenter of that number.
-    pub fn datacenter(&self, DatacenterId(index): DatacenterId) -> &Datacenter {
+    pub fn datacenter(&self, DatacenterId(index): DatacenterId) -> &'a Datacenter {
         &self.steering.datacenters[usize::from(index)]
     }
 
     /// The pool of that number.
-    pub fn pool(&self, PoolId(index): PoolId) -> &Pool {
+    pub fn pool(&self, PoolId(index): PoolId) -> &'a Pool {
         &self.steering.pools[index as usize]
     }
 }

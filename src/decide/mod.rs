@@ -18,11 +18,12 @@ pub mod facts;
 pub mod plan;
 pub mod policy;
 pub mod pool;
+pub mod slate;
 pub mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use chart::Chart;
+pub use chart::{Chart, Sheets};
 pub use choose::{Choice, Client, Decision, MAX_ANSWERS};
 pub use datacenter::{Datacenter, DatacenterId};
 pub use explain::{Explanation, explain};

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Facts, Member, Policy, Pool, PoolId, Room, Standing, Steer, Target, WhenAllDown};
+use super::slate::slate_for;
+use super::{Facts, Member, Policy, Pool, PoolId, Standing, Target, WhenAllDown};
 use crate::dns::{Name, Rtype};
 use crate::geo::Location;
 
@@ -105,27 +106,21 @@ pub struct PoolChoice {
 impl Plan {
     /// The plan for one place: the whole decision, but for draws and hashes.
     pub fn new(policy: &Policy, holding: Holding, location: &Location, facts: &Facts) -> Plan {
-        let choice = choose_pool(policy, holding, facts);
-        let Some(PoolChoice { pool: Some(pool), failed_open, .. }) = choice else {
+        let Some((pool, slate)) = slate_for(policy, holding, facts) else {
             return Plan::no_data();
         };
         let pool = facts.pool(pool);
-        let mut candidates = pool.candidates(facts, failed_open);
-        order(pool, &mut candidates, location, facts);
-        let spread = match pool.steer {
-            Steer::Capacity | Steer::Nearest | Steer::Failover => Spread::Ordered,
-            Steer::Weighted => Spread::Weighted,
-            Steer::RoundRobin => Spread::Even,
-            Steer::Hash => Spread::Hash,
+        let members = match pool.steers_by_place() {
+            true => pool.members_by_distance(facts.steering, location),
+            false => pool.members_in_order().collect(),
         };
-        if spread == Spread::Ordered {
-            let needed = [Rtype::A, Rtype::AAAA].map(|of| enough(&candidates, pool.answers, of));
-            candidates.truncate(needed[0].max(needed[1]));
-        }
-        Plan { ttl: pool.ttl, answers: pool.answers, spread, candidates: candidates.into() }
+        let mut chosen = Vec::new();
+        slate.choose(members.into_iter(), &mut chosen);
+        slate.plan(&chosen)
     }
 
-    fn no_data() -> Plan {
+    /// No records.
+    pub fn no_data() -> Plan {
         Plan { ttl: 0, answers: 1, spread: Spread::Ordered, candidates: Box::new([]) }
     }
 
@@ -293,39 +288,37 @@ impl Member {
     }
 }
 
-/// Puts the most preferred first. Where a pool does not steer by place, the order of the file stays.
-pub fn order(pool: &Pool, candidates: &mut [Candidate], location: &Location, facts: &Facts) {
-    let has_room = |candidate: &Candidate| {
-        facts.shares.room(pool.members[usize::from(candidate.member)].datacenter) == Room::Free
-    };
-    let by_distance = |candidates: &mut [Candidate]| {
-        candidates.sort_by_cached_key(|candidate| {
-            let datacenter = pool.members[usize::from(candidate.member)].datacenter;
-            (facts.datacenter(datacenter).distance_rank(location), candidate.member)
-        });
-    };
-    match pool.steer {
-        Steer::Nearest => by_distance(candidates),
-        Steer::Capacity => {
-            by_distance(candidates);
-            candidates.sort_by_key(|candidate| !has_room(candidate));
-        }
-        Steer::Weighted | Steer::RoundRobin | Steer::Failover | Steer::Hash => {}
-    }
+/// How many of the candidates an answer of `answers` addresses draws on.
+pub fn enough(candidates: &[Candidate], answers: u8, rtype: Rtype) -> usize {
+    let mut filling = Filling::new(answers, rtype);
+    let last = candidates.iter().position(|candidate| filling.is_full_with(candidate));
+    last.map_or(candidates.len(), |last| last + 1)
 }
 
-/// How many of the candidates an answer of `answers` addresses draws on. But for those that have
-/// lost the type asked for, it is the same for both families, so that a client is not sent to two
-/// datacenters by asking for A and AAAA.
-pub fn enough(candidates: &[Candidate], answers: u8, rtype: Rtype) -> usize {
-    let (mut v4, mut v6) = (0, 0);
-    let able = candidates.iter().enumerate().filter(|(_, candidate)| !candidate.has_lost(rtype));
-    for (index, candidate) in able {
-        v4 += candidate.v4.len();
-        v6 += candidate.v6.len();
-        if candidate.cname.is_some() || v4.max(v6) >= usize::from(answers) {
-            return index + 1;
-        }
+/// How far candidates fill an answer of some type. But for those that have lost this type, it is
+/// the same for both families, so that a client is not sent to two datacenters by asking for A and
+/// AAAA.
+#[derive(Clone, Copy, Debug)]
+pub struct Filling {
+    answers: usize,
+    rtype: Rtype,
+    v4: usize,
+    v6: usize,
+}
+
+impl Filling {
+    /// Of an answer of so many addresses, without any candidate yet.
+    pub fn new(answers: u8, rtype: Rtype) -> Filling {
+        Filling { answers: usize::from(answers), rtype, v4: 0, v6: 0 }
     }
-    candidates.len()
+
+    /// Adds the next candidate; true when no more are needed.
+    pub fn is_full_with(&mut self, candidate: &Candidate) -> bool {
+        if candidate.has_lost(self.rtype) {
+            return false;
+        }
+        self.v4 += candidate.v4.len();
+        self.v6 += candidate.v6.len();
+        candidate.cname.is_some() || self.v4.max(self.v6) >= self.answers
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{DatacenterId, ProbeId};
+use super::{DatacenterId, ProbeId, Steering};
 use crate::dns::Name;
+use crate::geo::Location;
 
 /// The index of a pool in [`Steering::pools`](super::Steering::pools), over all zones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +33,29 @@ pub struct Pool {
     pub when_all_down: WhenAllDown,
     /// In the order of the file; at most one a datacenter.
     pub members: Box<[Member]>,
+}
+
+impl Pool {
+    /// True when the choice depends on where the client is.
+    pub fn steers_by_place(&self) -> bool {
+        matches!(self.steer, Steer::Nearest | Steer::Capacity)
+    }
+
+    /// The members' indices, in the order of the file.
+    pub fn members_in_order(&self) -> impl Iterator<Item = u16> + Clone {
+        // A pool has one member a datacenter at most, and datacenters have 16 bits.
+        (0..).take(self.members.len())
+    }
+
+    /// The members' indices, the nearest first; of equally near ones, in the order of the file.
+    pub fn members_by_distance(&self, steering: &Steering, location: &Location) -> Vec<u16> {
+        let mut order: Vec<u16> = self.members_in_order().collect();
+        order.sort_by_cached_key(|&member| {
+            let DatacenterId(datacenter) = self.members[usize::from(member)].datacenter;
+            steering.datacenters[usize::from(datacenter)].distance_rank(location)
+        });
+        order
+    }
 }
 
 /// How a member of a pool is chosen.

@@ -2,38 +2,63 @@
 //! whatever the health, the capacity and the operator's word: the same rules hold for them, and
 //! the datacenters lie in the same order of distance.
 //!
-//! It is made once at load. When a fact changes, only the cells are planned anew.
+//! It is made once at load. When a fact changes, only the cells are planned anew. Policies that ask
+//! for the same places and come to the same datacenters share a terrain.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use ipnet::IpNet;
 
-use super::{Match, Policy, Pool, PoolId, Steer, Steering};
+use super::{DatacenterId, Match, Policy, Pool, PoolId, Steering};
 use crate::geo::range_table::Key;
-use crate::geo::{Location, LocationId, RangeTable, World};
+use crate::geo::{LocationId, RangeTable, World};
 
 /// The world as one policy sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Survey {
-    /// By the numbers in the tables.
-    pub cells: Box<[Cell]>,
+    /// The cells.
+    pub terrain: Arc<Terrain>,
+    /// For each pool that steers by place, which of the terrain's orders it goes by.
+    orders: Box<[(PoolId, usize)]>,
+}
+
+/// A world that is cut into cells.
+#[derive(Debug)]
+pub struct Terrain {
+    /// By cell: which rules hold there, as an index of `holds`.
+    pub cells: Box<[u32]>,
+    /// For each rule, whether its keys about the client hold.
+    pub holds: Box<[Box<[bool]>]>,
     /// The cell of every IPv4 address.
     pub v4: RangeTable<u32>,
     /// The cell of every IPv6 address.
     pub v6: RangeTable<u128>,
     /// Which resolvers the rules tell apart; none when no rule asks for the resolver.
     pub resolvers: Option<Resolvers>,
+    orders: Box<[CellOrders]>,
 }
 
-/// Clients that are decided alike.
-#[derive(Clone, Debug)]
-pub struct Cell {
-    /// One of its locations; any other gives the same plan.
-    pub location: LocationId,
-    /// For each rule, whether its keys about the client hold here.
-    pub holds: Box<[bool]>,
+/// In which order some datacenters lie, seen from each cell.
+#[derive(Debug)]
+struct CellOrders {
+    /// By cell: an index of the orders.
+    cells: Box<[u32]>,
+    orders: Arc<Orders>,
+}
+
+/// In which order some datacenters lie, seen from each location.
+#[derive(Debug)]
+struct Orders {
+    /// By location: which order.
+    locations: Box<[u32]>,
+    /// The orders, one after the other; the datacenters are numbered as in the pool.
+    members: Box<[u16]>,
+    /// How many datacenters there are.
+    len: usize,
 }
 
 /// Which resolvers the rules tell apart.
@@ -47,44 +72,109 @@ pub struct Resolvers {
     pub classes: Box<[Box<[bool]>]>,
 }
 
-/// Surveys for all policies over one world. Distances are ordered once a pool, not once a policy.
+/// Surveys for all policies over one world. What policies have in common is looked at once.
 pub fn survey_all(world: &World, steering: &Steering) -> Vec<Survey> {
-    let mut orders = Orders { world, steering, by_pool: HashMap::new() };
-    steering.policies.iter().map(|policy| Survey::new(policy, &mut orders)).collect()
+    let mut surveyor =
+        Surveyor { world, steering, orders: HashMap::default(), terrains: HashMap::new() };
+    steering.policies.iter().map(|policy| surveyor.survey(policy)).collect()
 }
 
 impl Survey {
-    fn new(policy: &Policy, orders: &mut Orders) -> Survey {
-        let world = orders.world;
-        let pools = pools_that_steer_by_place(policy, orders.steering);
-        for &pool in &pools {
-            orders.compute(pool);
+    /// The members of a pool, seen from a cell: the nearest first where the pool steers by place,
+    /// else none.
+    pub fn members_by_distance(&self, pool: PoolId, cell: usize) -> Option<&[u16]> {
+        let (_, orders) = self.orders.iter().find(|(known, _)| *known == pool)?;
+        let CellOrders { cells, orders } = &self.terrain.orders[*orders];
+        Some(orders.order(cells[cell]))
+    }
+}
+
+impl Orders {
+    fn new(pool: &Pool, steering: &Steering, world: &World) -> Orders {
+        let mut orders: Interned<Box<[u16]>> = Interned::new();
+        let mut by_point: HashMap<_, u32, RandomState> = HashMap::default();
+        let locations = world.locations().iter().map(|location| {
+            let point = location.coordinates.map(|c| (c.latitude.to_bits(), c.longitude.to_bits()));
+            *by_point.entry(point).or_insert_with(|| {
+                orders.number(pool.members_by_distance(steering, location).into())
+            })
+        });
+        let locations = locations.collect();
+        Orders { locations, members: orders.values.concat().into(), len: pool.members.len() }
+    }
+
+    fn order(&self, number: u32) -> &[u16] {
+        &self.members[number as usize * self.len..][..self.len]
+    }
+}
+
+/// What surveys have in common.
+struct Surveyor<'w> {
+    world: &'w World,
+    steering: &'w Steering,
+    /// By the pool's datacenters.
+    orders: HashMap<Vec<DatacenterId>, Arc<Orders>, RandomState>,
+    /// By what the rules ask for, and the datacenters of the pools that steer by place.
+    terrains: HashMap<(Vec<Match>, Vec<Vec<DatacenterId>>), Arc<Terrain>>,
+}
+
+impl Surveyor<'_> {
+    fn survey(&mut self, policy: &Policy) -> Survey {
+        let (world, steering) = (self.world, self.steering);
+        let mut seen: Vec<Vec<DatacenterId>> = Vec::new();
+        let mut orders: Vec<Arc<Orders>> = Vec::new();
+        let mut by_pool = Vec::new();
+        for id in policy.reach(steering) {
+            let pool = &steering.pools[id.0 as usize];
+            if !pool.steers_by_place() {
+                continue;
+            }
+            let datacenters: Vec<_> = pool.members.iter().map(|it| it.datacenter).collect();
+            let at = seen.iter().position(|known| *known == datacenters).unwrap_or_else(|| {
+                let known = self.orders.entry(datacenters.clone());
+                let known = known.or_insert_with(|| Arc::new(Orders::new(pool, steering, world)));
+                orders.push(Arc::clone(known));
+                seen.push(datacenters);
+                seen.len() - 1
+            });
+            by_pool.push((id, at));
         }
+        let matches = policy.rules.iter().map(|rule| rule.matches.clone()).collect();
+        let terrain = self.terrains.entry((matches, seen));
+        let terrain = terrain.or_insert_with(|| Arc::new(Terrain::new(policy, orders, world)));
+        Survey { terrain: Arc::clone(terrain), orders: by_pool.into() }
+    }
+}
+
+impl Terrain {
+    fn new(policy: &Policy, orders: Vec<Arc<Orders>>, world: &World) -> Terrain {
         let (networks_v4, networks_v6, memberships) =
             classes(policy, |rule| &rule.network, |rule, address| rule.network_holds(address));
-        let mut cells = Vec::new();
-        let mut kinds = Interned::new();
-        let mut known: HashMap<(u32, u32), u32> = HashMap::new();
-        let orders = &*orders;
+        let mut holds: Interned<Box<[bool]>> = Interned::new();
+        let mut cells: Interned<(u32, Box<[u32]>)> = Interned::new();
+        let mut known: HashMap<(u32, u32), u32, RandomState> = HashMap::default();
         let mut cell_of = |location: u32, membership: u32| {
             *known.entry((location, membership)).or_insert_with(|| {
                 let here = world.location(LocationId(location));
                 let in_network = &memberships[membership as usize];
                 let rules = policy.rules.iter().zip(in_network);
-                let holds: Box<[bool]> = rules
+                let hold = rules
                     .map(|(rule, &inside)| inside && rule.matches.location_mismatch(here).is_none())
                     .collect();
-                let order: Vec<u32> = pools.iter().map(|pool| orders.of(*pool, location)).collect();
-                let kind = kinds.number((holds.clone(), order));
-                if kind as usize == cells.len() {
-                    cells.push(Cell { location: LocationId(location), holds });
-                }
-                kind
+                let order = orders.iter().map(|orders| orders.locations[location as usize]);
+                cells.number((holds.number(hold), order.collect()))
             })
         };
         let v4 = overlay(world.v4(), &networks_v4, &mut cell_of);
         let v6 = overlay(world.v6(), &networks_v6, &mut cell_of);
-        Survey { cells: cells.into(), v4, v6, resolvers: resolvers(policy) }
+        let orders = orders.into_iter().enumerate().map(|(index, orders)| CellOrders {
+            cells: cells.values.iter().map(|(_, order)| order[index]).collect(),
+            orders,
+        });
+        let orders = orders.collect();
+        let cells = cells.values.into_iter().map(|(hold, _)| hold).collect();
+        let resolvers = resolvers(policy);
+        Terrain { cells, holds: holds.values.into(), v4, v6, resolvers, orders }
     }
 }
 
@@ -94,54 +184,6 @@ fn resolvers(policy: &Policy) -> Option<Resolvers> {
             classes(policy, |rule| &rule.resolver, |rule, address| rule.resolver_holds(address));
         Resolvers { v4, v6, classes: classes.into() }
     })
-}
-
-/// The pools that a policy can come to whose choice depends on distance.
-fn pools_that_steer_by_place(policy: &Policy, steering: &Steering) -> Vec<PoolId> {
-    let mut pools = policy.reach(steering);
-    pools.retain(|pool| {
-        matches!(steering.pools[pool.0 as usize].steer, Steer::Nearest | Steer::Capacity)
-    });
-    pools
-}
-
-/// For each pool that steers by distance, the number of the order of its members at each location.
-struct Orders<'w> {
-    world: &'w World,
-    steering: &'w Steering,
-    by_pool: HashMap<PoolId, Vec<u32>>,
-}
-
-impl Orders<'_> {
-    fn compute(&mut self, pool: PoolId) {
-        if self.by_pool.contains_key(&pool) {
-            return;
-        }
-        let members = &self.steering.pools[pool.0 as usize];
-        let mut orders = Interned::new();
-        let mut by_point: HashMap<Option<(u64, u64)>, u32> = HashMap::new();
-        let locations = self.world.locations().iter().map(|location| {
-            let point = location.coordinates.map(|c| (c.latitude.to_bits(), c.longitude.to_bits()));
-            *by_point.entry(point).or_insert_with(|| {
-                orders.number(members_by_distance(members, self.steering, location))
-            })
-        });
-        let locations = locations.collect();
-        self.by_pool.insert(pool, locations);
-    }
-
-    fn of(&self, pool: PoolId, location: u32) -> u32 {
-        self.by_pool[&pool][location as usize]
-    }
-}
-
-fn members_by_distance(pool: &Pool, steering: &Steering, location: &Location) -> Vec<u16> {
-    let mut order: Vec<u16> = (0..pool.members.len() as u16).collect();
-    order.sort_by_cached_key(|&member| {
-        let datacenter = pool.members[usize::from(member)].datacenter;
-        steering.datacenters[usize::from(datacenter.0)].distance_rank(location)
-    });
-    order
 }
 
 /// Cuts the address space at the bounds of the prefixes that rules ask for; each class is one set
@@ -206,13 +248,13 @@ fn overlay<K: Key>(
 
 /// Numbers for distinct values, in the order in which they are first seen.
 pub(super) struct Interned<T> {
-    numbers: HashMap<T, u32>,
+    numbers: HashMap<T, u32, RandomState>,
     pub(super) values: Vec<T>,
 }
 
 impl<T: Clone + Eq + Hash> Interned<T> {
     pub(super) fn new() -> Interned<T> {
-        Interned { numbers: HashMap::new(), values: Vec::new() }
+        Interned { numbers: HashMap::default(), values: Vec::new() }
     }
 
     pub(super) fn number(&mut self, value: T) -> u32 {

@@ -125,7 +125,8 @@ impl Given {
             shares: &shares,
         };
         let surveys = survey_all(&self.world, &self.steering);
-        then(&Chart::new(&self.steering.policies[0], &surveys[0], &facts), &facts)
+        let policy = &self.steering.policies[0];
+        then(&Chart::new(policy, &surveys[0], &facts, &mut Sheets::default()), &facts)
     }
 
     /// The last octets of the A records, and the scope.

@@ -8,7 +8,7 @@ use portolan::answer::{Request, Transport};
 use portolan::decide::survey::survey_all;
 use portolan::decide::{
     Chart, Datacenter, DatacenterId, Facts, HealthTable, Match, Member, MemberId, Policy, PolicyId,
-    Pool, PoolId, Rule, ShareTable, StandingTable, Steer, Steering, Target, WhenAllDown,
+    Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target, WhenAllDown,
 };
 use portolan::dns::{Name, Rtype};
 use portolan::geo::{Coordinates, Location, RangeTable, World};
@@ -56,7 +56,9 @@ pub fn snapshot() -> Snapshot {
     };
     let surveys = survey_all(&world, &steering);
     let charts = steering.policies.iter().zip(&surveys);
-    let charts = charts.map(|(policy, survey)| Arc::new(Chart::new(policy, survey, &facts)));
+    let mut sheets = Sheets::default();
+    let charts =
+        charts.map(|(policy, survey)| Arc::new(Chart::new(policy, survey, &facts, &mut sheets)));
     Snapshot {
         generation: 1,
         charts: charts.collect(),

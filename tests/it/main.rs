@@ -8,6 +8,7 @@ mod support;
 mod demo;
 mod failover;
 mod gdnsd;
+mod load;
 mod no_allocation;
 mod readme;
 mod reload;

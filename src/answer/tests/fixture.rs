@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::decide::survey::survey_all;
 use crate::decide::{
     Chart, DatacenterId, Facts, HealthTable, Match, Member, MemberId, Policy, PolicyId, Pool,
-    PoolId, Rule, ShareTable, StandingTable, Steer, Steering, Target, WhenAllDown,
+    PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target, WhenAllDown,
 };
 use crate::geo::World;
 use crate::snapshot::Snapshot;
@@ -116,7 +116,9 @@ pub(crate) fn snapshot() -> Snapshot {
     };
     let surveys = survey_all(&world, &steering);
     let charts = steering.policies.iter().zip(&surveys);
-    let charts = charts.map(|(policy, survey)| Arc::new(Chart::new(policy, survey, &facts)));
+    let mut sheets = Sheets::default();
+    let charts =
+        charts.map(|(policy, survey)| Arc::new(Chart::new(policy, survey, &facts, &mut sheets)));
     Snapshot {
         generation: 1,
         zones: Arc::new(zones),
