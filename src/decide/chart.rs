@@ -48,8 +48,14 @@ struct Sheet {
 /// The sheets of charts, to be used again by charts that divide the same terrain alike.
 #[derive(Debug, Default)]
 pub struct Sheets {
-    /// By terrain, which is kept so that its address stays its own.
-    known: HashMap<*const Terrain, Vec<(Arc<Terrain>, Arc<Sheet>)>>,
+    by_terrain: HashMap<*const Terrain, OfTerrain>,
+}
+
+#[derive(Debug)]
+struct OfTerrain {
+    /// Kept so that its address stays its own.
+    terrain: Arc<Terrain>,
+    sheets: Vec<Arc<Sheet>>,
 }
 
 impl Chart {
@@ -97,6 +103,12 @@ impl Chart {
     pub fn size(&self) -> (usize, usize) {
         let ranges = self.sheets.iter().map(|sheet| sheet.v4.len() + sheet.v6.len()).sum();
         (self.plans.len(), ranges)
+    }
+
+    #[cfg(test)]
+    pub(super) fn shares_its_sheets_with(&self, other: &Chart) -> bool {
+        let mut pairs = self.sheets.iter().zip(&other.sheets);
+        pairs.all(|(one, other)| Arc::ptr_eq(one, other))
     }
 }
 
@@ -170,10 +182,10 @@ impl Sheets {
     pub fn of<'c>(charts: impl IntoIterator<Item = &'c Chart>) -> Sheets {
         let mut sheets = Sheets::default();
         for chart in charts {
+            let known = sheets.of_terrain(&chart.terrain);
             for sheet in &chart.sheets {
-                let known = sheets.known.entry(Arc::as_ptr(&chart.terrain)).or_default();
-                if !known.iter().any(|(_, other)| Arc::ptr_eq(other, sheet)) {
-                    known.push((Arc::clone(&chart.terrain), Arc::clone(sheet)));
+                if !known.iter().any(|other| Arc::ptr_eq(other, sheet)) {
+                    known.push(Arc::clone(sheet));
                 }
             }
         }
@@ -182,15 +194,22 @@ impl Sheets {
 
     /// The sheet of a terrain with these plans in its cells.
     fn sheet(&mut self, terrain: &Arc<Terrain>, cells: Box<[u32]>) -> Arc<Sheet> {
-        let known = self.known.entry(Arc::as_ptr(terrain)).or_default();
-        if let Some((_, sheet)) = known.iter().find(|(_, sheet)| sheet.cells == cells) {
+        let known = self.of_terrain(terrain);
+        if let Some(sheet) = known.iter().find(|sheet| sheet.cells == cells) {
             return Arc::clone(sheet);
         }
         let plan = |cell: u32| cells[cell as usize];
         let (v4, v6) = (terrain.v4.map(plan), terrain.v6.map(plan));
         let sheet = Arc::new(Sheet { cells, v4, v6 });
-        known.push((Arc::clone(terrain), Arc::clone(&sheet)));
+        known.push(Arc::clone(&sheet));
         sheet
+    }
+
+    fn of_terrain(&mut self, terrain: &Arc<Terrain>) -> &mut Vec<Arc<Sheet>> {
+        let new = || OfTerrain { terrain: Arc::clone(terrain), sheets: Vec::new() };
+        let known = self.by_terrain.entry(Arc::as_ptr(terrain)).or_insert_with(new);
+        debug_assert!(Arc::ptr_eq(&known.terrain, terrain));
+        &mut known.sheets
     }
 }
 

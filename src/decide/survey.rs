@@ -114,8 +114,16 @@ struct Surveyor<'w> {
     steering: &'w Steering,
     /// By the pool's datacenters.
     orders: HashMap<Vec<DatacenterId>, Arc<Orders>, RandomState>,
-    /// By what the rules ask for, and the datacenters of the pools that steer by place.
-    terrains: HashMap<(Vec<Match>, Vec<Vec<DatacenterId>>), Arc<Terrain>>,
+    terrains: HashMap<Outlook, Arc<Terrain>>,
+}
+
+/// What the shape of a terrain depends on.
+#[derive(PartialEq, Eq, Hash)]
+struct Outlook {
+    /// What the rules ask for.
+    matches: Vec<Match>,
+    /// The datacenters of the pools that steer by place.
+    datacenters: Vec<Vec<DatacenterId>>,
 }
 
 impl Surveyor<'_> {
@@ -140,8 +148,11 @@ impl Surveyor<'_> {
             by_pool.push((id, at));
         }
         let matches = policy.rules.iter().map(|rule| rule.matches.clone()).collect();
-        let terrain = self.terrains.entry((matches, seen));
-        let terrain = terrain.or_insert_with(|| Arc::new(Terrain::new(policy, orders, world)));
+        let outlook = Outlook { matches, datacenters: seen };
+        let terrain = self
+            .terrains
+            .entry(outlook)
+            .or_insert_with(|| Arc::new(Terrain::new(policy, orders, world)));
         Survey { terrain: Arc::clone(terrain), orders: by_pool.into() }
     }
 }

@@ -1,6 +1,7 @@
 //! What must hold for every decision.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -494,6 +495,36 @@ fn an_explanation_names_the_rule_the_member_and_the_scope() {
         assert_eq!(members[1].verdict, explain::Verdict::Farther);
         assert!(members[0].distance_km < members[1].distance_km);
     });
+}
+
+#[test]
+fn policies_that_see_the_world_alike_share_what_is_known_of_it() {
+    let second = Pool { name: "other".into(), ..pool(Steer::Capacity, 3) };
+    let mut given = given(vec![pool(Steer::Nearest, 0), second], Vec::new());
+    let policies = [0, 1].map(|pool| Policy { rules: Box::new([everybody(pool)]) });
+    given.steering.policies = Box::new(policies);
+    given.room = [Room::Free; 3];
+    let shared = |given: &Given| {
+        given.with(|_, facts| {
+            let surveys = survey_all(facts.world, facts.steering);
+            let mut sheets = Sheets::default();
+            let charts = [0, 1].map(|index: usize| {
+                let policy = &facts.steering.policies[index];
+                Chart::new(policy, &surveys[index], facts, &mut sheets)
+            });
+            let again = Chart::new(
+                &facts.steering.policies[0],
+                &surveys[0],
+                facts,
+                &mut Sheets::of(&charts[1..]),
+            );
+            assert!(Arc::ptr_eq(&surveys[0].terrain, &surveys[1].terrain));
+            (charts[0].shares_its_sheets_with(&charts[1]), again.shares_its_sheets_with(&charts[1]))
+        })
+    };
+    assert_eq!(shared(&given), (true, true));
+    given.room[0] = Room::Full;
+    assert_eq!(shared(&given), (false, false), "the second sends nobody to fra");
 }
 
 fn any_steer() -> impl Strategy<Value = Steer> {
