@@ -79,6 +79,7 @@ impl Chart {
     /// What is answered to `client` for `rtype`; looks up, and computes nothing that a fact's
     /// change could have computed before. Types other than A and AAAA get a CNAME or nothing.
     pub fn decide(&self, client: &Client, rtype: Rtype) -> Decision<'_> {
+        let (client, mapped_len) = client.canonical();
         let class = match (&self.terrain.resolvers, client.resolver) {
             (None, _) => 0,
             (Some(resolvers), IpAddr::V4(resolver)) => resolvers.v4.lookup(resolver.into()).0,
@@ -90,11 +91,11 @@ impl Chart {
             IpAddr::V6(address) => sheet.v6.lookup(address.into()),
         };
         let plan = &self.plans[plan as usize];
-        let (choice, hashed_len) = plan.choose(client, rtype);
+        let (choice, hashed_len) = plan.choose(&client, rtype);
         let scope = match choice {
             // The same for everybody, whoever decides.
             Choice::NoData if !self.somewhere.has(rtype) => 0,
-            _ => prefix_len.max(hashed_len),
+            _ => mapped_len + prefix_len.max(hashed_len),
         };
         Decision { ttl: plan.ttl, scope, choice }
     }

@@ -26,6 +26,16 @@ pub struct Client {
     pub draw: u64,
 }
 
+impl Client {
+    /// The same client as IPv4 if its address is IPv4-mapped, and how many bits of the address are
+    /// then gone from its front.
+    pub(super) fn canonical(&self) -> (Client, u8) {
+        let address = self.address.to_canonical();
+        let is_mapped = address.is_ipv4() && self.address.is_ipv6();
+        (Client { address, ..*self }, if is_mapped { 96 } else { 0 })
+    }
+}
+
 /// What was decided for a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision<'a> {

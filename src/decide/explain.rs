@@ -153,6 +153,9 @@ pub fn explain(
     facts: &Facts,
 ) -> Explanation {
     let policy = &facts.steering.policies[policy.0 as usize];
+    let decision = chart.decide(client, rtype);
+    let asked_for = client.address;
+    let (client, mapped_len) = &client.canonical();
     let (location_id, prefix_len) = facts.world.locate(client.address);
     let location = facts.world.location(location_id);
     let here: Vec<bool> = policy
@@ -167,7 +170,6 @@ pub fn explain(
         policy.rules.iter().map(|rule| rule.matches.resolver_holds(client.resolver)).collect();
     let holding = Holding { here: &here, resolver: &resolver };
     let choice = choose_pool(policy, holding, facts);
-    let decision = chart.decide(client, rtype);
 
     let chosen_rule = choice.as_ref().map(|choice| choice.rule);
     let answers = choice.as_ref().and_then(|choice| choice.pool);
@@ -202,14 +204,14 @@ pub fn explain(
         })
         .collect();
     Explanation {
-        address: client.address,
+        address: asked_for,
         resolver: client.resolver,
         location: location.clone(),
-        location_prefix: prefix(client.address, prefix_len),
+        location_prefix: prefix(asked_for, mapped_len + prefix_len),
         rules,
         pools,
         failed_open,
-        answer: answer_step(&decision, client, rtype),
+        answer: answer_step(&decision, asked_for, rtype),
     }
 }
 
@@ -372,7 +374,7 @@ fn is_in_answer(member: &Member, decision: &Decision) -> bool {
     }
 }
 
-fn answer_step(decision: &Decision, client: &Client, rtype: Rtype) -> AnswerStep {
+fn answer_step(decision: &Decision, asked_for: IpAddr, rtype: Rtype) -> AnswerStep {
     let records = match &decision.choice {
         Choice::V4(chosen) => chosen.iter().map(ToString::to_string).collect(),
         Choice::V6(chosen) => chosen.iter().map(ToString::to_string).collect(),
@@ -384,7 +386,7 @@ fn answer_step(decision: &Decision, client: &Client, rtype: Rtype) -> AnswerStep
         records,
         is_cname: matches!(decision.choice, Choice::Cname(_)),
         ttl: decision.ttl,
-        scope: prefix(client.address, decision.scope),
+        scope: prefix(asked_for, decision.scope),
     }
 }
 

@@ -225,6 +225,22 @@ fn pools_that_answer_alike_share_a_scope() {
 }
 
 #[test]
+fn an_ipv4_mapped_client_is_decided_as_the_ipv4_one() {
+    for steer in [Steer::Nearest, Steer::Hash] {
+        let given = given_pool(pool(steer, 0));
+        let (answer, scope) = given.ask(client(IN_JP));
+        let mapped = client("::ffff:150.0.0.1");
+        assert_eq!(given.ask(mapped), (answer, 96 + scope));
+        given.with(|chart, facts| {
+            let told = explain(PolicyId(0), &mapped, Rtype::A, chart, facts);
+            assert_eq!(told.location.country, "JP".parse().ok());
+            assert_eq!(told.location_prefix, "::ffff:128.0.0.0/98".parse().unwrap());
+            assert_eq!(told.answer.scope.prefix_len(), 96 + scope);
+        });
+    }
+}
+
+#[test]
 fn neighbours_that_decide_alike_share_a_scope() {
     let mut given = given_pool(pool(Steer::Nearest, 0));
     // Without fra, the German quarter goes where the American one goes.
