@@ -150,7 +150,9 @@ fn look_up(
             let chart = &snapshot.charts[policy.0 as usize];
             let facts = snapshot.facts();
             let decision = decide::explain(policy, &client, question.rtype, chart, &facts);
-            let target = decision.answer.is_cname.then(|| decision.answer.records.first());
+            // Who asks for the alias itself is not sent on.
+            let goes_on = decision.answer.is_cname && question.rtype != Rtype::CNAME;
+            let target = goes_on.then(|| decision.answer.records.first());
             let target = target.flatten().and_then(|target| target.parse().ok());
             return (Outcome::Steered { decision: Box::new(decision) }, target);
         }

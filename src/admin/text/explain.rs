@@ -87,7 +87,7 @@ fn decided(decision: &Explanation) -> String {
     for (index, pool) in pools.iter().enumerate() {
         text += &pool_text(pool, index == last && decision.failed_open);
     }
-    text + &answer_text(&decision.answer)
+    text + &answer_text(decision)
 }
 
 fn place(location: &Location) -> String {
@@ -190,16 +190,77 @@ fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-fn answer_text(answer: &AnswerStep) -> String {
-    let AnswerStep { rtype, records, is_cname, ttl, scope } = answer;
-    let rtype = if *is_cname { "CNAME" } else { rtype };
-    let what = match &records[..] {
-        [] => format!("no data: nothing of type {rtype}"),
-        records => {
-            let lines = records.iter().map(|record| format!("{rtype} {record}"));
-            lines.collect::<Vec<_>>().join(", ")
-        }
-    };
+fn answer_text(decision: &Explanation) -> String {
+    let AnswerStep { rtype, records, is_cname, ttl, scope } = &decision.answer;
     let within = if scope.prefix_len() == 0 { String::new() } else { format!(" in {scope}") };
-    step("answer", &format!("{what}; TTL {ttl} s; the same for everybody{within}"))
+    if records.is_empty() {
+        let whom = format!("the same for everybody{within}");
+        return step("answer", &format!("no data: nothing of type {rtype}; {whom}"));
+    }
+    let rtype = if *is_cname { "CNAME" } else { rtype };
+    let lines = records.iter().map(|record| format!("{rtype} {record}"));
+    let what = lines.collect::<Vec<_>>().join(", ");
+    // The pool that answers is the last.
+    let is_drawn = decision.pools.last().is_some_and(|pool| {
+        matches!(pool.steer, Steer::Weighted | Steer::RoundRobin) && pool.fit != 1
+    });
+    let whom = if is_drawn { "drawn anew for each query" } else { "the same for everybody" };
+    step("answer", &format!("{what}; TTL {ttl} s; {whom}{within}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(steer: Steer, fit: usize, records: &[&str]) -> String {
+        let address = "203.0.113.7".parse().unwrap();
+        let pool = PoolStep {
+            zone: "example.com.".into(),
+            pool: "web".into(),
+            steer,
+            fit,
+            min_healthy: 1,
+            up: true,
+            members: Vec::new(),
+        };
+        answer_text(&Explanation {
+            address,
+            resolver: address,
+            location: Location::default(),
+            location_prefix: "203.0.113.0/24".parse().unwrap(),
+            rules: Vec::new(),
+            pools: vec![pool],
+            failed_open: false,
+            answer: AnswerStep {
+                rtype: "A".into(),
+                records: records.iter().map(ToString::to_string).collect(),
+                is_cname: false,
+                ttl: 30,
+                scope: "203.0.113.0/24".parse().unwrap(),
+            },
+        })
+    }
+
+    #[test]
+    fn an_answer_says_for_whom_it_holds() {
+        let one = ["198.51.100.1"];
+        let said = |steer, fit| answered(steer, fit, &one).trim_end().to_owned();
+        let the_same =
+            "answer    A 198.51.100.1; TTL 30 s; the same for everybody in 203.0.113.0/24";
+        let drawn =
+            "answer    A 198.51.100.1; TTL 30 s; drawn anew for each query in 203.0.113.0/24";
+        assert_eq!(
+            (said(Steer::Nearest, 2), said(Steer::Hash, 2)),
+            (the_same.into(), the_same.into())
+        );
+        assert_eq!(
+            (said(Steer::Weighted, 2), said(Steer::RoundRobin, 3)),
+            (drawn.into(), drawn.into())
+        );
+        assert_eq!(said(Steer::Weighted, 1), the_same);
+        assert_eq!(
+            answered(Steer::Weighted, 2, &[]),
+            "answer    no data: nothing of type A; the same for everybody in 203.0.113.0/24\n"
+        );
+    }
 }
