@@ -20,7 +20,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     address: SocketAddr,
-    token: Option<String>,
+    /// Read only for calls that change something: who may only look may not be able to read it.
+    token_file: Option<PathBuf>,
 }
 
 /// One call of its API.
@@ -74,17 +75,9 @@ impl Running {
         let Some(admin) = shape.admin else {
             return Err(fail("it has no `[admin]`, so the server has no API to ask".into()));
         };
-        let token = match admin.token_file {
-            None => None,
-            Some(path) => {
-                let path = config.parent().unwrap_or(Path::new("")).join(path);
-                let token = std::fs::read_to_string(&path).map_err(|error| {
-                    fail(format!("cannot read `admin.token_file`, {}: {error}", path.display()))
-                })?;
-                Some(token.trim().to_owned())
-            }
-        };
-        Ok(Running { address: reachable(admin.listen), token })
+        let directory = config.parent().unwrap_or(Path::new(""));
+        let token_file = admin.token_file.map(|path| directory.join(path));
+        Ok(Running { address: reachable(admin.listen), token_file })
     }
 
     /// Calls, and returns the body of the answer.
@@ -97,9 +90,10 @@ impl Running {
             let help = "start it with `portolan serve`, or name its configuration with --config";
             CallError::Unreachable(Said { error, help: Some(help.into()) })
         };
+        let token = if call.method.is_safe() { None } else { self.token(config)? };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
-        let answer = runtime.block_on(self.send(call));
+        let answer = runtime.block_on(self.send(call, token.as_deref()));
         let (status, body) = answer.map_err(|error| unreachable(innermost(&error)))?;
         if status.is_success() {
             return Ok(body);
@@ -111,7 +105,18 @@ impl Running {
         Err(CallError::Refused(said))
     }
 
-    async fn send(&self, call: Call) -> reqwest::Result<(StatusCode, String)> {
+    fn token(&self, config: &Path) -> Result<Option<String>, CallError> {
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let token = std::fs::read_to_string(path).map_err(|error| {
+            let (config, path) = (config.display(), path.display());
+            let error = format!("{config}: cannot read `admin.token_file`, {path}: {error}");
+            let help = Some("run this as a user who may read it".into());
+            CallError::Configuration(Said { error, help })
+        })?;
+        Ok(Some(token.trim().to_owned()))
+    }
+
+    async fn send(&self, call: Call, token: Option<&str>) -> reqwest::Result<(StatusCode, String)> {
         // The client wants a provider even where no TLS is spoken; a second one is not an error.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let redirects = reqwest::redirect::Policy::none();
@@ -122,7 +127,7 @@ impl Running {
             url.query_pairs_mut().extend_pairs(&call.query);
         }
         let mut request = client.request(call.method, url);
-        if let Some(token) = &self.token {
+        if let Some(token) = token {
             request = request.bearer_auth(token);
         }
         if let Some(body) = &call.body {
@@ -230,12 +235,10 @@ mod tests {
         );
         let running = Running::find(&path).unwrap();
         assert_eq!(running.address, "127.0.0.1:8053".parse().unwrap());
-        assert_eq!(running.token.as_deref(), Some("secret"));
-        for (text, told) in [
-            ("[dns]\n", "no `[admin]`"),
-            ("[admin]\nlisten = \"here\"\n", "line 2"),
-            ("[admin]\nlisten = \"[::]:1\"\ntoken_file = \"none\"\n", "admin.token_file"),
-        ] {
+        assert_eq!(running.token(&path), Ok(Some("secret".into())));
+        for (text, told) in
+            [("[dns]\n", "no `[admin]`"), ("[admin]\nlisten = \"here\"\n", "line 2")]
+        {
             let (_directory, path) = configuration(text);
             let Err(CallError::Configuration(said)) = Running::find(&path) else {
                 panic!("{text}")
@@ -247,12 +250,29 @@ mod tests {
     #[test]
     fn a_call_bears_the_token_and_says_what_it_wants() {
         let (address, served) = answering("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood");
-        let running = Running { address, token: Some("secret".into()) };
-        assert_eq!(running.call(Path::new("x"), status()).unwrap(), "good");
+        let (directory, path) = configuration("");
+        let running = Running { address, token_file: Some(directory.path().join("admin.token")) };
+        let change = Call { method: Method::DELETE, ..status() };
+        assert_eq!(running.call(&path, change).unwrap(), "good");
         let sent = served.join().unwrap();
-        assert!(sent.starts_with("GET /api/v1/status?target=a%2Fb%26c+d HTTP/1.1\r\n"), "{sent}");
+        assert!(
+            sent.starts_with("DELETE /api/v1/status?target=a%2Fb%26c+d HTTP/1.1\r\n"),
+            "{sent}"
+        );
         assert!(sent.contains("authorization: Bearer secret\r\n"), "{sent}");
         assert!(sent.contains("accept: text/plain\r\n"), "{sent}");
+    }
+
+    #[test]
+    fn who_only_looks_needs_not_be_able_to_read_the_token() {
+        let (address, _served) = answering("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood");
+        let running = Running { address, token_file: Some("none".into()) };
+        assert_eq!(running.call(Path::new("x"), status()).unwrap(), "good");
+        let change = Call { method: Method::POST, ..status() };
+        let Err(CallError::Configuration(said)) = running.call(Path::new("x"), change) else {
+            panic!("a call without the token")
+        };
+        assert!(said.error.contains("admin.token_file"), "{}", said.error);
     }
 
     #[test]
@@ -260,7 +280,7 @@ mod tests {
         let (address, _served) = answering(
             "HTTP/1.1 403 Forbidden\r\nconnection: close\r\n\r\n{\"error\":\"no\",\"help\":\"do so\"}",
         );
-        let running = Running { address, token: None };
+        let running = Running { address, token_file: None };
         let said = Said { error: "no".into(), help: Some("do so".into()) };
         let answer = running.call(Path::new("x"), status());
         assert_eq!(answer, Err(CallError::Refused(said)));
@@ -271,7 +291,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let running = Running { address, token: None };
+        let running = Running { address, token_file: None };
         let answer = running.call(Path::new("portolan.toml"), status());
         let Err(CallError::Unreachable(said)) = answer else { panic!("{answer:?}") };
         assert!(said.error.contains(&address.to_string()), "{}", said.error);
