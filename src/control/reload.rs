@@ -14,6 +14,9 @@ const SETTLE: Duration = Duration::from_millis(150);
 const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
 /// By how much the time of a change may lag behind the clock: files are stamped by its ticks.
 const CLOCK_TICK: Duration = Duration::from_millis(50);
+/// After something was heard, what else comes soon is looked at with it: the directories may hold
+/// files of others, such as a log, that change all the time.
+const REST: Duration = Duration::from_millis(50);
 /// Where the system cannot tell of changes (some network file systems), this finds them.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -119,6 +122,7 @@ impl FileWatch {
                 };
                 let _ = tokio::time::timeout(LOOK_EVERY, heard).await;
                 self.is_heard = true;
+                tokio::time::sleep(REST).await;
             }
             let is_changed = stamps(&self.files) != self.seen;
             if is_changed {
