@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use codespan_reporting::term::termcolor::{ColorChoice, StandardStream};
 
 use super::{ConfigPath, FAILED, Output};
+use crate::admin::text::count;
 use crate::config::{self, Contents, Diagnostic, Loaded, Rejected, Severity};
 
 /// The command line of `check`.
@@ -94,8 +95,4 @@ fn in_words(contents: &Contents) -> String {
         count(contents.networks, "network") + " on the map",
     ]
     .join(", ")
-}
-
-fn count(number: usize, of: &str) -> String {
-    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{FAILED, UNREACHABLE};
 use crate::admin::error::Said;
+use crate::health::http::root_cause;
 
 /// The server must have answered by then.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -94,7 +95,7 @@ impl Running {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
         let answer = runtime.block_on(self.send(call, token.as_deref()));
-        let (status, body) = answer.map_err(|error| unreachable(innermost(&error)))?;
+        let (status, body) = answer.map_err(|error| unreachable(root_cause(&error)))?;
         if status.is_success() {
             return Ok(body);
         }
@@ -179,15 +180,6 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
-}
-
-/// The cause that says something: `connection refused`, not `error sending request`.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::ControlError;
-use crate::decide::{Standing, StandingTable, Steering};
+use crate::decide::{Pool, Standing, StandingTable, Steering};
 
 /// The most overrides that are kept.
 const MAX_OVERRIDES: usize = 10_000;
@@ -116,19 +116,12 @@ impl Overrides {
     /// its datacenter.
     pub fn standing(&self, steering: &Steering) -> StandingTable {
         let standing = steering.pools.iter().flat_map(|pool| {
-            let zone = plain(&pool.zone.to_string());
             pool.members.iter().map(move |member| {
-                let datacenter =
-                    steering.datacenters[usize::from(member.datacenter.0)].name.clone();
-                let (zone, pool) = (zone.clone(), pool.name.clone());
+                let datacenter = &steering.datacenters[usize::from(member.datacenter.0)].name;
                 [
-                    Target::Member {
-                        zone: zone.clone(),
-                        pool: pool.clone(),
-                        datacenter: datacenter.clone(),
-                    },
-                    Target::Pool { zone, pool },
-                    Target::Datacenter(datacenter),
+                    Target::of_member(pool, datacenter),
+                    Target::of_pool(pool),
+                    Target::Datacenter(datacenter.clone()),
                 ]
             })
         });
@@ -154,27 +147,15 @@ pub fn check_target(target: &Target, steering: &Steering) -> Result<(), ControlE
             let names = steering.datacenters.iter().map(|datacenter| datacenter.name.clone());
             names.map(Target::Datacenter).collect()
         }
-        Target::Pool { .. } => {
-            let pools = steering.pools.iter();
-            pools
-                .map(|pool| Target::Pool {
-                    zone: plain(&pool.zone.to_string()),
-                    pool: pool.name.clone(),
-                })
-                .collect()
-        }
+        Target::Pool { .. } => steering.pools.iter().map(Target::of_pool).collect(),
         Target::Member { .. } => {
-            let members = steering
-                .pools
-                .iter()
-                .flat_map(|pool| pool.members.iter().map(move |member| (pool, member.datacenter)));
-            members
-                .map(|(pool, datacenter)| Target::Member {
-                    zone: plain(&pool.zone.to_string()),
-                    pool: pool.name.clone(),
-                    datacenter: steering.datacenters[usize::from(datacenter.0)].name.clone(),
+            let members = steering.pools.iter().flat_map(|pool| {
+                pool.members.iter().map(move |member| {
+                    let datacenter = &steering.datacenters[usize::from(member.datacenter.0)];
+                    Target::of_member(pool, &datacenter.name)
                 })
-                .collect()
+            });
+            members.collect()
         }
     };
     if known.contains(target) {
@@ -194,6 +175,22 @@ pub fn check_target(target: &Target, steering: &Steering) -> Result<(), ControlE
 /// An origin as targets write it: lower case, without the final dot.
 fn plain(origin: &str) -> String {
     origin.trim_end_matches('.').to_ascii_lowercase()
+}
+
+impl Target {
+    /// What an override of a pool names.
+    pub fn of_pool(pool: &Pool) -> Target {
+        Target::Pool { zone: plain(&pool.zone.to_string()), pool: pool.name.clone() }
+    }
+
+    /// What an override of a pool's member in that datacenter names.
+    pub fn of_member(pool: &Pool, datacenter: &str) -> Target {
+        Target::Member {
+            zone: plain(&pool.zone.to_string()),
+            pool: pool.name.clone(),
+            datacenter: datacenter.into(),
+        }
+    }
 }
 
 impl fmt::Display for Action {
@@ -260,7 +257,7 @@ impl fmt::Display for Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{Datacenter, DatacenterId, Member, MemberId, Pool, Steer, WhenAllDown};
+    use crate::decide::{Datacenter, DatacenterId, Member, MemberId, Steer, WhenAllDown};
     use crate::geo::Location;
 
     /// One pool, example.com/web, with members in fra and iad.

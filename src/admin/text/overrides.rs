@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::admin::change::{ClearReply, OverrideReply};
-use crate::control::{Action, Override};
+use crate::control::Override;
 
 /// What was set: `datacenter/fra is drained until 2026-11-21T10:00:00Z: maintenance`.
 pub fn reply(reply: &OverrideReply) -> String {
@@ -33,11 +33,7 @@ pub fn sentence(over: &Override) -> String {
 
 /// What an override does, until when, and why.
 pub fn terms(over: &Override) -> String {
-    let mut text = match over.action {
-        Action::ForceUp => "forced up".to_owned(),
-        Action::ForceDown => "forced down".to_owned(),
-        Action::Drain => "drained".to_owned(),
-    };
+    let mut text = over.action.to_string();
     match over.until {
         Some(until) => text += &format!(" until {}", moment(until)),
         None => text += " until cleared",
@@ -63,6 +59,7 @@ pub fn moment(unix_seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::Action;
 
     #[test]
     fn an_override_is_a_sentence() {

@@ -72,17 +72,8 @@ impl Picture {
         self.overrides.iter().find(|over| over.target == *target)
     }
 
-    fn pool_target(&self, pool: &Pool) -> Target {
-        Target::Pool { zone: zone_of(pool), pool: pool.name.clone() }
-    }
-
     fn member_target(&self, pool: &Pool, member: &Member) -> Target {
-        let datacenter = self.snapshot.facts().datacenter(member.datacenter).name.clone();
-        Target::Member { zone: zone_of(pool), pool: pool.name.clone(), datacenter }
+        let facts = self.snapshot.facts();
+        Target::of_member(pool, &facts.datacenter(member.datacenter).name)
     }
-}
-
-/// A zone's name as targets write it.
-fn zone_of(pool: &Pool) -> String {
-    pool.zone.to_string().trim_end_matches('.').to_ascii_lowercase()
 }

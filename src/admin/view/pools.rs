@@ -118,7 +118,7 @@ impl Picture {
     }
 
     fn pool(&self, pool: &Pool, facts: &Facts) -> PoolView {
-        let target = self.pool_target(pool);
+        let target = crate::control::Target::of_pool(pool);
         PoolView {
             name: pool.name.clone(),
             zone: pool.zone.to_string(),
@@ -200,7 +200,7 @@ impl Picture {
         let datacenter = &facts.datacenter(member.datacenter).name;
         let targets = [
             self.member_target(pool, member),
-            self.pool_target(pool),
+            crate::control::Target::of_pool(pool),
             crate::control::Target::Datacenter(datacenter.clone()),
         ];
         let over = targets
