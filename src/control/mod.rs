@@ -232,7 +232,7 @@ impl Control {
         reason: Option<String>,
     ) -> Result<SetOverride, ControlError> {
         let since = unix_seconds(SystemTime::now());
-        let until = lasts.map(|lasts| since.saturating_add(lasts.as_secs()));
+        let until = lasts.map(|lasts| since.saturating_add(whole_seconds(lasts)));
         let set = Override { target, action, reason, since, until };
         let mut state = self.state();
         check_target(&set.target, &state.publisher.ground().settings.steering)?;
@@ -458,6 +458,11 @@ async fn survey(settings: Arc<Settings>, previous: Option<Ground>) -> Ground {
     task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
+/// An override that lasts for less than a second lasts for one, not none.
+fn whole_seconds(lasts: Duration) -> u64 {
+    lasts.as_secs().saturating_add(u64::from(lasts.subsec_nanos() > 0))
+}
+
 fn sources(settings: &Settings) -> impl Iterator<Item = (String, ReportSource)> {
     let names = settings.steering.datacenters.iter().map(|datacenter| datacenter.name.clone());
     names.zip(&settings.reports).filter_map(|(name, report)| {
@@ -468,4 +473,16 @@ fn sources(settings: &Settings) -> impl Iterator<Item = (String, ReportSource)> 
 
 fn poller() -> Option<Poller> {
     Poller::new().inspect_err(|error| tracing::error!(error, "reports cannot be polled")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_override_lasts_for_no_less_than_was_said() {
+        let seconds = |millis| whole_seconds(Duration::from_millis(millis));
+        assert_eq!((seconds(0), seconds(1), seconds(1000), seconds(1001)), (0, 1, 1, 2));
+        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
+    }
 }
