@@ -4,6 +4,7 @@ mod in_zone;
 mod targets;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use in_zone::InZone;
 use targets::Probes;
@@ -146,6 +147,7 @@ impl<'f> Compilation<'f> {
             }
         }
         warn_of_members(reader, form, check.is_some());
+        warn_of_families(reader, form);
         if let Some(min) = &form.min_healthy
             && usize::from(*min.get_ref()) > form.members.len()
             && !form.members.is_empty()
@@ -312,5 +314,38 @@ fn warn_of_members(reader: &Reader, pool: &PoolForm, is_checked: bool) {
                 reader.warning(probe.span(), "`probe` is given, but the pool has no check");
             reader.report(warning.label("nothing is probed"));
         }
+    }
+}
+
+/// Warns of members whose clients are told that there are no addresses of a family, though others
+/// get some. Resolvers may take such an answer for everybody's (RFC 7871 §7.4).
+fn warn_of_families(reader: &Reader, pool: &PoolForm) {
+    // With `failover`, everybody is sent to the same member. Addresses that could not be read may be
+    // of any family.
+    if pool.steer == Steer::Failover || reader.has_errors() {
+        return;
+    }
+    let families: [(&str, &str, fn(&IpAddr) -> bool); 2] =
+        [("IPv4", "A", IpAddr::is_ipv4), ("IPv6", "AAAA", IpAddr::is_ipv6)];
+    for (family, rtype, is_of) in families {
+        let has = |member: &MemberForm| match &member.target {
+            Some(TargetForm::Addresses(all)) => Some(all.iter().any(|it| is_of(it.get_ref()))),
+            _ => None,
+        };
+        let with = pool.members.iter().filter(|member| has(member) == Some(true)).count();
+        let mut without = pool.members.iter().filter(|member| has(member) == Some(false));
+        let Some(first) = without.next().filter(|_| with > 0) else { continue };
+        let more = match without.count() {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let message = format!("a member has no {family} address, but others of its pool do");
+        let warning = reader.warning(first.span.clone(), message);
+        let label = format!("its clients get no {rtype} record{more}");
+        let pool = pool.name.get_ref();
+        reader.report(warning.label(label).help(format!(
+            "give every member of pool `{pool}` an {family} address, or none of them: a resolver \
+             may keep \"no {rtype} record\" for all its clients"
+        )));
     }
 }
