@@ -7,6 +7,7 @@ mod support;
 
 mod demo;
 mod failover;
+mod fuzz_seeds;
 mod gdnsd;
 mod load;
 mod no_allocation;
