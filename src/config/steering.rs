@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use in_zone::InZone;
 use targets::Probes;
+use toml::Spanned;
 
 use super::nearest::among;
 use super::reader::Reader;
@@ -325,11 +326,10 @@ fn warn_of_families(reader: &Reader, pool: &PoolForm) {
     if pool.steer == Steer::Failover || reader.has_errors() {
         return;
     }
-    let families: [(&str, &str, fn(&IpAddr) -> bool); 2] =
-        [("IPv4", "A", IpAddr::is_ipv4), ("IPv6", "AAAA", IpAddr::is_ipv6)];
-    for (family, rtype, is_of) in families {
+    for (family, rtype) in [("IPv4", "A"), ("IPv6", "AAAA")] {
+        let is_of = |address: &Spanned<IpAddr>| address.get_ref().is_ipv4() == (family == "IPv4");
         let has = |member: &MemberForm| match &member.target {
-            Some(TargetForm::Addresses(all)) => Some(all.iter().any(|it| is_of(it.get_ref()))),
+            Some(TargetForm::Addresses(all)) => Some(all.iter().any(is_of)),
             _ => None,
         };
         let with = pool.members.iter().filter(|member| has(member) == Some(true)).count();

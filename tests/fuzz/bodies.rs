@@ -16,9 +16,12 @@ const SERVER_FILE: &str = include_str!("world/portolan.toml");
 const ZONE_FILE: &str = include_str!("world/zone.toml");
 const NETWORKS_FILE: &str = include_str!("world/networks.toml");
 
+/// A target: its name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target by its name, which is also that of its seeds' directory.
 #[allow(dead_code, reason = "each fuzzer runs one")]
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [Target; 6] = [
     ("message", message),
     ("master_file", master_file),
     ("server_file", server_file),
