@@ -1,6 +1,5 @@
 //! What the API says when it cannot do what was asked.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -49,7 +48,10 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.said)).into_response();
+        let kind = [(header::CONTENT_TYPE, "application/json")];
+        // A line of its own, for whoever reads it on a terminal.
+        let said = serde_json::json!(self.said).to_string() + "\n";
+        let mut response = (self.status, kind, said).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -184,13 +184,13 @@ impl Control {
         state.probes_generation = self.inner.watch.replace(probes);
     }
 
-    /// Notes that the files as they are now cannot be served.
+    /// Notes that the files as they are now cannot be served; the caller has logged it.
     pub fn note_failed_load(&self, error: String) {
         let mut state = self.state();
         state.load.failures_total += 1;
         state.load.last_error = Some(error.clone());
         drop(state);
-        self.tell(EventKind::Load, "files", error);
+        self.announce(EventKind::Load, "files", error);
     }
 
     /// Where the current snapshot is found.
