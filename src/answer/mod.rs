@@ -11,12 +11,12 @@ pub use counters::{Counters, Event, Totals, Verdict};
 
 use std::net::IpAddr;
 
-use crate::decide::Client;
+use crate::decide::{Client, PolicyId};
 use crate::dns::query::{HEADER_BYTES, NameRoom};
 use crate::dns::response::{MIN_RESPONSE_BYTES, QNAME_POINTER};
 use crate::dns::{Class, Preamble, Query, Rcode, Rejection, Response, Rtype};
 use crate::snapshot::Snapshot;
-use crate::zone::Zone;
+use crate::zone::{NameHash, Zone};
 
 /// The longest message, in bytes: what the two-byte length of TCP can say.
 pub const MAX_MESSAGE_BYTES: usize = 65535;
@@ -79,43 +79,105 @@ impl Outcome {
 /// transport allow.
 pub fn respond(snapshot: &Snapshot, request: &Request, packet: &[u8], out: &mut [u8]) -> Outcome {
     let mut room = NameRoom::new();
-    let query = match Query::parse(packet, &mut room) {
-        Ok(query) => query,
-        Err(Rejection::Runt) => return Outcome::dropped(Verdict::DroppedRunt),
-        Err(Rejection::Response) => return Outcome::dropped(Verdict::DroppedResponse),
-        Err(Rejection::Error(rcode, preamble)) => return refuse(rcode, &preamble, packet, out),
-    };
-    let preamble = &query.preamble;
-    if let Some(rcode) = refusal(query.qclass, query.qtype) {
-        return refuse(rcode, preamble, packet, out);
+    Asked::read(snapshot, request, packet, &mut room).answer(packet, out)
+}
+
+/// A message that was read and is not yet answered.
+///
+/// Most of the time that an answer takes is spent waiting for memory: who has several messages
+/// reads them all, has what they need fetched, step by step for all of them, and then answers.
+#[derive(Debug)]
+pub struct Asked<'s, 'r> {
+    snapshot: &'s Snapshot,
+    transport: Transport,
+    client: Client,
+    query: Result<Query<'r>, Rejection>,
+    /// Where the name is looked up.
+    place: Option<(&'s Zone, NameHash)>,
+}
+
+impl<'s, 'r> Asked<'s, 'r> {
+    /// Reads a message; `room` takes its name.
+    #[inline]
+    pub fn read(
+        snapshot: &'s Snapshot,
+        request: &Request,
+        packet: &[u8],
+        room: &'r mut NameRoom,
+    ) -> Asked<'s, 'r> {
+        let query = Query::parse(packet, room);
+        let asked = query.as_ref().ok();
+        let place = asked.and_then(|query| {
+            let zone = snapshot.zones.find(query.qname, query.qtype)?;
+            Some((zone, zone.hash(query.qname)))
+        });
+        let client = edns::client(request, asked.and_then(|query| query.preamble.edns.as_ref()));
+        Asked { snapshot, transport: request.transport, client, query, place }
     }
-    let Some(zone) = snapshot.zones.find(query.qname, query.qtype) else {
-        return refuse(Rcode::REFUSED, preamble, packet, out);
-    };
-    let limit = edns::response_limit(request.transport, preamble.edns.as_ref());
-    let mut response = Response::new(out, limit, packet, preamble);
-    response.set_origin(HEADER_BYTES + query.qname.len() - zone.origin_len());
-    let mut answer = Answer {
-        snapshot,
-        zone,
-        qtype: query.qtype,
-        client: edns::client(request, preamble.edns.as_ref()),
-        response,
-        scope: 0,
-        is_steered: false,
-        is_alias: false,
-    };
-    let verdict = answer.write(query.qname);
-    let rcode = if verdict == Verdict::NxDomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
-    let is_authoritative = verdict != Verdict::Referral || answer.is_alias;
-    let scope = edns::response_scope(preamble.edns.as_ref(), answer.scope);
-    Outcome {
-        verdict,
-        has_edns: preamble.edns.is_some(),
-        has_subnet: preamble.edns.is_some_and(|edns| edns.subnet.is_some()),
-        is_truncated: answer.response.is_truncated(),
-        is_steered: answer.is_steered,
-        length: answer.response.finish(preamble, is_authoritative, rcode, scope),
+
+    /// How many steps of fetching there are.
+    pub const FETCHES: usize = 3;
+
+    /// Has the processor fetch what the answer will read, in so many steps, each of which needs
+    /// what the one before it fetched.
+    #[inline]
+    pub fn fetch(&self, step: usize) {
+        let Some((zone, hash)) = self.place else { return };
+        if step == 0 {
+            return zone.fetch_node(hash);
+        }
+        let chart = zone.fetch_rrset(hash);
+        let chart = chart.and_then(|PolicyId(policy)| self.snapshot.charts.get(policy as usize));
+        match (step, chart) {
+            (1, Some(chart)) => chart.fetch_index(&self.client),
+            (1, None) => (),
+            (_, Some(chart)) => chart.fetch_range(&self.client),
+            (_, None) => zone.fetch_records(hash),
+        }
+    }
+
+    /// Answers the message, which is `packet`; as [`respond`].
+    pub fn answer(self, packet: &[u8], out: &mut [u8]) -> Outcome {
+        let query = match self.query {
+            Ok(query) => query,
+            Err(Rejection::Runt) => return Outcome::dropped(Verdict::DroppedRunt),
+            Err(Rejection::Response) => return Outcome::dropped(Verdict::DroppedResponse),
+            Err(Rejection::Error(rcode, preamble)) => {
+                return refuse(rcode, &preamble, packet, out);
+            }
+        };
+        let preamble = &query.preamble;
+        if let Some(rcode) = refusal(query.qclass, query.qtype) {
+            return refuse(rcode, preamble, packet, out);
+        }
+        let Some((zone, hash)) = self.place else {
+            return refuse(Rcode::REFUSED, preamble, packet, out);
+        };
+        let limit = edns::response_limit(self.transport, preamble.edns.as_ref());
+        let mut response = Response::new(out, limit, packet, preamble);
+        response.set_origin(HEADER_BYTES + query.qname.len() - zone.origin_len());
+        let mut answer = Answer {
+            snapshot: self.snapshot,
+            zone,
+            qtype: query.qtype,
+            client: self.client,
+            response,
+            scope: 0,
+            is_steered: false,
+            is_alias: false,
+        };
+        let verdict = answer.write(query.qname, hash);
+        let rcode = if verdict == Verdict::NxDomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
+        let is_authoritative = verdict != Verdict::Referral || answer.is_alias;
+        let scope = edns::response_scope(preamble.edns.as_ref(), answer.scope);
+        Outcome {
+            verdict,
+            has_edns: preamble.edns.is_some(),
+            has_subnet: preamble.edns.is_some_and(|edns| edns.subnet.is_some()),
+            is_truncated: answer.response.is_truncated(),
+            is_steered: answer.is_steered,
+            length: answer.response.finish(preamble, is_authoritative, rcode, scope),
+        }
     }
 }
 
@@ -134,8 +196,8 @@ struct Answer<'a, 'o> {
 
 impl<'a> Answer<'a, '_> {
     /// Writes the sections for a name in the zone.
-    fn write(&mut self, qname: &[u8]) -> Verdict {
-        let found = self.zone.lookup(qname, self.qtype);
+    fn write(&mut self, qname: &[u8], hash: NameHash) -> Verdict {
+        let found = self.zone.lookup_hashed(hash, qname, self.qtype);
         match self.write_found(QNAME_POINTER, found) {
             sections::Written::All(verdict) => verdict,
             sections::Written::Alias(alias) => {

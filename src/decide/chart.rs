@@ -80,12 +80,7 @@ impl Chart {
     /// change could have computed before. Types other than A and AAAA get a CNAME or nothing.
     pub fn decide(&self, client: &Client, rtype: Rtype) -> Decision<'_> {
         let (client, mapped_len) = client.canonical();
-        let class = match (&self.terrain.resolvers, client.resolver) {
-            (None, _) => 0,
-            (Some(resolvers), IpAddr::V4(resolver)) => resolvers.v4.lookup(resolver.into()).0,
-            (Some(resolvers), IpAddr::V6(resolver)) => resolvers.v6.lookup(resolver.into()).0,
-        };
-        let sheet = &self.sheets[class as usize];
+        let sheet = self.sheet(&client);
         let (plan, prefix_len) = match client.address {
             IpAddr::V4(address) => sheet.v4.lookup(address.into()),
             IpAddr::V6(address) => sheet.v6.lookup(address.into()),
@@ -100,10 +95,35 @@ impl Chart {
         Decision { ttl: plan.ttl, scope, choice }
     }
 
+    /// Has the processor fetch what [`decide`](Self::decide) reads first for this client.
+    pub fn fetch_index(&self, client: &Client) {
+        match client.address {
+            IpAddr::V4(address) => self.sheet(client).v4.fetch_index(address.into()),
+            IpAddr::V6(address) => self.sheet(client).v6.fetch_index(address.into()),
+        }
+    }
+
+    /// Has the processor fetch what it reads next, once the first is here.
+    pub fn fetch_range(&self, client: &Client) {
+        match client.address {
+            IpAddr::V4(address) => self.sheet(client).v4.fetch_range(address.into()),
+            IpAddr::V6(address) => self.sheet(client).v6.fetch_range(address.into()),
+        }
+    }
+
     /// How many different plans there are, and how many ranges of addresses they stand in.
     pub fn size(&self) -> (usize, usize) {
         let ranges = self.sheets.iter().map(|sheet| sheet.v4.len() + sheet.v6.len()).sum();
         (self.plans.len(), ranges)
+    }
+
+    fn sheet(&self, client: &Client) -> &Sheet {
+        let class = match (&self.terrain.resolvers, client.resolver) {
+            (None, _) => 0,
+            (Some(resolvers), IpAddr::V4(resolver)) => resolvers.v4.lookup(resolver.into()).0,
+            (Some(resolvers), IpAddr::V6(resolver)) => resolvers.v6.lookup(resolver.into()).0,
+        };
+        &self.sheets[class as usize]
     }
 
     #[cfg(test)]

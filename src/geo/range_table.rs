@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::hint::black_box;
 
 mod radix;
 
@@ -117,6 +118,16 @@ impl<K: Key> RangeTable<K> {
             None => 0,
         };
         (value, below.max(above))
+    }
+
+    /// Has the processor fetch what [`lookup`](Self::lookup) reads first.
+    pub fn fetch_index(&self, key: K) {
+        self.index.fetch(key);
+    }
+
+    /// Has the processor fetch what it reads next, once the first is here.
+    pub fn fetch_range(&self, key: K) {
+        black_box(self.ranges.get(self.index.find(key).0 + 1).copied());
     }
 
     /// The number of ranges.

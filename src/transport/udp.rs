@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::Cache;
+use arrayvec::ArrayVec;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::batch::{self, Batch};
-use crate::answer::{Counters, Event, Outcome, Request, Transport, Verdict, respond};
+use super::batch::{self, BATCH, Batch};
+use crate::answer::{Asked, Counters, Event, Outcome, Request, Transport, Verdict};
+use crate::dns::query::NameRoom;
 use crate::snapshot::Published;
 
 /// How long a worker waits before it looks whether it shall stop.
@@ -62,6 +64,7 @@ impl Worker {
 
     fn answer_until_stopped(&self) {
         let mut batch = Batch::new();
+        let mut rooms: Box<[NameRoom]> = (0..BATCH).map(|_| NameRoom::new()).collect();
         let mut published = Cache::new(&*self.published);
         let mut lots = fastrand::Rng::new();
         while !self.stop.load(Ordering::Relaxed) {
@@ -71,20 +74,25 @@ impl Worker {
                 0
             });
             let snapshot = published.load();
-            for index in 0..received {
+            let mut asked: ArrayVec<_, BATCH> = ArrayVec::new();
+            for (index, room) in rooms.iter_mut().enumerate().take(received) {
                 let slot = batch.slot(index);
                 let (source, destination) = (slot.source(), slot.destination());
-                let outcome = if self.is_forged(source, destination) {
-                    Outcome::dropped(Verdict::DroppedSource)
-                } else {
-                    let request = Request {
-                        source: source.ip(),
-                        transport: Transport::Udp,
-                        draw: lots.u64(..),
-                    };
-                    let (packet, out) = slot.buffers();
-                    respond(snapshot, &request, packet, out)
-                };
+                if self.is_forged(source, destination) {
+                    self.counters.record(Transport::Udp, &Outcome::dropped(Verdict::DroppedSource));
+                    continue;
+                }
+                let request =
+                    Request { source: source.ip(), transport: Transport::Udp, draw: lots.u64(..) };
+                let (packet, _) = slot.buffers();
+                asked.push((index, Asked::read(snapshot, &request, packet, room)));
+            }
+            for step in 0..Asked::FETCHES {
+                asked.iter().for_each(|(_, asked)| asked.fetch(step));
+            }
+            for (index, asked) in asked {
+                let (packet, out) = batch.slot(index).buffers();
+                let outcome = asked.answer(packet, out);
                 self.counters.record(Transport::Udp, &outcome);
                 if outcome.length > 0 {
                     batch.reply(index, outcome.length);

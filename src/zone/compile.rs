@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::directory::Directory;
 use super::findings::Findings;
 use super::lookup::{Node, Static, SteeredNode, Zones};
 use super::master_file::TextRecord;
@@ -78,17 +79,24 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
             negative_soa: with_ttl(&mut negative_soas, tree, steered.ttl),
         })
         .collect();
-    let nodes = tree.nodes.iter().enumerate().map(|(index, node)| Node {
-        rrsets: node.rrsets.clone(),
-        delegation: delegation_of.get(&node.cut).copied().unwrap_or(NONE),
-        wildcard: node.wildcard,
-        steered: node.steered,
-        is_cut: tree.is_cut(index as u32),
+    let place_of = |places: &[u32], node: u32| places.get(node as usize).copied().unwrap_or(NONE);
+    let mut apex = APEX;
+    let keys = (0..tree.nodes.len() as u32).map(|node| tree.prefix(node));
+    let nodes = Directory::new(keys, |index, places| {
+        apex = places[APEX as usize];
+        let node = &tree.nodes[index];
+        Node {
+            rrsets: node.rrsets.clone(),
+            delegation: delegation_of.get(&node.cut).copied().unwrap_or(NONE),
+            wildcard: place_of(places, node.wildcard),
+            steered: node.steered,
+            is_cut: tree.is_cut(index as u32),
+        }
     });
     Zone {
         origin: tree.origin.clone(),
-        names: tree.names.clone(),
-        nodes: nodes.collect(),
+        nodes,
+        apex,
         max_depth: tree.nodes.iter().map(|node| usize::from(node.depth)).max().unwrap_or(0),
         rrsets: rrsets.into(),
         additional: additional.rrsets.into(),

@@ -1,17 +1,18 @@
 //! What stands at a name: the look-up of RFC 1034 §4.3.2 in a compiled zone.
 
+use std::hint::black_box;
 use std::ops::Range;
 
-use super::name_table::NameTable;
+use super::directory::{Directory, Hash};
 use crate::decide::PolicyId;
 use crate::dns::{Name, OwnedRrset, Rrset, Rtype};
 
 /// All zones served.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Zones {
     zones: Box<[Zone]>,
     /// From origins in lower-case wire form to indices in `zones`.
-    origins: NameTable,
+    origins: Directory<u32>,
     /// Bit n is set when an origin has n labels, the root not counted.
     depths: u128,
 }
@@ -20,12 +21,13 @@ pub struct Zones {
 #[derive(Debug)]
 pub struct Zone {
     pub(super) origin: Name,
-    /// From the labels before the origin, in lower case, to indices in `nodes`.
-    pub(super) names: NameTable,
-    pub(super) nodes: Box<[Node]>,
+    /// By the labels before the origin, in lower case.
+    pub(super) nodes: Directory<Node>,
+    /// In `nodes`.
+    pub(super) apex: u32,
     /// The most labels that a name has before the origin.
     pub(super) max_depth: usize,
-    /// By node.
+    /// Those of a node are consecutive.
     pub(super) rrsets: Box<[Static]>,
     /// The runs that `Static::additional` points at.
     pub(super) additional: Box<[OwnedRrset]>,
@@ -71,6 +73,11 @@ pub(super) struct SteeredNode {
     /// In `Zone::negative_soas`.
     pub(super) negative_soa: u32,
 }
+
+/// The hash of a name in one zone: known ahead, what a look-up will read can be fetched while
+/// something else is done.
+#[derive(Clone, Copy, Debug)]
+pub struct NameHash(Hash);
 
 /// No index.
 pub(super) const NONE: u32 = u32::MAX;
@@ -123,35 +130,44 @@ pub struct Delegation {
     pub needed_glue: usize,
 }
 
+impl Default for Zones {
+    /// No zones.
+    fn default() -> Zones {
+        Zones::new(Vec::new())
+    }
+}
+
 impl Zones {
     /// Zones with distinct origins.
     pub(super) fn new(zones: Vec<Zone>) -> Zones {
-        let mut origins = NameTable::default();
-        let mut depths = 0;
-        for zone in &zones {
-            origins.insert(&zone.origin.to_key());
-            depths |= 1 << zone.origin.labels().count();
-        }
+        let origins: Vec<_> = zones.iter().map(|zone| zone.origin.to_key()).collect();
+        let depths = zones.iter().map(|zone| 1 << zone.origin.labels().count());
+        let depths = depths.fold(0, |depths, depth: u128| depths | depth);
+        let origins = Directory::new(origins.iter().map(|key| &key[..]), |index, _| index as u32);
         Zones { zones: zones.into(), origins, depths }
     }
 
     /// The zone whose origin is the longest at or above `qname` (lower-case wire form); for a DS
     /// query at an origin, the parent zone if it is here too (RFC 4035 §3.1.4.1).
     pub fn find(&self, qname: &[u8], rtype: Rtype) -> Option<&Zone> {
-        let labels = Labels::of(qname);
-        let mut at_origin = None;
-        for skipped in 0..=labels.count() {
-            if self.depths & (1 << (labels.count() - skipped)) == 0 {
-                continue;
+        let mut depth = depth(qname);
+        let (mut origin, mut at_origin) = (qname, None);
+        loop {
+            if self.depths & (1 << depth) != 0
+                && let Some(&index) = self.origins.find(self.origins.hash(origin), origin)
+            {
+                let zone = self.zones.get(index as usize);
+                if rtype != Rtype::DS || origin.len() < qname.len() {
+                    return zone;
+                }
+                at_origin = zone;
             }
-            let Some(index) = self.origins.find(&qname[labels.start(skipped)..]) else { continue };
-            let zone = self.zones.get(index as usize);
-            if rtype != Rtype::DS || skipped > 0 {
-                return zone;
+            if depth == 0 {
+                return at_origin;
             }
-            at_origin = zone;
+            origin = &origin[1 + usize::from(origin[0])..];
+            depth -= 1;
         }
-        at_origin
     }
 
     /// All zones, in the order in which they were given.
@@ -189,7 +205,7 @@ impl Zone {
 
     /// How many names have records or are steered.
     pub fn names(&self) -> usize {
-        self.nodes.iter().filter(|node| node.has_data()).count()
+        self.nodes.values().filter(|node| node.has_data()).count()
     }
 
     /// The steered names and what decides there.
@@ -197,11 +213,47 @@ impl Zone {
         self.steered.iter().map(|steered| (&steered.owner, steered.policy))
     }
 
+    /// The hash of `qname`, a name in lower-case wire form at or below the origin.
+    pub fn hash(&self, qname: &[u8]) -> NameHash {
+        NameHash(self.nodes.hash(self.prefix(qname)))
+    }
+
+    /// Has the processor fetch what a look-up there reads first.
+    pub fn fetch_node(&self, NameHash(hash): NameHash) {
+        self.nodes.fetch_entry(hash);
+    }
+
+    /// Has the processor fetch what a look-up there reads next, once the first is here. Gives what
+    /// decides there, if the name is most likely steered.
+    pub fn fetch_rrset(&self, NameHash(hash): NameHash) -> Option<PolicyId> {
+        let node = self.nodes.fetch_key(hash)?;
+        if let Some(first) = self.rrsets.get(node.rrsets.start as usize) {
+            black_box(first.rrset.rtype);
+        }
+        Some(self.steered.get(node.steered as usize)?.policy)
+    }
+
+    /// Has the processor fetch the records that are there, once the rest is here.
+    pub fn fetch_records(&self, NameHash(hash): NameHash) {
+        let node = self.nodes.fetch_key(hash);
+        let first = node.and_then(|node| self.rrsets.get(node.rrsets.start as usize));
+        black_box(first.and_then(|first| first.rrset.bytes.first().copied()));
+    }
+
     /// What stands at `qname`, a name in lower-case wire form at or below the origin.
     pub fn lookup(&self, qname: &[u8], rtype: Rtype) -> Lookup<'_> {
-        let prefix = &qname[..qname.len().saturating_sub(self.origin_len())];
-        if let Some(index) = self.names.find(prefix) {
-            let node = &self.nodes[index as usize];
+        self.lookup_hashed(self.hash(qname), qname, rtype)
+    }
+
+    /// The same, with the hash of the name.
+    pub fn lookup_hashed(
+        &self,
+        NameHash(hash): NameHash,
+        qname: &[u8],
+        rtype: Rtype,
+    ) -> Lookup<'_> {
+        let prefix = self.prefix(qname);
+        if let Some(node) = self.nodes.find(hash, prefix) {
             return match self.delegations.get(node.delegation as usize) {
                 // DS is the one type that stands on the parent's side of the cut.
                 Some(_) if node.is_cut && rtype == Rtype::DS => self.exact(node, rtype),
@@ -209,11 +261,11 @@ impl Zone {
                 None => self.at(node, rtype),
             };
         }
-        let encloser = &self.nodes[self.closest_encloser(prefix) as usize];
+        let Some(encloser) = self.closest_encloser(prefix) else { return Lookup::NxDomain };
         if let Some(delegation) = self.delegations.get(encloser.delegation as usize) {
             return Lookup::Referral(delegation);
         }
-        match self.nodes.get(encloser.wildcard as usize) {
+        match self.nodes.at(encloser.wildcard) {
             Some(wildcard) => self.at(wildcard, rtype),
             None => Lookup::NxDomain,
         }
@@ -222,20 +274,26 @@ impl Zone {
     /// The deepest existing name above `prefix`, which does not exist itself (RFC 4592 §3.3.1).
     ///
     /// Every name above an existing one exists, so a binary search over the labels finds it.
-    fn closest_encloser(&self, prefix: &[u8]) -> u32 {
+    fn closest_encloser(&self, prefix: &[u8]) -> Option<&Node> {
         let labels = Labels::of(prefix);
-        let mut apex = 0;
+        let mut encloser = self.nodes.at(self.apex);
         // `high` labels taken away leave a name that exists, `low - 1` one that does not.
         let mut low = labels.count().saturating_sub(self.max_depth).max(1);
         let mut high = labels.count();
         while low < high {
             let middle = (low + high) / 2;
-            match self.names.find(&prefix[labels.start(middle)..]) {
-                Some(node) => (apex, high) = (node, middle),
+            let name = &prefix[labels.start(middle)..];
+            match self.nodes.find(self.nodes.hash(name), name) {
+                Some(node) => (encloser, high) = (Some(node), middle),
                 None => low = middle + 1,
             }
         }
-        apex
+        encloser
+    }
+
+    /// The labels of `qname` before the origin.
+    fn prefix<'q>(&self, qname: &'q [u8]) -> &'q [u8] {
+        &qname[..qname.len().saturating_sub(self.origin_len())]
     }
 
     /// What a node on our side of every cut has for a type (RFC 1034 §4.3.2, step 3a and c).
@@ -277,6 +335,16 @@ impl Node {
     fn has_data(&self) -> bool {
         !self.rrsets.is_empty() || self.steered != NONE
     }
+}
+
+/// How many labels a name in wire form has, the root not counted.
+fn depth(name: &[u8]) -> usize {
+    let (mut at, mut depth) = (0, 0);
+    while let Some(&length @ 1..) = name.get(at) {
+        at += 1 + usize::from(length);
+        depth += 1;
+    }
+    depth
 }
 
 /// Where the labels of a name begin.

@@ -3,6 +3,7 @@
 
 mod check;
 mod compile;
+mod directory;
 mod entry;
 mod findings;
 pub mod lookup;
@@ -14,7 +15,7 @@ mod tree;
 mod ttl;
 
 pub use compile::compile;
-pub use lookup::{Delegation, Lookup, Zone, Zones};
+pub use lookup::{Delegation, Lookup, NameHash, Zone, Zones};
 
 use crate::decide::PolicyId;
 use crate::dns::Name;

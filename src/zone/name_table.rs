@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 
 /// Maps keys to 0, 1, 2… in the order of their insertion.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct NameTable {
     /// Open addressing with linear probing, at most half full; a power of two, or empty.
     slots: Vec<Slot>,
@@ -71,12 +71,6 @@ impl NameTable {
         self.keys.len()
     }
 
-    /// Gives back memory that further insertions would need.
-    pub(super) fn shrink(&mut self) {
-        self.keys.shrink_to_fit();
-        self.ends.shrink_to_fit();
-    }
-
     fn home(&self, key: &[u8]) -> (u32, usize) {
         let hash = self.hasher.hash_one(key);
         ((hash >> 32) as u32, hash as usize & (self.slots.len() - 1))
@@ -110,7 +104,6 @@ mod tests {
         for n in 0..5000 {
             assert_eq!(table.insert(&key(n)), n);
         }
-        table.shrink();
         for n in 0..5000 {
             assert_eq!(table.find(&key(n)), Some(n));
             assert_eq!(table.key(n), key(n));

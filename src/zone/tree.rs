@@ -157,7 +157,6 @@ impl Tree {
             self.rrsets.push(Group { node, rtype, records: start..start + chunk.len() as u32 });
         }
         self.find_cuts();
-        self.names.shrink();
     }
 
     /// The labels of a node before the origin, in lower-case wire form without a root label.

@@ -1,5 +1,7 @@
 //! The index of a range table: a radix tree whose nodes branch as widely as their part is crowded.
 
+use std::hint::black_box;
+
 use super::{Key, Range};
 
 /// A leaf has at most this many range starts.
@@ -87,6 +89,14 @@ impl Radix {
             node = slot.index();
             skip += bits;
             bits = slot.upper() as u8;
+        }
+    }
+
+    /// Has the processor fetch the first slot that [`find`](Self::find) reads.
+    #[inline]
+    pub(super) fn fetch<K: Key>(&self, key: K) {
+        if !self.slots.is_empty() {
+            black_box(self.slots[key.slice(0, self.root_bits)]);
         }
     }
 
