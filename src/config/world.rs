@@ -66,30 +66,38 @@ impl Map {
             Some(path) => read_networks(path, reader, files),
             None => Some(Vec::new()),
         };
-        let stamp = |path: &Spanned<PathBuf>| {
-            files.paths.push(path.get_ref().clone());
-            Stamp::of(path.get_ref()).map_err(|why| refuse(reader, path, &why)).ok()
-        };
-        let stamps: Vec<Option<Stamp>> = form.databases.iter().map(stamp).collect();
-        let stamps: Option<Vec<Stamp>> = stamps.into_iter().collect();
-        let made_from = MadeFrom { databases: stamps?, networks: networks? };
-        if let Some(previous) = previous.filter(|previous| previous.made_from == made_from) {
+        files.paths.extend(form.databases.iter().map(|path| path.get_ref().clone()));
+        let mut stamps = Vec::with_capacity(form.databases.len());
+        let mut found = Vec::with_capacity(form.databases.len());
+        for path in &form.databases {
+            match Stamp::of(path.get_ref()) {
+                Ok(stamp) => {
+                    stamps.push(stamp);
+                    found.push(path);
+                }
+                Err(why) => refuse(reader, path, &why),
+            }
+        }
+        let is_whole = stamps.len() == form.databases.len();
+        let made_from = networks.filter(|_| is_whole);
+        let made_from = made_from.map(|networks| MadeFrom { databases: stamps, networks });
+        if let Some(previous) = previous.filter(|it| Some(&it.made_from) == made_from.as_ref()) {
             return Some(previous.clone());
         }
-        let mut databases = Vec::with_capacity(form.databases.len());
-        for path in &form.databases {
+        let mut databases = Vec::with_capacity(found.len());
+        for path in found {
             match read_bytes(path.get_ref(), DATABASE_LIMIT) {
                 Ok(bytes) => databases.push((path.get_ref().display().to_string(), bytes)),
                 Err(why) => refuse(reader, path, &why),
             }
         }
-        if databases.len() < form.databases.len() {
-            return None;
-        }
-        match geo::compile(&databases, &made_from.networks) {
-            Ok(world) => Some(Map { world: Arc::new(world), made_from }),
+        let made_from = made_from.filter(|_| databases.len() == form.databases.len());
+        let networks = made_from.as_ref().map_or(&[][..], |made_from| &made_from.networks);
+        match geo::compile(&databases, networks) {
+            Ok(world) => Some(Map { world: Arc::new(world), made_from: made_from? }),
             Err(error) => {
                 report(&error, form, reader);
+                report_others(&error, databases, form, reader);
                 None
             }
         }
@@ -127,6 +135,26 @@ fn read_networks(
 fn refuse(reader: &Reader, path: &Spanned<PathBuf>, why: &str) {
     let message = format!("cannot read {}: {why}", path.get_ref().display());
     reader.report(reader.error(path.span(), message).label("expected a MaxMind-format database"));
+}
+
+/// Reports what is wrong with databases besides the one that was found first.
+fn report_others(
+    first: &CompileError,
+    mut databases: Vec<(String, Vec<u8>)>,
+    form: &GeoipForm,
+    reader: &Reader,
+) {
+    let mut bad = first.database().to_string();
+    loop {
+        let before = databases.len();
+        databases.retain(|(name, _)| *name != bad);
+        if databases.len() == before {
+            return;
+        }
+        let Err(error) = geo::compile(&databases, &[]) else { return };
+        report(&error, form, reader);
+        bad = error.database().to_string();
+    }
 }
 
 fn report(error: &CompileError, form: &GeoipForm, reader: &Reader) {

@@ -53,6 +53,16 @@ pub enum CompileError {
     },
 }
 
+impl CompileError {
+    /// The name of the database that cannot be used, as given.
+    pub fn database(&self) -> &str {
+        match self {
+            CompileError::Unreadable { database, .. }
+            | CompileError::NothingKnown { database, .. } => database,
+        }
+    }
+}
+
 /// Compiles databases (a name for messages, and the bytes) and the operator's networks.
 ///
 /// Where several databases know a field of an address, the later one wins. The networks beat them

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod check;
 mod demo;
 mod failover;
 mod fuzz_seeds;
