@@ -153,6 +153,7 @@ impl Daemon {
     /// Reads the files again: all or nothing. What was good before is served until then, and
     /// after a failure.
     async fn reload(&mut self, trigger: Trigger, files: &mut FileWatch) {
+        files.look();
         let loaded = match load(&self.path, Some(&self.loaded)).await {
             Ok(loaded) => loaded,
             Err(Rejected { diagnostics, files: looked_at, begun }) => {

@@ -43,7 +43,8 @@ pub struct FileWatch {
 /// What tells one version of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
-    modified: Option<SystemTime>,
+    /// When its contents, its name or who may read it last changed (`st_ctime`).
+    changed: Duration,
     bytes: u64,
     inode: u64,
 }
@@ -71,11 +72,16 @@ impl FileWatch {
         watch
     }
 
+    /// The present state of the files counts as seen: they are about to be read.
+    pub fn look(&mut self) {
+        self.seen = stamps(&self.files);
+    }
+
     /// Watches these files from now on. Of those that were not watched before, the present state
     /// counts as seen, unless it came after they began to be read.
     pub fn follow(&mut self, files: &[PathBuf], read_at: SystemTime) {
-        let is_older =
-            |stamp: &Stamp| stamp.modified.is_none_or(|modified| modified + CLOCK_TICK < read_at);
+        let read_at = read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let is_older = |stamp: &Stamp| stamp.changed + CLOCK_TICK < read_at;
         // Directories are watched, not files: a file that is replaced has a new inode.
         let directories: BTreeSet<PathBuf> = files
             .iter()
@@ -127,7 +133,7 @@ impl FileWatch {
             let is_changed = stamps(&self.files) != self.seen;
             if is_changed {
                 self.settled().await;
-                self.seen = stamps(&self.files);
+                self.look();
             }
             self.is_heard = false;
             if is_changed {
@@ -158,5 +164,7 @@ fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
 fn stamp(file: &Path) -> Option<Stamp> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(file).ok()?;
-    Some(Stamp { modified: metadata.modified().ok(), bytes: metadata.len(), inode: metadata.ino() })
+    let seconds = metadata.ctime().try_into().unwrap_or_default();
+    let changed = Duration::new(seconds, metadata.ctime_nsec() as u32);
+    Some(Stamp { changed, bytes: metadata.len(), inode: metadata.ino() })
 }
