@@ -114,11 +114,6 @@ impl Name {
         self.wire.len() == 1
     }
 
-    /// True when the leftmost label is `*` (RFC 4592 §2.1.1).
-    pub fn is_wildcard(&self) -> bool {
-        self.wire.starts_with(b"\x01*")
-    }
-
     /// True when this name is `other` or below it.
     pub fn is_at_or_below(&self, other: &Name) -> bool {
         let mut rest = &self.wire[..];

@@ -104,7 +104,6 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
         steered,
         negative_soas: negative_soas.into(),
         serial,
-        records: tree.records.len(),
     }
 }
 
@@ -150,11 +149,6 @@ fn with_ttl(negative_soas: &mut Vec<OwnedRrset>, tree: &Tree, ttl: u32) -> u32 {
 
 /// The delegation at a cut.
 fn delegate(tree: &Tree, cut: u32) -> Delegation {
-    let owned = |rtype| {
-        let group = tree.rrset(cut, rtype)?;
-        let owner_prefix = tree.prefix(cut).into();
-        Some(OwnedRrset { owner_prefix, rrset: compile_rrset(tree, group) })
-    };
     let mut needed = Vec::new();
     let mut useful = Vec::new();
     let ns = tree.rrset(cut, Rtype::NS);
@@ -164,12 +158,13 @@ fn delegate(tree: &Tree, cut: u32) -> Delegation {
     }
     let needed_glue = needed.len();
     needed.append(&mut useful);
-    // A cut is where NS records are.
-    let ns = owned(Rtype::NS).unwrap_or_else(|| OwnedRrset {
-        owner_prefix: tree.prefix(cut).into(),
-        rrset: Rrset::new(Rtype::NS, 0, &tree.origin_key, []),
-    });
-    Delegation { ns, ds: owned(Rtype::DS), glue: needed.into(), needed_glue }
+    let rrset = match ns {
+        Some(ns) => compile_rrset(tree, ns),
+        // A cut is where NS records are.
+        None => Rrset::new(Rtype::NS, 0, &tree.origin_key, []),
+    };
+    let ns = OwnedRrset { owner_prefix: tree.prefix(cut).into(), rrset };
+    Delegation { ns, glue: needed.into(), needed_glue }
 }
 
 /// The names that an RRset's records point at, each once, in lower-case wire form.

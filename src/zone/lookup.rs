@@ -36,7 +36,6 @@ pub struct Zone {
     /// The first is that of the zone, the others those of steered names with a shorter TTL.
     pub(super) negative_soas: Box<[OwnedRrset]>,
     pub(super) serial: u32,
-    pub(super) records: usize,
 }
 
 /// A name of the zone, be it an empty non-terminal.
@@ -121,8 +120,6 @@ pub enum Lookup<'z> {
 pub struct Delegation {
     /// The NS RRset.
     pub ns: OwnedRrset,
-    /// The DS RRset, if the child is signed.
-    pub ds: Option<OwnedRrset>,
     /// Addresses of name servers in the zone or below a cut in it; those below this very cut first, as the
     /// referral is of no use without them.
     pub glue: Box<[OwnedRrset]>,
@@ -196,11 +193,6 @@ impl Zone {
     /// The serial number of the SOA record.
     pub fn serial(&self) -> u32 {
         self.serial
-    }
-
-    /// How many static records there are.
-    pub fn records(&self) -> usize {
-        self.records
     }
 
     /// How many names have records or are steered.
