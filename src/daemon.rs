@@ -106,6 +106,10 @@ impl Daemon {
         if let Some(warning) = unreadable {
             tracing::error!("{warning}");
         }
+        for one in overrides.list() {
+            let Override { target, action, .. } = one;
+            tracing::warn!("an override from before this start is in force: {target} is {action}");
+        }
         // The VIPs before the checks of pools, which may be checks of these very VIPs.
         let l4 = l4::start(settings.l4.clone()).await.context("the L4 services do not start")?;
         apply_overrides(&l4, &overrides.list().cloned().collect::<Vec<_>>());

@@ -568,6 +568,7 @@ fn a_server_that_was_killed_starts_again_at_once() {
     server.kill();
     server.restart();
     assert_eq!(server.api("/api/v1/overrides").as_array().map(Vec::len), Some(1));
+    assert!(server.log().contains("an override from before this start is in force"));
     // And one whose file was destroyed starts without, and says so.
     fs::write(server.path("overrides.json"), "{\"version\": 1, \"overr").expect("written");
     server.kill();
