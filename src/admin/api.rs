@@ -115,7 +115,7 @@ async fn report(From(window): From<Arc<Window>>) -> Reply<Json<Report>> {
             .help("set `capacity` in `[[l4.services]]`"));
     };
     Ok(Json(Report {
-        capacity: capacity as f64,
+        capacity: Some(capacity as f64),
         load: load.connections as f64,
         unit: Some("connections".into()),
         time: Some(humantime::format_rfc3339_millis(SystemTime::now()).to_string()),

@@ -39,7 +39,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 /// What was found.
 #[derive(serde::Serialize)]
-struct Report {
+pub struct Report {
     errors: usize,
     warnings: usize,
     /// None when there are errors.
@@ -48,7 +48,8 @@ struct Report {
 }
 
 impl Report {
-    fn of(loaded: Result<Loaded, Rejected>) -> Report {
+    /// Of a configuration, good or not.
+    pub fn of(loaded: Result<Loaded, Rejected>) -> Report {
         let (contents, diagnostics) = match loaded {
             Ok(loaded) => (Some(loaded.contents), loaded.warnings),
             Err(rejected) => (None, rejected.diagnostics),
@@ -59,7 +60,8 @@ impl Report {
     }
 }
 
-fn print_json(report: &Report) -> io::Result<()> {
+/// Prints it for machines.
+pub fn print_json(report: &Report) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, report)?;
     writeln!(out)

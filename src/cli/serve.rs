@@ -29,13 +29,18 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> ExitCode {
     log_to_stderr(arguments.output.json, "info");
     let path = arguments.config.config;
-    until_stopped(async move { serve(&path, || ()).await })
+    until_stopped(async move { serve(&path, arguments.output.json, || ()).await })
 }
 
-/// Serves until a signal; calls `ready` once everything listens.
-pub async fn serve(path: &Path, ready: impl FnOnce()) -> anyhow::Result<()> {
+/// Serves until a signal; calls `ready` once everything listens. With `json`, what is wrong with the
+/// files is printed as `check` does.
+pub async fn serve(path: &Path, json: bool, ready: impl FnOnce()) -> anyhow::Result<()> {
     let loaded = match daemon::load(path, None).await {
         Ok(loaded) => loaded,
+        Err(rejected) if json => {
+            check::print_json(&check::Report::of(Err(rejected)))?;
+            anyhow::bail!("{} cannot be served", path.display());
+        }
         Err(rejected) => {
             let mut out = StandardStream::stderr(check::colour(io::stderr().is_terminal()));
             for problem in &rejected.diagnostics {

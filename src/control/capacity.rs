@@ -10,12 +10,13 @@ use crate::decide::Room;
 /// A pushed report without settings of its own is stale after this.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// What a site says of itself.
+/// What a site says of itself. Keys that are not known here are left to those who know them: sites
+/// are not all upgraded at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Report {
-    /// The most it can take, in `unit`.
-    pub capacity: f64,
+    /// The most it can take, in `unit`; none: what the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<f64>,
     /// What it is offered now, in `unit`.
     pub load: f64,
     /// What both are counted in: `requests/s`, `connections`.
@@ -114,10 +115,11 @@ impl Capacity {
     pub fn accept(
         &mut self,
         datacenter: &str,
-        report: Report,
+        mut report: Report,
         now: Instant,
     ) -> Result<(), ControlError> {
         let site = self.site(datacenter)?;
+        report.capacity = report.capacity.or(site.configured);
         let measured = site.check(&report)?;
         site.error = None;
         if site.is_news(measured, now) {
@@ -191,7 +193,8 @@ impl Site {
     fn room(&self, now: Instant) -> Room {
         match &self.latest {
             Some(Latest { report, .. }) if self.is_live(now) => {
-                if report.load < report.capacity {
+                // A report without a capacity is not accepted.
+                if report.capacity.is_some_and(|most| report.load < most) {
                     Room::Free
                 } else {
                     Room::Full
@@ -206,7 +209,10 @@ impl Site {
         let bad = |what: String| {
             Err(ControlError::BadReport(format!("the report of {}: {what}", self.name)))
         };
-        for (key, value) in [("capacity", report.capacity), ("load", report.load)] {
+        let Some(capacity) = report.capacity else {
+            return bad("it has no `capacity`, and neither has the configuration".into());
+        };
+        for (key, value) in [("capacity", capacity), ("load", report.load)] {
             if !value.is_finite() || value < 0.0 {
                 return bad(format!("`{key}` is {value}, but must be 0 or more"));
             }
@@ -262,7 +268,21 @@ mod tests {
     }
 
     fn report(capacity: f64, load: f64) -> Report {
-        Report { capacity, load, unit: None, time: None }
+        Report { capacity: Some(capacity), load, unit: None, time: None }
+    }
+
+    #[test]
+    fn a_report_of_the_load_alone_goes_with_the_configured_capacity() {
+        let now = Instant::now();
+        let mut capacity = site(10);
+        let load = |load| Report { capacity: None, ..report(0.0, load) };
+        capacity.accept("fra", load(99.0), now).unwrap();
+        assert_eq!(capacity.room(now), [Room::Free]);
+        capacity.accept("fra", load(100.0), now).unwrap();
+        assert_eq!(capacity.room(now), [Room::Full]);
+        assert_eq!(capacity.statuses(now)[0].report.as_ref().unwrap().capacity, Some(100.0));
+        capacity.sites[0].configured = None;
+        assert!(capacity.accept("fra", load(1.0), now).is_err());
     }
 
     #[test]

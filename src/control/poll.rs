@@ -110,7 +110,7 @@ mod tests {
         let body = r#"{"capacity": 40000, "load": 13250.5, "unit": "requests/s"}"#;
         let url = site(|_| http("200 OK", body)).await;
         let unit = Some("requests/s".into());
-        let wanted = Report { capacity: 40000.0, load: 13250.5, unit, time: None };
+        let wanted = Report { capacity: Some(40000.0), load: 13250.5, unit, time: None };
         assert_eq!(fetched(&url).await, Ok(wanted));
     }
 

@@ -115,7 +115,7 @@ impl Picture {
             members_fit,
             // There are no more numbers than indices: the configuration gave each its own.
             room: self.snapshot.shares.room(DatacenterId(index as u16)),
-            capacity: live.map(|report| report.capacity).or(stated),
+            capacity: live.and_then(|report| report.capacity).or(stated),
             load: live.map(|report| report.load),
             unit: live.and_then(|report| report.unit.clone()).or(unit),
             report: status.filter(|_| is_known).map(|status| ReportView {

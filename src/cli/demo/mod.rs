@@ -41,10 +41,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         );
         return ExitCode::from(super::FAILED);
     }
-    serve::until_stopped(demo(path))
+    serve::until_stopped(demo(path, arguments.output.json))
 }
 
-async fn demo(path: &Path) -> anyhow::Result<()> {
+async fn demo(path: &Path, json: bool) -> anyhow::Result<()> {
     let sites: Sites = Arc::new(Mutex::new(vec![
         Site::new("fra", "Frankfurt", Ipv4Addr::new(127, 0, 1, 1)),
         Site::new("iad", "Washington", Ipv4Addr::new(127, 0, 2, 1)),
@@ -55,7 +55,7 @@ async fn demo(path: &Path) -> anyhow::Result<()> {
         started.with_context(|| format!("the datacenter {} does not start", site.name))?;
     }
     let levers = tokio::spawn(levers::serve(LEVERS, Arc::clone(&sites)));
-    let serving = serve::serve(path, || {
+    let serving = serve::serve(path, json, || {
         // Nobody may be reading.
         let _ = std::io::stdout().write_all(GUIDE.as_bytes());
     });
