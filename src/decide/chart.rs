@@ -14,7 +14,7 @@ use super::slate::{Slate, slate_for};
 use super::survey::{Interned, Survey, Terrain};
 use super::{Facts, Policy, PoolId};
 use crate::dns::Rtype;
-use crate::geo::RangeTable;
+use crate::geo::{RangeTable, World};
 
 /// What one policy decides, everywhere.
 #[derive(Debug)]
@@ -69,7 +69,8 @@ impl Chart {
         };
         let mut plans = Interned::new();
         let sheets = classes.iter().map(|resolver| {
-            sheets.sheet(terrain, plan_cells(policy, resolver, survey, facts, &mut plans))
+            let cells = plan_cells(policy, resolver, survey, facts, &mut plans);
+            sheets.sheet(terrain, facts.world, cells)
         });
         let sheets = sheets.collect();
         let somewhere = Somewhere::of(&plans.values);
@@ -213,14 +214,13 @@ impl Sheets {
         sheets
     }
 
-    /// The sheet of a terrain with these plans in its cells.
-    fn sheet(&mut self, terrain: &Arc<Terrain>, cells: Box<[u32]>) -> Arc<Sheet> {
+    /// The sheet of a terrain of this world with these plans in its cells.
+    fn sheet(&mut self, terrain: &Arc<Terrain>, world: &World, cells: Box<[u32]>) -> Arc<Sheet> {
         let known = self.of_terrain(terrain);
         if let Some(sheet) = known.iter().find(|sheet| sheet.cells == cells) {
             return Arc::clone(sheet);
         }
-        let plan = |cell: u32| cells[cell as usize];
-        let (v4, v6) = (terrain.v4.map(plan), terrain.v6.map(plan));
+        let (v4, v6) = terrain.spread(world, &cells);
         let sheet = Arc::new(Sheet { cells, v4, v6 });
         known.push(Arc::clone(&sheet));
         sheet

@@ -26,21 +26,35 @@ pub struct Survey {
     orders: Box<[(PoolId, usize)]>,
 }
 
-/// A world that is cut into cells.
+/// A world that is cut into cells. Which cell an address is in follows from its location, which the
+/// world knows, and from the networks that the rules ask for: no table of addresses is kept.
 #[derive(Debug)]
 pub struct Terrain {
     /// By cell: which rules hold there, as an index of `holds`.
     pub cells: Box<[u32]>,
     /// For each rule, whether its keys about the client hold.
     pub holds: Box<[Box<[bool]>]>,
-    /// The cell of every IPv4 address.
-    pub v4: RangeTable<u32>,
-    /// The cell of every IPv6 address.
-    pub v6: RangeTable<u128>,
     /// Which resolvers the rules tell apart; none when no rule asks for the resolver.
     pub resolvers: Option<Resolvers>,
     orders: Box<[CellOrders]>,
+    networks: Networks,
+    /// By location, where the class of networks is the first; [`NO_CELL`] where no address is.
+    first_class: Box<[u32]>,
+    /// By location and class of networks, where it is another.
+    other_classes: HashMap<(u32, u32), u32, RandomState>,
 }
+
+/// Which addresses the rules' `network` keys tell apart.
+#[derive(Debug)]
+struct Networks {
+    /// The class of every IPv4 address.
+    v4: RangeTable<u32>,
+    /// The class of every IPv6 address.
+    v6: RangeTable<u128>,
+}
+
+/// The number of no cell.
+const NO_CELL: u32 = u32::MAX;
 
 /// In which order some datacenters lie, seen from each cell.
 #[derive(Debug)]
@@ -159,33 +173,57 @@ impl Surveyor<'_> {
 
 impl Terrain {
     fn new(policy: &Policy, orders: Vec<Arc<Orders>>, world: &World) -> Terrain {
-        let (networks_v4, networks_v6, memberships) =
+        let (v4, v6, memberships) =
             classes(policy, |rule| &rule.network, |rule, address| rule.network_holds(address));
+        let networks = Networks { v4, v6 };
         let mut holds: Interned<Box<[bool]>> = Interned::new();
         let mut cells: Interned<(u32, Box<[u32]>)> = Interned::new();
-        let mut known: HashMap<(u32, u32), u32, RandomState> = HashMap::default();
-        let mut cell_of = |location: u32, membership: u32| {
-            *known.entry((location, membership)).or_insert_with(|| {
-                let here = world.location(LocationId(location));
-                let in_network = &memberships[membership as usize];
-                let rules = policy.rules.iter().zip(in_network);
-                let hold = rules
-                    .map(|(rule, &inside)| inside && rule.matches.location_mismatch(here).is_none())
-                    .collect();
-                let order = orders.iter().map(|orders| orders.locations[location as usize]);
-                cells.number((holds.number(hold), order.collect()))
-            })
+        let mut cell_of = |location: u32, class: u32| {
+            let here = world.location(LocationId(location));
+            let in_network = &memberships[class as usize];
+            let rules = policy.rules.iter().zip(in_network);
+            let hold = rules
+                .map(|(rule, &inside)| inside && rule.matches.location_mismatch(here).is_none())
+                .collect();
+            let order = orders.iter().map(|orders| orders.locations[location as usize]);
+            cells.number((holds.number(hold), order.collect()))
         };
-        let v4 = overlay(world.v4(), &networks_v4, &mut cell_of);
-        let v6 = overlay(world.v6(), &networks_v6, &mut cell_of);
+        let mut first_class = vec![NO_CELL; world.locations().len()].into_boxed_slice();
+        let mut other_classes = HashMap::default();
+        let mut see = |location: u32, class: u32| match class {
+            0 => {
+                let cell = &mut first_class[location as usize];
+                if *cell == NO_CELL {
+                    *cell = cell_of(location, class);
+                }
+            }
+            _ => {
+                let cell = other_classes.entry((location, class));
+                cell.or_insert_with(|| cell_of(location, class));
+            }
+        };
+        overlaid(world.v4(), &networks.v4).for_each(|(_, location, class)| see(location, class));
+        overlaid(world.v6(), &networks.v6).for_each(|(_, location, class)| see(location, class));
         let orders = orders.into_iter().enumerate().map(|(index, orders)| CellOrders {
             cells: cells.values.iter().map(|(_, order)| order[index]).collect(),
             orders,
         });
         let orders = orders.collect();
         let cells = cells.values.into_iter().map(|(hold, _)| hold).collect();
-        let resolvers = resolvers(policy);
-        Terrain { cells, holds: holds.values.into(), v4, v6, resolvers, orders }
+        let (holds, resolvers) = (holds.values.into(), resolvers(policy));
+        Terrain { cells, holds, resolvers, orders, networks, first_class, other_classes }
+    }
+
+    /// A value for every address of the world that was surveyed: that of its cell.
+    pub fn spread(&self, world: &World, values: &[u32]) -> (RangeTable<u32>, RangeTable<u128>) {
+        let value = |location: u32, class: u32| {
+            let cell = match class {
+                0 => self.first_class[location as usize],
+                _ => self.other_classes[&(location, class)],
+            };
+            values[cell as usize]
+        };
+        (table(world.v4(), &self.networks.v4, value), table(world.v6(), &self.networks.v6, value))
     }
 }
 
@@ -222,26 +260,32 @@ fn classes(
     let mut class = |address: IpAddr| {
         classes.number(policy.rules.iter().map(|rule| holds(&rule.matches, address)).collect())
     };
-    let v4 = table(starts_v4, |start| class(IpAddr::V4(start.into())));
-    let v6 = table(starts_v6, |start| class(IpAddr::V6(start.into())));
+    let v4 = from_bounds(starts_v4, |start| class(IpAddr::V4(start.into())));
+    let v6 = from_bounds(starts_v6, |start| class(IpAddr::V6(start.into())));
     (v4, v6, classes.values)
 }
 
-fn table<K: Key>(mut starts: Vec<K>, mut value: impl FnMut(K) -> u32) -> RangeTable<K> {
+fn from_bounds<K: Key>(mut starts: Vec<K>, mut value: impl FnMut(K) -> u32) -> RangeTable<K> {
     starts.sort_unstable();
     starts.dedup();
     RangeTable::from_starts(starts.into_iter().map(|start| (start, value(start))))
 }
 
-/// Walks two tables together; `combine` gives the value where both meet.
-fn overlay<K: Key>(
-    a: &RangeTable<K>,
-    b: &RangeTable<K>,
-    mut combine: impl FnMut(u32, u32) -> u32,
+/// The table of what follows from a location and a class of networks.
+fn table<K: Key>(
+    locations: &RangeTable<K>,
+    networks: &RangeTable<K>,
+    value: impl Fn(u32, u32) -> u32,
 ) -> RangeTable<K> {
+    let both = overlaid(locations, networks);
+    RangeTable::from_starts(both.map(|(start, location, class)| (start, value(location, class))))
+}
+
+/// Walks two tables together: where either has a new range, its start, and the values of both.
+fn overlaid<K: Key>(a: &RangeTable<K>, b: &RangeTable<K>) -> impl Iterator<Item = (K, u32, u32)> {
     let (mut a, mut b) = (a.ranges().peekable(), b.ranges().peekable());
     let mut values = (0, 0);
-    RangeTable::from_starts(std::iter::from_fn(|| {
+    std::iter::from_fn(move || {
         let start = match (a.peek(), b.peek()) {
             (None, None) => return None,
             (Some(&(at, _)), None) | (None, Some(&(at, _))) => at,
@@ -253,8 +297,8 @@ fn overlay<K: Key>(
         if let Some((_, value)) = b.next_if(|&(at, _)| at == start) {
             values.1 = value;
         }
-        Some((start, combine(values.0, values.1)))
-    }))
+        Some((start, values.0, values.1))
+    })
 }
 
 /// Numbers for distinct values, in the order in which they are first seen.

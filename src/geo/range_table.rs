@@ -151,11 +151,6 @@ impl<K: Key> RangeTable<K> {
         self.ranges.iter().map(|&Range { start, value }| (start, value))
     }
 
-    /// The table with every value replaced; neighbours that become equal are merged.
-    pub fn map(&self, mut replace: impl FnMut(u32) -> u32) -> RangeTable<K> {
-        RangeTable::from_starts(self.ranges().map(|(start, value)| (start, replace(value))))
-    }
-
     fn range_of(&self, key: K) -> usize {
         let (first, more) = self.index.find(key);
         let candidates = &self.ranges[first + 1..][..more];
