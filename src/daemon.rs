@@ -1,5 +1,6 @@
 //! Builds the floors bottom-up, runs them, and stops them top-down.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -200,8 +201,9 @@ impl Daemon {
     fn zones_gone(&self, loaded: &Loaded) -> Option<String> {
         let old = &self.loaded.settings.control.zones;
         let new = &loaded.settings.control.zones;
+        let kept: HashSet<_> = new.iter().map(|zone| zone.origin().to_key()).collect();
         let gone = old.iter().map(|zone| zone.origin());
-        let gone = gone.filter(|origin| !new.iter().any(|zone| zone.origin() == *origin));
+        let gone = gone.filter(|origin| !kept.contains(&origin.to_key()));
         let gone: Vec<String> = gone.map(ToString::to_string).collect();
         (!gone.is_empty()).then(|| gone.join(", "))
     }

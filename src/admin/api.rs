@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::error::ApiError;
-use super::explain::{Question, explain};
+use super::explain::{Question, explain, says_where};
 use super::view::Picture;
 use super::view::services::ServiceView;
 use super::view::status::Status;
@@ -166,9 +166,12 @@ pub fn question(
         Some(text) => Some(text.parse::<IpAddr>().map_err(|_| {
             format!("`{text}` is not an address: expected one like 203.0.113.53 or 2001:db8::53")
         })?),
-        None => client.map(|client: IpNet| client.network()),
+        None => client.filter(says_where).map(|client| client.network()),
     };
-    let resolver = resolver.ok_or("for whom? give a client, a resolver, or both")?;
+    let resolver = resolver.ok_or_else(|| match client {
+        Some(client) => format!("{client} says nothing of the client: give a resolver too"),
+        None => "for whom? give a client, a resolver, or both".into(),
+    })?;
     Ok(Question { name, rtype, client, resolver })
 }
 

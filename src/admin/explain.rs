@@ -97,6 +97,12 @@ pub enum Outcome {
     ChainTooLong,
 }
 
+/// False for a /0, with which a client asks not to be located (RFC 7871 §7.1.2): it is the resolver
+/// that is then answered.
+pub fn says_where(client: &IpNet) -> bool {
+    client.prefix_len() > 0
+}
+
 /// Explains the answer to `question` from the facts of `snapshot`.
 pub fn explain(snapshot: &Snapshot, question: &Question) -> Explained {
     let mut links = Vec::new();
@@ -145,7 +151,8 @@ fn look_up(
             return (outcome, Name::from_wire(target).ok());
         }
         Lookup::Steered { policy, .. } => {
-            let address = question.client.map_or(question.resolver, |subnet| subnet.network());
+            let client = question.client.filter(says_where);
+            let address = client.map_or(question.resolver, |subnet| subnet.network());
             let client = Client { address, resolver: question.resolver, draw: snapshot.generation };
             let chart = &snapshot.charts[policy.0 as usize];
             let facts = snapshot.facts();

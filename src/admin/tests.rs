@@ -235,6 +235,17 @@ async fn an_override_moves_the_answer_and_is_taken_back() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_not_told_is_where_its_resolver_is() {
+    let open = open(None).await;
+    let answer = |explained: Value| explained["links"][0]["outcome"]["answer"].clone();
+    let ask = "/api/v1/explain?name=www.example.com&resolver=203.0.113.7";
+    let (_, without) = open.get(ask).await;
+    let (_, with) = open.get(&format!("{ask}&client=0.0.0.0/0")).await;
+    assert_eq!(answer(with.clone()), answer(without));
+    assert_eq!(with["links"][0]["outcome"]["address"], "203.0.113.7");
+}
+
+#[tokio::test]
 async fn a_pushed_report_is_taken_in() {
     let open = open(None).await;
     let put = |name: &str, body: Value| {
@@ -262,6 +273,7 @@ async fn mistakes_are_told_in_json_with_the_right_status() {
         ("/api/v1/explain?name=a..b&client=203.0.113.7", 400),
         ("/api/v1/explain?name=a&type=BOGUS&client=203.0.113.7", 400),
         ("/api/v1/explain?name=a&client=203.0.113.0/33", 400),
+        ("/api/v1/explain?name=a&client=0.0.0.0/0", 400),
         ("/api/v1/explain?name=a&clint=203.0.113.0/24", 400),
     ] {
         let (status, said) = open.get(path).await;

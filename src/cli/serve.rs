@@ -67,10 +67,21 @@ pub fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", in_full(&error));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// With its causes, but for those that it already tells.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 /// Logs to standard error, at `level` unless the environment says otherwise.
@@ -92,5 +103,19 @@ pub fn log_to_stderr(json: bool, level: &str) {
     }
     if let Some(error) = misunderstood {
         tracing::warn!(%error, "{LOG_VARIABLE} is not understood: expected a level such as `debug`");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || io::Error::other("in use");
+        let telling = anyhow::Error::new(cause()).context("cannot listen: in use");
+        assert_eq!(in_full(&telling), "cannot listen: in use");
+        let silent = anyhow::Error::new(cause()).context("cannot listen");
+        assert_eq!(in_full(&silent), "cannot listen: in use");
     }
 }

@@ -18,8 +18,9 @@ use super::server::{self, AdminForm, ServerForm};
 use super::service;
 use super::settings::Settings;
 use super::source::{ReadError, Source};
+use super::steering::{self, MOST_DATACENTERS};
 use super::world::Map;
-use super::{steering, zones};
+use super::zones;
 use crate::{admin, control, transport};
 
 /// A configuration that can be used.
@@ -200,9 +201,8 @@ fn read_token(path: &Spanned<PathBuf>, reader: &Reader, files: &mut Files) -> Op
 
 /// Reports what no part of the file shows alone.
 fn check_whole(form: &ServerForm, reader: &Reader) {
-    let most = usize::from(u16::MAX);
-    if let Some(one_more) = form.datacenters.get(most) {
-        let message = format!("there are more than {most} datacenters");
+    if let Some(one_more) = form.datacenters.get(MOST_DATACENTERS) {
+        let message = format!("there are more than {MOST_DATACENTERS} datacenters");
         reader.report(reader.error(one_more.name.span(), message));
     }
     if form.dns.is_none() && form.services.is_empty() && !reader.has_errors() {

@@ -40,6 +40,9 @@ pub(super) struct Compiled {
     pub needs_location: Option<(usize, std::ops::Range<usize>)>,
 }
 
+/// More have no numbers.
+pub(super) const MOST_DATACENTERS: usize = u16::MAX as usize;
+
 /// Compiles them; problems go to the files' readers. With `datacenters_are_known` false, one that is
 /// not among `datacenters` is no error, as their file could not be read whole.
 pub(super) fn compile(
@@ -47,7 +50,9 @@ pub(super) fn compile(
     datacenters_are_known: bool,
     zones: &[ZoneFile],
 ) -> Compiled {
-    let ids = datacenters.iter().zip(0u16..).map(|(form, id)| {
+    // That there are too many of them is said where they stand.
+    let datacenters_are_known = datacenters_are_known && datacenters.len() <= MOST_DATACENTERS;
+    let ids = datacenters.iter().zip(0..=u16::MAX).map(|(form, id)| {
         let located = form.location.coordinates.is_some();
         (form.name.get_ref().as_str(), (DatacenterId(id), located))
     });

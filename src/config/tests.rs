@@ -286,6 +286,14 @@ fn a_syntax_error_in_one_file_does_not_hide_the_errors_in_others() {
 }
 
 #[test]
+fn more_datacenters_than_there_are_numbers_are_refused() {
+    let tables = |count| (0..count).map(|i| format!("[datacenters.d{i}]\n")).collect::<String>();
+    let of = |count| load_files(&[("portolan.toml", &tables(count))]).1;
+    assert!(of(65_535).is_ok());
+    assert_eq!(errors(&of(70_000)), ["there are more than 65535 datacenters"]);
+}
+
+#[test]
 fn the_map_is_compiled_anew_only_when_its_sources_change() {
     let (directory, first) = load_files(&[("networks.toml", "")]);
     let path = directory.path().join("portolan.toml");

@@ -1,6 +1,6 @@
 //! Files that change are read again: all or nothing, and not before they have settled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -104,10 +104,11 @@ impl FileWatch {
             }
         }
         self.directories = directories;
-        let seen = files.iter().map(|file| {
-            let known = self.files.iter().position(|before| before == file);
-            known.map_or_else(|| stamp(file).filter(is_older), |index| self.seen[index])
-        });
+        let known: HashMap<&PathBuf, Option<Stamp>> =
+            self.files.iter().zip(self.seen.iter().copied()).collect();
+        let seen = files
+            .iter()
+            .map(|file| known.get(file).copied().unwrap_or_else(|| stamp(file).filter(is_older)));
         self.seen = seen.collect();
         self.files = files.to_vec();
         self.is_heard = true;

@@ -31,6 +31,11 @@ pub enum NameError {
     /// Two dots in a row, or one at the beginning.
     #[error("a label is empty")]
     EmptyLabel,
+    /// Characters beyond ASCII, which in a name must be written as IDNA (RFC 5890) has them.
+    #[error(
+        "a character is not ASCII: write the label in its ASCII form, which begins with `xn--`"
+    )]
+    NotAscii,
     /// A backslash that begins no escape (RFC 1035 §5.1).
     #[error("a backslash is followed by neither a character nor three digits up to 255")]
     BadEscape,
@@ -147,6 +152,7 @@ fn labels_from_text(text: &str) -> Result<(Vec<u8>, bool), NameError> {
                 absolute = true;
             }
             b'\\' => label.push(unescape(&mut bytes)?),
+            0x80.. => return Err(NameError::NotAscii),
             _ => label.push(byte),
         }
     }
@@ -268,6 +274,7 @@ mod tests {
         assert_eq!("a..b".parse::<Name>(), Err(NameError::EmptyLabel));
         assert_eq!(".a".parse::<Name>(), Err(NameError::EmptyLabel));
         assert_eq!("".parse::<Name>(), Err(NameError::EmptyLabel));
+        assert_eq!("b\u{fc}cher.example".parse::<Name>(), Err(NameError::NotAscii));
         assert_eq!(r"a\25".parse::<Name>(), Err(NameError::BadEscape));
         assert_eq!(r"a\256".parse::<Name>(), Err(NameError::BadEscape));
         assert_eq!("a".repeat(64).parse::<Name>(), Err(NameError::LongLabel));
