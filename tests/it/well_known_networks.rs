@@ -1,12 +1,12 @@
 //! Clients all over the world, located by the real database: each gets the nearest datacenter.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
 
-use crate::support::{Server, dig, needs};
+use crate::support::{Server, dig_all, needs};
 
 /// The airports that the table names, with their published coordinates: degrees north and east.
 const DATACENTERS: [(&str, f64, f64); 9] = [
@@ -41,35 +41,45 @@ fn well_known_networks_in_all_continents_get_the_nearest_datacenter() {
     let v6 = networks.iter().filter(|network| network.prefix.addr().is_ipv6()).count();
     assert!(countries.len() >= 40 && nearest.len() == 9 && v6 >= 20, "a table of the whole world");
 
-    let at = server.dns();
-    let (one, other) = networks.split_at(networks.len() / 2);
-    let wrong: Vec<String> = std::thread::scope(|scope| {
-        let halves = [one, other].map(|half| scope.spawn(move || wrong(at, half)));
-        halves.into_iter().flat_map(|half| half.join().expect("asked")).collect()
-    });
+    let asked: Vec<Asked> = networks.iter().flat_map(asked).collect();
+    let questions: Vec<String> = asked.iter().map(|asked| asked.question.clone()).collect();
+    let mut wrong = Vec::new();
+    for (Asked { network, question, rtype, expected }, answer) in
+        asked.iter().zip(dig_all(server.dns(), &questions))
+    {
+        if answer.data(rtype) != [expected.as_str()] || answer.scope() == 0 {
+            let Network { prefix, country, nearest, whose } = network;
+            wrong.push(format!(
+                "{question}: {prefix} ({whose}, {country}) is nearest to {nearest}: {:?} {:?}",
+                answer.answer, answer.subnet
+            ));
+        }
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Asks on behalf of three clients in each network; says who got another datacenter than the
-/// nearest.
-fn wrong(server: SocketAddr, networks: &[Network]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for Network { prefix, country, nearest, whose } in networks {
-        let number = DATACENTERS.iter().position(|(name, ..)| name == nearest);
-        let number = number.unwrap_or_else(|| panic!("{nearest} is no datacenter")) + 1;
-        let (v4, v6) = (format!("203.0.113.{number}"), format!("2001:db8::{number}"));
-        let asked = [("A", &v4), ("AAAA", &v6), ("A", &v4)];
-        for (client, (rtype, address)) in clients(*prefix).iter().zip(asked) {
-            let answer = dig(server, &format!("www.example.com {rtype} +subnet={client}"));
-            if answer.data(rtype) != [address.as_str()] || answer.scope() == 0 {
-                wrong.push(format!(
-                    "{client} in {prefix} ({whose}, {country}) is nearest to {nearest}: {} {:?} {:?}",
-                    answer.status, answer.answer, answer.subnet
-                ));
-            }
-        }
-    }
-    wrong
+/// A question on behalf of a client in one of the networks.
+struct Asked<'n> {
+    network: &'n Network,
+    question: String,
+    rtype: &'static str,
+    expected: String,
+}
+
+/// Questions on behalf of three clients in the network.
+fn asked(network: &Network) -> impl Iterator<Item = Asked<'_>> {
+    let number = DATACENTERS.iter().position(|(name, ..)| *name == network.nearest);
+    let number = number.unwrap_or_else(|| panic!("{} is no datacenter", network.nearest)) + 1;
+    let clients = clients(network.prefix).into_iter().zip(["A", "AAAA", "A"]);
+    clients.map(move |(client, rtype)| Asked {
+        network,
+        question: format!("www.example.com {rtype} +subnet={client}"),
+        rtype,
+        expected: match rtype {
+            "A" => format!("203.0.113.{number}"),
+            _ => format!("2001:db8::{number}"),
+        },
+    })
 }
 
 /// What resolvers send of clients at the beginning, in the middle, and at the end of the network.
