@@ -11,6 +11,7 @@ use toml::de::DeValue;
 
 use super::nearest::{among, nearest};
 use super::reader::{Reader, Value};
+use crate::dns::Name;
 
 impl Value<'_> {
     /// A text.
@@ -46,6 +47,20 @@ impl Value<'_> {
         match text.get_ref().parse() {
             Ok(value) => Some(Spanned::new(text.span(), value)),
             Err(_) => self.unreadable(text.get_ref(), expected),
+        }
+    }
+
+    /// A whole domain name; a missing final dot is forgiven.
+    pub fn name(&self) -> Option<Spanned<Name>> {
+        let expected = "a domain name, such as \"example.com.\"";
+        let text = self.text_like(expected)?;
+        match text.get_ref().parse() {
+            Ok(name) => Some(Spanned::new(text.span(), name)),
+            Err(why) => {
+                let message = format!("bad value `{}` for `{}`", text.get_ref(), self.key());
+                let error = self.error(message).label(format!("expected {expected}"));
+                self.reject(error.help(crate::dns::name::NameError::to_string(&why)))
+            }
         }
     }
 

@@ -101,7 +101,7 @@ const STEERS: [(&str, Steer); 6] = [
 /// Reads the whole file.
 pub(super) fn read(mut root: Table<'_>) -> ZoneForm {
     let origin = root.require("origin", "\"example.com.\"");
-    let origin = origin.and_then(|value| value.parsed("a domain name, such as \"example.com.\""));
+    let origin = origin.and_then(|value| value.name());
     let ttl = root.take("ttl").and_then(|value| value.ttl()).unwrap_or(DEFAULT_ZONE_TTL);
     let records = root.take("records").and_then(|value| value.text());
     let records_file = root.take("records_file").and_then(|value| value.path());

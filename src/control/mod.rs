@@ -123,6 +123,10 @@ impl Control {
         let ground = survey(Arc::clone(&settings), None).await;
         watch.first_round(watch.round_limit()).await;
         let verdicts = watch.verdicts().borrow().clone();
+        if !verdicts.verdicts.is_empty() {
+            let up = verdicts.verdicts.iter().filter(|verdict| **verdict == Verdict::Up).count();
+            tracing::info!(up, of = verdicts.verdicts.len(), "checked");
+        }
         let capacity = Capacity::new(&settings);
         let state = State {
             publisher: Publisher::new(ground, Tables::default()),

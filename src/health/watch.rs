@@ -328,8 +328,13 @@ impl Target {
         record.last_result = Some(text);
         if let Some(verdict) = change {
             record.since = Some(SystemTime::now());
-            tracing::info!(%name, %address, port, %verdict, %result, "a probe's verdict changed");
-            self.verdict.store(if verdict == Verdict::Up { 1 } else { 2 }, Ordering::Relaxed);
+            let known = self.verdict.swap(u8::from(verdict != Verdict::Up) + 1, Ordering::Relaxed);
+            if known == 0 && verdict == Verdict::Up {
+                // Thousands say so when a server starts.
+                tracing::debug!(%name, %address, port, %verdict, %result, "a probe's first verdict");
+            } else {
+                tracing::info!(%name, %address, port, %verdict, %result, "a probe's verdict changed");
+            }
         }
         !self.probed.swap(true, Ordering::Relaxed) || change.is_some()
     }
