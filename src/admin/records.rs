@@ -1,5 +1,7 @@
 //! Compiled records in the words of a master file.
 
+use std::ops::Range;
+
 use domain::base::Rtype as AnyRtype;
 use domain::base::name::ParsedName;
 use domain::base::rdata::ParseAnyRecordData;
@@ -29,15 +31,13 @@ const FIXED_BYTES: usize = 10;
 
 /// The records of an RRset of the zone `origin`, which stands at `owner`.
 pub fn records(owner: &Name, rrset: &Rrset, origin: &Name) -> Vec<Record> {
-    let starts = std::iter::once(0).chain(rrset.ends.iter().map(|end| *end as usize));
-    let ranges = starts.zip(rrset.ends.iter().map(|end| *end as usize));
-    let record = |(start, end)| Record {
+    let record = |at: Range<usize>| Record {
         owner: owner.to_string(),
         ttl: rrset.ttl,
         rtype: rrset.rtype.to_string(),
-        data: data(rrset, start, end, origin),
+        data: data(rrset, at, origin),
     };
-    ranges.map(record).collect()
+    rrset.records().map(record).collect()
 }
 
 /// The records of an RRset that carries its own owner.
@@ -49,8 +49,8 @@ pub fn owned_records(owned: &OwnedRrset, origin: &Name) -> Vec<Record> {
     records(&owner, &owned.rrset, origin)
 }
 
-fn data(rrset: &Rrset, start: usize, end: usize, origin: &Name) -> String {
-    let rdata = uncompressed(rrset, start + FIXED_BYTES, end, origin);
+fn data(rrset: &Rrset, record: Range<usize>, origin: &Name) -> String {
+    let rdata = uncompressed(rrset, record.start + FIXED_BYTES..record.end, origin);
     let rtype = AnyRtype::from_int(rrset.rtype.0);
     let mut parser = Parser::from_ref(&rdata[..]);
     match AllRecordData::<&[u8], ParsedName<&[u8]>>::parse_any_rdata(rtype, &mut parser) {
@@ -60,17 +60,17 @@ fn data(rrset: &Rrset, start: usize, end: usize, origin: &Name) -> String {
 }
 
 /// RDATA with the origin where the holes are.
-fn uncompressed(rrset: &Rrset, start: usize, end: usize, origin: &Name) -> Vec<u8> {
+fn uncompressed(rrset: &Rrset, range: Range<usize>, origin: &Name) -> Vec<u8> {
     let mut rdata = Vec::new();
-    let mut at = start;
-    for hole in rrset.holes.iter().map(|hole| *hole as usize) {
-        if (start..end).contains(&hole) {
-            rdata.extend_from_slice(&rrset.bytes[at..hole]);
+    let mut at = range.start;
+    for hole in rrset.holes().iter().map(|hole| *hole as usize) {
+        if range.contains(&hole) {
+            rdata.extend_from_slice(&rrset.bytes()[at..hole]);
             rdata.extend_from_slice(origin.as_wire());
             at = hole + 2;
         }
     }
-    rdata.extend_from_slice(&rrset.bytes[at..end]);
+    rdata.extend_from_slice(&rrset.bytes()[at..range.end]);
     rdata
 }
 
@@ -89,15 +89,8 @@ mod tests {
     use super::*;
     use crate::dns::Rtype;
 
-    fn rrset(rtype: Rtype, rdata: &[&[u8]], holes: &[u32]) -> Rrset {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        for rdata in rdata {
-            bytes.extend_from_slice(&rtype.0.to_be_bytes());
-            bytes.extend_from_slice(&[0, 1, 0, 0, 1, 44, 0, rdata.len() as u8]);
-            bytes.extend_from_slice(rdata);
-            ends.push(bytes.len() as u32);
-        }
-        Rrset { rtype, ttl: 300, bytes: bytes.into(), ends: ends.into(), holes: holes.into() }
+    fn rrset(rtype: Rtype, rdata: &[&[u8]]) -> Rrset {
+        Rrset::new(rtype, 300, b"\x07example\x03com\0", rdata.iter().copied())
     }
 
     fn data(rrset: &Rrset) -> Vec<String> {
@@ -107,19 +100,19 @@ mod tests {
 
     #[test]
     fn records_are_told_in_the_words_of_a_master_file() {
-        let a = rrset(Rtype::A, &[&[198, 51, 100, 1], &[198, 51, 100, 2]], &[]);
+        let a = rrset(Rtype::A, &[&[198, 51, 100, 1], &[198, 51, 100, 2]]);
         assert_eq!(data(&a), ["198.51.100.1", "198.51.100.2"]);
-        let mx = rrset(Rtype::MX, &[b"\0\x0a\x04mail??"], &[17]);
+        let mx = rrset(Rtype::MX, &[b"\0\x0a\x04mail\x07example\x03com\0"]);
         assert_eq!(data(&mx), ["10 mail.example.com."]);
-        let txt = rrset(Rtype::TXT, &[b"\x05a\"b c"], &[]);
+        let txt = rrset(Rtype::TXT, &[b"\x05a\"b c"]);
         assert_eq!(data(&txt), [r#""a\"b c""#]);
-        assert_eq!(data(&rrset(Rtype(65280), &[&[1, 0xab]], &[])), [r"\# 2 01 ab"]);
-        assert_eq!(data(&rrset(Rtype::A, &[&[1, 0xab]], &[])), [r"\# 2 01ab"]);
+        assert_eq!(data(&rrset(Rtype(65280), &[&[1, 0xab]])), [r"\# 2 01 ab"]);
+        assert_eq!(data(&rrset(Rtype::A, &[&[1, 0xab]])), [r"\# 2 01ab"]);
     }
 
     #[test]
     fn an_owner_is_its_prefix_and_the_origin() {
-        let a = rrset(Rtype::A, &[&[198, 51, 100, 1]], &[]);
+        let a = rrset(Rtype::A, &[&[198, 51, 100, 1]]);
         let owned = OwnedRrset { owner_prefix: (*b"\x02ns\x01a").into(), rrset: a };
         let records = owned_records(&owned, &"example.com.".parse().unwrap());
         assert_eq!(records[0].owner, "ns.a.example.com.");

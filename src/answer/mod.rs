@@ -16,7 +16,7 @@ use crate::dns::query::{HEADER_BYTES, NameRoom};
 use crate::dns::response::{MIN_RESPONSE_BYTES, QNAME_POINTER};
 use crate::dns::{Class, Preamble, Query, Rcode, Rejection, Response, Rtype};
 use crate::snapshot::Snapshot;
-use crate::zone::{NameHash, Zone};
+use crate::zone::{NameSearch, Zone};
 
 /// The longest message, in bytes: what the two-byte length of TCP can say.
 pub const MAX_MESSAGE_BYTES: usize = 65535;
@@ -92,8 +92,8 @@ pub struct Asked<'s, 'r> {
     transport: Transport,
     client: Client,
     query: Result<Query<'r>, Rejection>,
-    /// Where the name is looked up.
-    place: Option<(&'s Zone, NameHash)>,
+    /// Where the name is searched for.
+    place: Option<(&'s Zone, NameSearch)>,
 }
 
 impl<'s, 'r> Asked<'s, 'r> {
@@ -109,7 +109,7 @@ impl<'s, 'r> Asked<'s, 'r> {
         let asked = query.as_ref().ok();
         let place = asked.and_then(|query| {
             let zone = snapshot.zones.find(query.qname, query.qtype)?;
-            Some((zone, zone.hash(query.qname)))
+            Some((zone, zone.search(query.qname)))
         });
         let client = edns::client(request, asked.and_then(|query| query.preamble.edns.as_ref()));
         Asked { snapshot, transport: request.transport, client, query, place }
@@ -121,18 +121,18 @@ impl<'s, 'r> Asked<'s, 'r> {
     /// Has the processor fetch what the answer will read, in so many steps, each of which needs
     /// what the one before it fetched.
     #[inline]
-    pub fn fetch(&self, step: usize) {
-        let Some((zone, hash)) = self.place else { return };
-        if step == 0 {
-            return zone.fetch_node(hash);
-        }
-        let chart = zone.fetch_rrset(hash);
-        let chart = chart.and_then(|PolicyId(policy)| self.snapshot.charts.get(policy as usize));
-        match (step, chart) {
-            (1, Some(chart)) => chart.fetch_index(&self.client),
-            (1, None) => (),
-            (_, Some(chart)) => chart.fetch_range(&self.client),
-            (_, None) => zone.fetch_records(hash),
+    pub fn fetch(&mut self, step: usize) {
+        let Some((zone, search)) = &mut self.place else { return };
+        let policy = match step {
+            0 => return zone.fetch_node(search),
+            1 => zone.fetch_rrset(search),
+            _ => zone.fetch_records(search),
+        };
+        let Some(PolicyId(policy)) = policy else { return };
+        let Some(chart) = self.snapshot.charts.get(policy as usize) else { return };
+        match step {
+            1 => chart.fetch_index(&self.client),
+            _ => chart.fetch_range(&self.client),
         }
     }
 
@@ -150,7 +150,7 @@ impl<'s, 'r> Asked<'s, 'r> {
         if let Some(rcode) = refusal(query.qclass, query.qtype) {
             return refuse(rcode, preamble, packet, out);
         }
-        let Some((zone, hash)) = self.place else {
+        let Some((zone, search)) = self.place else {
             return refuse(Rcode::REFUSED, preamble, packet, out);
         };
         let limit = edns::response_limit(self.transport, preamble.edns.as_ref());
@@ -166,7 +166,7 @@ impl<'s, 'r> Asked<'s, 'r> {
             is_steered: false,
             is_alias: false,
         };
-        let verdict = answer.write(query.qname, hash);
+        let verdict = answer.write(query.qname, search);
         let rcode = if verdict == Verdict::NxDomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
         let is_authoritative = verdict != Verdict::Referral || answer.is_alias;
         let scope = edns::response_scope(preamble.edns.as_ref(), answer.scope);
@@ -196,8 +196,8 @@ struct Answer<'a, 'o> {
 
 impl<'a> Answer<'a, '_> {
     /// Writes the sections for a name in the zone.
-    fn write(&mut self, qname: &[u8], hash: NameHash) -> Verdict {
-        let found = self.zone.lookup_hashed(hash, qname, self.qtype);
+    fn write(&mut self, qname: &[u8], search: NameSearch) -> Verdict {
+        let found = self.zone.lookup_searched(search, qname, self.qtype);
         match self.write_found(QNAME_POINTER, found) {
             sections::Written::All(verdict) => verdict,
             sections::Written::Alias(alias) => {

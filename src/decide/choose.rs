@@ -129,6 +129,7 @@ impl Plan {
 
     /// The records of the first candidates, as many as make up an answer. Of a candidate that has
     /// more addresses than there is room for, `draw` says which.
+    #[inline(always)]
     fn records<'a>(
         &self,
         ring: impl Iterator<Item = &'a Candidate> + Clone,
@@ -171,6 +172,7 @@ impl Candidate {
 }
 
 /// Takes up to `answers` addresses from the sources in turn.
+#[inline(always)]
 fn fill<'a, A: Copy + 'a>(
     sources: impl Iterator<Item = &'a [A]>,
     answers: usize,

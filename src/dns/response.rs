@@ -173,37 +173,32 @@ impl<'o> Response<'o> {
         rrset: &Rrset,
     ) -> Option<usize> {
         let start = self.at;
-        let count = rrset.ends.len();
+        let count = rrset.count();
         let (mut prefix, mut pointer) = (prefix, pointer);
         let is_first_reachable = prefix.is_empty() || start > MAX_POINTER;
         let later = if is_first_reachable { prefix } else { &[] };
         let owners = prefix.len() + later.len() * count.saturating_sub(1) + 2 * count;
         let origin = self.origin.to_be_bytes();
-        let mut room = self.take(owners + rrset.bytes.len())?;
-        let mut holes = rrset.holes.iter();
+        let bytes = rrset.bytes();
+        let mut room = self.take(owners + bytes.len())?;
+        let mut holes = rrset.holes().iter();
         let mut next_hole = holes.next();
-        let mut from = 0;
-        for index in 0..count {
-            // The last record ends with the bytes: for the many RRsets of one record `ends` is not
-            // read, which spares a cache line.
-            let is_last = index + 1 == count;
-            let end = if is_last { rrset.bytes.len() as u32 } else { rrset.ends[index] };
-            let record = &rrset.bytes[from as usize..end as usize];
+        for record in rrset.records() {
             let owner_bytes = prefix.len() + 2;
             let (here, rest) = room.split_at_mut(owner_bytes + record.len());
             let (owner, body) = here.split_at_mut(owner_bytes);
             owner[..prefix.len()].copy_from_slice(prefix);
             owner[prefix.len()..].copy_from_slice(&pointer.to_be_bytes());
-            body.copy_from_slice(record);
-            while let Some(&hole) = next_hole.filter(|&&hole| hole < end) {
-                let hole = (hole - from) as usize;
+            body.copy_from_slice(&bytes[record.clone()]);
+            while let Some(&hole) = next_hole.filter(|&&hole| (hole as usize) < record.end) {
+                let hole = hole as usize - record.start;
                 body[hole..hole + 2].copy_from_slice(&origin);
                 next_hole = holes.next();
             }
             if !is_first_reachable {
                 (prefix, pointer) = (&[], 0xc000 | start as u16);
             }
-            (from, room) = (end, rest);
+            room = rest;
         }
         self.counts[section as usize] += count as u16;
         Some(start)

@@ -21,12 +21,28 @@ pub struct Rrset {
     pub rtype: Rtype,
     /// The TTL of every record, in seconds.
     pub ttl: u32,
-    /// The records' bytes, one after another.
-    pub bytes: Box<[u8]>,
-    /// Where each record ends in `bytes`.
-    pub ends: Box<[u32]>,
-    /// Where the holes are in `bytes`, rising.
-    pub holes: Box<[u32]>,
+    bytes: Bytes,
+    /// None of an RRset of one record without holes, as most are.
+    marks: Option<Box<Marks>>,
+}
+
+/// The records' bytes, one after another. Few stand in place, so that the RRset is read with one
+/// cache line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Bytes {
+    Few { length: u8, bytes: [u8; FEW_BYTES] },
+    Many(Box<[u8]>),
+}
+
+/// An AAAA record needs 26.
+const FEW_BYTES: usize = 30;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Marks {
+    /// Where each record ends.
+    ends: Box<[u32]>,
+    /// Where the holes are, rising.
+    holes: Box<[u32]>,
 }
 
 /// An RRset whose owner is not the name asked for: glue, addresses for ADDITIONAL, a delegation.
@@ -62,22 +78,50 @@ impl Rrset {
             bytes[start - 2..start].copy_from_slice(&length.to_be_bytes());
             ends.push(bytes.len() as u32);
         }
-        Rrset { rtype, ttl, bytes: bytes.into(), ends: ends.into(), holes: holes.into() }
+        let marks = (ends.len() != 1 || !holes.is_empty())
+            .then(|| Box::new(Marks { ends: ends.into(), holes: holes.into() }));
+        Rrset { rtype, ttl, bytes: Bytes::from(bytes), marks }
     }
 
     /// How many records there are.
     pub fn count(&self) -> usize {
-        self.ends.len()
+        self.marks.as_ref().map_or(1, |marks| marks.ends.len())
     }
 
-    /// The records, each from its TYPE to the end of its RDATA, holes unfilled.
-    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+    /// The records' bytes, one after another.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Few { length, bytes } => &bytes[..usize::from(*length)],
+            Bytes::Many(bytes) => bytes,
+        }
+    }
+
+    /// Where each record is in [`bytes`](Self::bytes), from its TYPE to the end of its RDATA.
+    pub fn records(&self) -> impl Iterator<Item = Range<usize>> {
+        let lone = self.marks.is_none().then(|| self.bytes().len());
+        let ends = self.marks.as_ref().map_or(&[][..], |marks| &marks.ends);
         let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let record = &self.bytes[start..end as usize];
-            start = end as usize;
+        ends.iter().map(|&end| end as usize).chain(lone).map(move |end| {
+            let record = start..end;
+            start = end;
             record
         })
+    }
+
+    /// Where the holes are in [`bytes`](Self::bytes), rising.
+    pub fn holes(&self) -> &[u32] {
+        self.marks.as_ref().map_or(&[], |marks| &marks.holes)
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(from: Vec<u8>) -> Bytes {
+        let mut bytes = [0; FEW_BYTES];
+        match bytes.get_mut(..from.len()) {
+            Some(few) => few.copy_from_slice(&from),
+            None => return Bytes::Many(from.into()),
+        }
+        Bytes::Few { length: from.len() as u8, bytes }
     }
 }
 
@@ -196,9 +240,10 @@ mod tests {
     fn a_name_in_an_old_type_gets_a_hole_where_the_origin_stood() {
         let mx = [&[0, 10][..], &wire("mail.Example.COM.")].concat();
         let rrset = Rrset::new(Rtype::MX, 300, &wire("example.com."), [&mx[..]]);
-        assert_eq!(&rrset.bytes[..], b"\0\x0f\0\x01\0\0\x01\x2c\0\x09\0\x0a\x04mail\0\0");
-        assert_eq!(&rrset.ends[..], &[19]);
-        assert_eq!(&rrset.holes[..], &[17]);
+        assert_eq!(rrset.bytes(), b"\0\x0f\0\x01\0\0\x01\x2c\0\x09\0\x0a\x04mail\0\0");
+        assert_eq!(rrset.records().next(), Some(0..19));
+        assert_eq!(rrset.count(), 1);
+        assert_eq!(rrset.holes(), &[17]);
     }
 
     #[test]
@@ -206,11 +251,11 @@ mod tests {
         let soa = [&wire("ns1.example.com.")[..], &wire("example.com."), &[7; 20]].concat();
         let rrset = Rrset::new(Rtype::SOA, 0, &wire("example.com."), [&soa[..]]);
         assert_eq!(
-            &rrset.bytes[RECORD_HEAD_BYTES..],
+            &rrset.bytes()[RECORD_HEAD_BYTES..],
             [b"\x03ns1\0\0\0\0".as_slice(), &[7; 20]].concat()
         );
-        assert_eq!(&rrset.holes[..], &[14, 16]);
-        assert_eq!(rrset.bytes[9], 28);
+        assert_eq!(rrset.holes(), &[14, 16]);
+        assert_eq!(rrset.bytes()[9], 28);
     }
 
     #[test]
@@ -225,19 +270,19 @@ mod tests {
             (Rtype::NS, wire("com.")),
         ] {
             let rrset = Rrset::new(rtype, 0, &origin, [&rdata[..]]);
-            assert_eq!(&rrset.bytes[RECORD_HEAD_BYTES..], &rdata[..]);
-            assert!(rrset.holes.is_empty());
+            assert_eq!(&rrset.bytes()[RECORD_HEAD_BYTES..], &rdata[..]);
+            assert!(rrset.holes().is_empty());
         }
         let rrset = Rrset::new(Rtype::NS, 0, &wire("."), [&wire("a.")[..]]);
-        assert!(rrset.holes.is_empty());
+        assert!(rrset.holes().is_empty());
     }
 
     #[test]
     fn records_come_back_one_by_one() {
         let rrset = Rrset::new(Rtype::A, 60, &wire("a."), [&[1, 2, 3, 4][..], &[5, 6, 7, 8]]);
-        let ends: Vec<_> =
-            rrset.records().map(|record| record[RECORD_HEAD_BYTES..].to_vec()).collect();
-        assert_eq!(ends, [[1, 2, 3, 4], [5, 6, 7, 8]]);
+        let record = |range: Range<usize>| &rrset.bytes()[range][RECORD_HEAD_BYTES..];
+        let records: Vec<_> = rrset.records().map(record).collect();
+        assert_eq!(records, [[1, 2, 3, 4], [5, 6, 7, 8]]);
         assert_eq!(rrset.count(), 2);
     }
 

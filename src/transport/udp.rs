@@ -88,7 +88,7 @@ impl Worker {
                 asked.push((index, Asked::read(snapshot, &request, packet, room)));
             }
             for step in 0..Asked::FETCHES {
-                asked.iter().for_each(|(_, asked)| asked.fetch(step));
+                asked.iter_mut().for_each(|(_, asked)| asked.fetch(step));
             }
             for (index, asked) in asked {
                 let (packet, out) = batch.slot(index).buffers();

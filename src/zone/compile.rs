@@ -51,12 +51,13 @@ fn arrange(zone: &Settings, findings: &mut Findings) -> Tree {
 /// Compiles a tree without errors.
 fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
     let mut additional = Additional::default();
+    let mut targets = Vec::new();
     let mut rrsets = Vec::with_capacity(tree.rrsets.len());
     for group in &tree.rrsets {
         rrsets.push(Static {
             rrset: compile_rrset(tree, group),
             additional: additional.of(tree, group),
-            target: cname_target(tree, group),
+            target: cname_target(tree, group, &mut targets),
         });
     }
     let mut delegations = Vec::new();
@@ -90,7 +91,6 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
             delegation: delegation_of.get(&node.cut).copied().unwrap_or(NONE),
             wildcard: place_of(places, node.wildcard),
             steered: node.steered,
-            is_cut: tree.is_cut(index as u32),
         }
     });
     Zone {
@@ -100,6 +100,7 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
         max_depth: tree.nodes.iter().map(|node| usize::from(node.depth)).max().unwrap_or(0),
         rrsets: rrsets.into(),
         additional: additional.rrsets.into(),
+        targets: targets.into(),
         delegations: delegations.into(),
         steered,
         negative_soas: negative_soas.into(),
@@ -115,9 +116,12 @@ fn compile_rrset(tree: &Tree, group: &Group) -> Rrset {
     Rrset::new(group.rtype, ttl, &tree.origin_key, rdata)
 }
 
-fn cname_target(tree: &Tree, group: &Group) -> Box<[u8]> {
+/// The index of where a CNAME points.
+fn cname_target(tree: &Tree, group: &Group, targets: &mut Vec<Box<[u8]>>) -> u32 {
     let record = (group.rtype == Rtype::CNAME).then(|| tree.records_of(group).first()).flatten();
-    record.and_then(|record| tree.target(record)).unwrap_or_default()
+    let Some(target) = record.and_then(|record| tree.target(record)) else { return NONE };
+    targets.push(target);
+    targets.len() as u32 - 1
 }
 
 /// The SOA record for negative answers, and its serial number.

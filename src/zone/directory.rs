@@ -22,7 +22,7 @@ pub(super) struct Directory<T> {
     hasher: RandomState,
 }
 
-/// Never across two cache lines.
+/// Of 32 bytes where a value has 20, and never across two cache lines.
 #[derive(Debug)]
 #[repr(align(32))]
 struct Entry<T> {
@@ -34,9 +34,13 @@ struct Entry<T> {
     value: T,
 }
 
-/// A key's hash in one directory.
+/// How far the search for a key in one directory is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hash(u64);
+pub(super) struct Search {
+    hash: u64,
+    /// How many of the entries among which the key's is are known to be others.
+    skipped: u32,
+}
 
 impl<T> Directory<T> {
     /// From distinct keys. `value` gives that of the key with this index; it is told, by index,
@@ -70,31 +74,40 @@ impl<T> Directory<T> {
         Directory { entries, starts, shift, keys: all_keys.into(), hasher }
     }
 
-    /// What [`find`](Self::find) needs to know of a key.
-    pub(super) fn hash(&self, key: &[u8]) -> Hash {
-        Hash(self.hasher.hash_one(key))
+    /// Begins the search for a key.
+    pub(super) fn search(&self, key: &[u8]) -> Search {
+        Search { hash: self.hasher.hash_one(key), skipped: 0 }
     }
 
-    /// The value of `key`, whose hash is given, if it has one.
-    pub(super) fn find(&self, hash: Hash, key: &[u8]) -> Option<&T> {
-        let found = self.group(hash).iter().find(|entry| {
-            entry.tag == hash.0 as u32
+    /// Ends the search: gives the value of `key`, which is that of the search, if it has one.
+    pub(super) fn find(&self, search: Search, key: &[u8]) -> Option<&T> {
+        let found = self.rest(&search).iter().find(|entry| {
+            entry.tag == search.hash as u32
                 && self.keys[entry.key_at as usize..][..entry.key_bytes.into()] == *key
         });
         found.map(|entry| &entry.value)
     }
 
-    /// Has the processor fetch the entry that [`find`](Self::find) will read.
-    pub(super) fn fetch_entry(&self, hash: Hash) {
-        black_box(self.group(hash).first().map(|entry| entry.tag));
+    /// Has the processor fetch the entries where a search goes on.
+    pub(super) fn fetch_entries(&self, search: &Search) {
+        let entries = self.rest(search);
+        black_box((entries.first().map(|entry| entry.tag), entries.last().map(|entry| entry.tag)));
     }
 
-    /// Has the processor fetch the key that [`find`](Self::find) will compare. Gives the value
-    /// that it will most likely find.
-    pub(super) fn fetch_key(&self, hash: Hash) -> Option<&T> {
-        let entry = self.group(hash).iter().find(|entry| entry.tag == hash.0 as u32)?;
+    /// Goes on to the entry that is most likely the key's; has the processor fetch the key there,
+    /// and gives the value.
+    pub(super) fn fetch_key(&self, search: &mut Search) -> Option<&T> {
+        let rest = self.rest(search);
+        let other = rest.iter().take_while(|entry| entry.tag != search.hash as u32).count();
+        search.skipped += other as u32;
+        let entry = rest.get(other)?;
         black_box(self.keys.get(entry.key_at as usize).copied());
         Some(&entry.value)
+    }
+
+    /// The value that a search has come to.
+    pub(super) fn likely(&self, search: &Search) -> Option<&T> {
+        self.rest(search).first().map(|entry| &entry.value)
     }
 
     /// The value in a place.
@@ -107,12 +120,15 @@ impl<T> Directory<T> {
         self.entries.iter().map(|entry| &entry.value)
     }
 
-    /// The entries among which that of a hash is.
-    fn group(&self, hash: Hash) -> &[Entry<T>] {
-        let group = (hash.0 >> self.shift) as usize;
-        &self.entries[self.starts[group] as usize..self.starts[group + 1] as usize]
+    /// The entries among which the key's is.
+    fn rest(&self, search: &Search) -> &[Entry<T>] {
+        let group = (search.hash >> self.shift) as usize;
+        let start = self.starts[group] + search.skipped;
+        &self.entries[start as usize..self.starts[group + 1] as usize]
     }
 }
+
+const _: () = assert!(size_of::<Entry<[u32; 5]>>() == 32);
 
 #[cfg(test)]
 mod tests {
@@ -126,16 +142,21 @@ mod tests {
                 (index, places[index])
             });
             for (index, key) in keys.iter().enumerate() {
-                let hash = directory.hash(key);
-                directory.fetch_entry(hash);
-                assert_eq!(directory.fetch_key(hash).map(|value| value.0), Some(index));
-                let found = directory.find(hash, key);
+                let mut search = directory.search(key);
+                let found = directory.find(search, key);
                 assert_eq!(found.map(|value| value.0), Some(index));
                 assert_eq!(found, directory.at(found.unwrap().1));
+                directory.fetch_entries(&search);
+                assert_eq!(directory.fetch_key(&mut search), found);
+                assert_eq!(directory.likely(&search), found);
+                assert_eq!(directory.find(search, key), found);
             }
             assert_eq!(directory.values().count(), count);
             for stranger in [&b"name-1000"[..], b"", &[0; 255]] {
-                assert_eq!(directory.find(directory.hash(stranger), stranger), None);
+                let mut search = directory.search(stranger);
+                assert_eq!(directory.find(search, stranger), None);
+                directory.fetch_key(&mut search);
+                assert_eq!(directory.find(search, stranger), None);
             }
         }
     }

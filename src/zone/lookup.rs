@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::ops::Range;
 
-use super::directory::{Directory, Hash};
+use super::directory::{Directory, Search};
 use crate::decide::PolicyId;
 use crate::dns::{Name, OwnedRrset, Rrset, Rtype};
 
@@ -31,6 +31,8 @@ pub struct Zone {
     pub(super) rrsets: Box<[Static]>,
     /// The runs that `Static::additional` points at.
     pub(super) additional: Box<[OwnedRrset]>,
+    /// Where CNAMEs point, in lower-case wire form.
+    pub(super) targets: Box<[Box<[u8]>]>,
     pub(super) delegations: Box<[Delegation]>,
     pub(super) steered: Box<[SteeredNode]>,
     /// The first is that of the zone, the others those of steered names with a shorter TTL.
@@ -49,19 +51,20 @@ pub(super) struct Node {
     pub(super) wildcard: u32,
     /// In `Zone::steered`.
     pub(super) steered: u32,
-    /// True when the cut is at this very name.
-    pub(super) is_cut: bool,
 }
 
-/// A static RRset and what goes with it.
+/// A static RRset and what goes with it, in one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Static {
     pub(super) rrset: Rrset,
     /// In `Zone::additional`.
     pub(super) additional: Range<u32>,
-    /// Of a CNAME: where it points, in lower case; else empty.
-    pub(super) target: Box<[u8]>,
+    /// Of a CNAME: where it points, in `Zone::targets`.
+    pub(super) target: u32,
 }
+
+const _: () = assert!(size_of::<Static>() == 64 && size_of::<Node>() == 20);
 
 /// A steered name.
 #[derive(Debug)]
@@ -73,10 +76,10 @@ pub(super) struct SteeredNode {
     pub(super) negative_soa: u32,
 }
 
-/// The hash of a name in one zone: known ahead, what a look-up will read can be fetched while
+/// The search for a name in one zone. Begun ahead, it can have what it will read fetched while
 /// something else is done.
 #[derive(Clone, Copy, Debug)]
-pub struct NameHash(Hash);
+pub struct NameSearch(Search);
 
 /// No index.
 pub(super) const NONE: u32 = u32::MAX;
@@ -151,7 +154,7 @@ impl Zones {
         let (mut origin, mut at_origin) = (qname, None);
         loop {
             if self.depths & (1 << depth) != 0
-                && let Some(&index) = self.origins.find(self.origins.hash(origin), origin)
+                && let Some(&index) = self.origins.find(self.origins.search(origin), origin)
             {
                 let zone = self.zones.get(index as usize);
                 if rtype != Rtype::DS || origin.len() < qname.len() {
@@ -205,50 +208,55 @@ impl Zone {
         self.steered.iter().map(|steered| (&steered.owner, steered.policy))
     }
 
-    /// The hash of `qname`, a name in lower-case wire form at or below the origin.
-    pub fn hash(&self, qname: &[u8]) -> NameHash {
-        NameHash(self.nodes.hash(self.prefix(qname)))
+    /// Begins the search for `qname`, a name in lower-case wire form at or below the origin.
+    pub fn search(&self, qname: &[u8]) -> NameSearch {
+        NameSearch(self.nodes.search(self.prefix(qname)))
     }
 
-    /// Has the processor fetch what a look-up there reads first.
-    pub fn fetch_node(&self, NameHash(hash): NameHash) {
-        self.nodes.fetch_entry(hash);
+    /// Has the processor fetch what the search reads first.
+    pub fn fetch_node(&self, NameSearch(search): &NameSearch) {
+        self.nodes.fetch_entries(search);
     }
 
-    /// Has the processor fetch what a look-up there reads next, once the first is here. Gives what
-    /// decides there, if the name is most likely steered.
-    pub fn fetch_rrset(&self, NameHash(hash): NameHash) -> Option<PolicyId> {
-        let node = self.nodes.fetch_key(hash)?;
+    /// Has the processor fetch what is read next, once the first is here. Gives what decides at
+    /// the name, if it is steered.
+    pub fn fetch_rrset(&self, NameSearch(search): &mut NameSearch) -> Option<PolicyId> {
+        let node = self.nodes.fetch_key(search)?;
         if let Some(first) = self.rrsets.get(node.rrsets.start as usize) {
             black_box(first.rrset.rtype);
         }
-        Some(self.steered.get(node.steered as usize)?.policy)
+        self.policy(node)
     }
 
-    /// Has the processor fetch the records that are there, once the rest is here.
-    pub fn fetch_records(&self, NameHash(hash): NameHash) {
-        let node = self.nodes.fetch_key(hash);
-        let first = node.and_then(|node| self.rrsets.get(node.rrsets.start as usize));
-        black_box(first.and_then(|first| first.rrset.bytes.first().copied()));
+    /// Has the processor fetch what is read last, once the rest is here. Gives what decides at
+    /// the name, if it is steered.
+    pub fn fetch_records(&self, NameSearch(search): &NameSearch) -> Option<PolicyId> {
+        let node = self.nodes.likely(search)?;
+        if let Some(first) = self.rrsets.get(node.rrsets.start as usize) {
+            black_box(first.rrset.bytes().first().copied());
+        }
+        self.policy(node)
     }
 
     /// What stands at `qname`, a name in lower-case wire form at or below the origin.
     pub fn lookup(&self, qname: &[u8], rtype: Rtype) -> Lookup<'_> {
-        self.lookup_hashed(self.hash(qname), qname, rtype)
+        self.lookup_searched(self.search(qname), qname, rtype)
     }
 
-    /// The same, with the hash of the name.
-    pub fn lookup_hashed(
+    /// The same, with the search for the name begun.
+    pub fn lookup_searched(
         &self,
-        NameHash(hash): NameHash,
+        NameSearch(search): NameSearch,
         qname: &[u8],
         rtype: Rtype,
     ) -> Lookup<'_> {
         let prefix = self.prefix(qname);
-        if let Some(node) = self.nodes.find(hash, prefix) {
+        if let Some(node) = self.nodes.find(search, prefix) {
             return match self.delegations.get(node.delegation as usize) {
                 // DS is the one type that stands on the parent's side of the cut.
-                Some(_) if node.is_cut && rtype == Rtype::DS => self.exact(node, rtype),
+                Some(cut) if rtype == Rtype::DS && cut.ns.owner_prefix.len() == prefix.len() => {
+                    self.exact(node, rtype)
+                }
                 Some(delegation) => Lookup::Referral(delegation),
                 None => self.at(node, rtype),
             };
@@ -275,12 +283,16 @@ impl Zone {
         while low < high {
             let middle = (low + high) / 2;
             let name = &prefix[labels.start(middle)..];
-            match self.nodes.find(self.nodes.hash(name), name) {
+            match self.nodes.find(self.nodes.search(name), name) {
                 Some(node) => (encloser, high) = (Some(node), middle),
                 None => low = middle + 1,
             }
         }
         encloser
+    }
+
+    fn policy(&self, node: &Node) -> Option<PolicyId> {
+        self.steered.get(node.steered as usize).map(|steered| steered.policy)
     }
 
     /// The labels of `qname` before the origin.
@@ -316,9 +328,10 @@ impl Zone {
                 cname = Some(found);
             }
         }
-        match cname {
-            Some(cname) => Lookup::Cname { rrset: &cname.rrset, target: &cname.target },
-            None => Lookup::NoData,
+        let target = cname.and_then(|cname| self.targets.get(cname.target as usize));
+        match (cname, target) {
+            (Some(cname), Some(target)) => Lookup::Cname { rrset: &cname.rrset, target },
+            _ => Lookup::NoData,
         }
     }
 }

@@ -15,7 +15,7 @@ mod tree;
 mod ttl;
 
 pub use compile::compile;
-pub use lookup::{Delegation, Lookup, NameHash, Zone, Zones};
+pub use lookup::{Delegation, Lookup, NameSearch, Zone, Zones};
 
 use crate::decide::PolicyId;
 use crate::dns::Name;

@@ -74,7 +74,8 @@ fn the_lowest_ttl_of_an_rrset_counts() {
         panic!()
     };
     assert_eq!(rrset.ttl, 60);
-    let addresses: Vec<_> = rrset.records().map(|record| &record[RECORD_HEAD_BYTES..]).collect();
+    let addresses: Vec<_> =
+        rrset.records().map(|record| &rrset.bytes()[record][RECORD_HEAD_BYTES..]).collect();
     assert_eq!(addresses, [[198, 51, 100, 1], [198, 51, 100, 2]]);
 }
 
