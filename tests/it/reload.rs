@@ -60,7 +60,7 @@ fn not_one_query_is_lost_while_files_are_read_again() {
     files.write("networks.toml", "");
     let server = files.zone("example.com.toml", &plain_zone("example.com", 1)).start();
     let asker = Asker::start(server.dns(), "www.example.com.");
-    for version in 2..=21 {
+    for version in 2..=61 {
         server.write("zones/example.com.toml", &plain_zone("example.com", version));
         if version % 4 == 0 {
             // The map is made anew, too.
@@ -79,6 +79,7 @@ fn not_one_query_is_lost_while_files_are_read_again() {
         asked.answered,
         asked.lost
     );
+    // A few for every reload, however fast they are.
     assert!(asked.answered >= 200, "only {} queries", asked.answered);
 }
 
