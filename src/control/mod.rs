@@ -2,6 +2,7 @@
 //! overrides come in, and snapshots go out.
 
 pub mod capacity;
+pub mod core;
 pub mod override_file;
 pub mod overrides;
 pub mod poll;
@@ -17,16 +18,15 @@ use thiserror::Error;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use crate::decide::{HealthTable, Room, ShareTable};
 use crate::health::{Probe, ProbeStatus, Verdict, Verdicts, Watch};
 use crate::snapshot::{Published, Snapshot};
-use capacity::Capacity;
 use override_file::OverrideFile;
-use overrides::{Overrides, check_target};
+use overrides::Overrides;
 use poll::Poller;
-use publish::{Ground, Publisher, Tables};
+use publish::Ground;
 use status::unix_seconds;
 
+pub use self::core::{Core, Now};
 pub use capacity::{Report, ReportSource, ReportStatus};
 pub use overrides::{Action, Override, Target};
 pub use settings::{ReportSettings, Settings};
@@ -44,6 +44,8 @@ pub struct Control {
 }
 
 struct Inner {
+    /// When time began here.
+    origin: Instant,
     watch: Watch,
     events: broadcast::Sender<Event>,
     published: Published,
@@ -52,17 +54,11 @@ struct Inner {
 }
 
 struct State {
-    publisher: Publisher,
-    capacity: Capacity,
-    overrides: Overrides,
-    /// Where they survive a restart; none: nowhere.
+    core: Core,
+    /// Where overrides survive a restart; none: nowhere.
     override_file: Option<OverrideFile>,
-    /// Of the probes of the settings being served, by `ProbeId`.
-    verdicts: Arc<[Verdict]>,
-    /// Which list of probes those are.
+    /// Which list of probes those of the settings being served are.
     probes_generation: u64,
-    room: Vec<Room>,
-    load: LoadStatus,
     /// The pollers of reports; ended when replaced.
     pollers: JoinSet<()>,
 }
@@ -127,25 +123,24 @@ impl Control {
             let up = verdicts.verdicts.iter().filter(|verdict| **verdict == Verdict::Up).count();
             tracing::info!(up, of = verdicts.verdicts.len(), "checked");
         }
-        let capacity = Capacity::new(&settings);
         let state = State {
-            publisher: Publisher::new(ground, Tables::default()),
-            capacity,
-            overrides,
+            core: Core::new(ground, overrides, verdicts.verdicts),
             override_file,
-            verdicts: verdicts.verdicts,
             probes_generation: verdicts.generation,
-            room: Vec::new(),
-            load: LoadStatus::default(),
             pollers: JoinSet::new(),
         };
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let published = state.publisher.published();
-        let inner = Arc::new(Inner { watch, events, published, state: Mutex::new(state) });
+        let (origin, published) = (Instant::now(), state.core.published());
+        let inner = Arc::new(Inner { origin, watch, events, published, state: Mutex::new(state) });
         let control = Control { inner };
-        control.note_load(&mut control.state(), loaded);
-        control.first_reports(&settings).await;
-        control.refresh();
+        let reports = first_reports(&settings).await;
+        control.tell(|state, now| {
+            state.core.note_load(loaded, now);
+            for (datacenter, result) in reports {
+                state.take_report(&datacenter, result, now);
+            }
+            state.core.refresh(now);
+        });
         control.poll(&mut control.state(), &settings);
         control.follow();
         control
@@ -154,19 +149,17 @@ impl Control {
     /// Serves other settings from now on: once their new probes have been sent once, so that
     /// nothing is answered from unknown health.
     pub async fn replace(&self, settings: Arc<Settings>, loaded: Loaded) {
-        let previous = self.state().publisher.ground().share();
+        let previous = self.state().core.ground().share();
         let ground = survey(Arc::clone(&settings), Some(previous)).await;
         self.probe_once(&settings).await;
-        let mut state = self.state();
-        self.watch_instead(&mut state, settings.probes.clone());
-        // Read under the lock: a flip from now on finds the new list.
-        state.verdicts = self.inner.watch.verdicts().borrow().verdicts.clone();
-        state.capacity.replace(&settings);
-        let tables = state.tables(&settings, Instant::now());
-        state.publisher.replace(ground, tables);
-        state.room = state.capacity.room(Instant::now());
-        self.note_load(&mut state, loaded);
-        self.poll(&mut state, &settings);
+        self.tell(|state, now| {
+            self.watch_instead(state, settings.probes.clone());
+            // Read under the lock: a flip from now on finds the new list.
+            let verdicts = self.inner.watch.verdicts().borrow().verdicts.clone();
+            state.core.replace(ground, verdicts, now);
+            state.core.note_load(loaded, now);
+            self.poll(state, &settings);
+        });
     }
 
     /// Waits until the probes of new settings have been sent once; those of the settings being
@@ -174,7 +167,7 @@ impl Control {
     async fn probe_once(&self, settings: &Settings) {
         {
             let mut state = self.state();
-            let served = state.publisher.ground().settings.probes.iter();
+            let served = state.core.settings().probes.iter();
             // The new ones stand behind: what is served has the numbers it had.
             let both = served.chain(&settings.probes).cloned().collect();
             self.watch_instead(&mut state, both);
@@ -190,11 +183,7 @@ impl Control {
 
     /// Notes that the files as they are now cannot be served; the caller has logged it.
     pub fn note_failed_load(&self, error: String) {
-        let mut state = self.state();
-        state.load.failures_total += 1;
-        state.load.last_error = Some(error.clone());
-        drop(state);
-        self.announce(EventKind::Load, "files", error);
+        self.tell(|state, now| state.core.note_failed_load(error, now));
     }
 
     /// Where the current snapshot is found.
@@ -209,7 +198,7 @@ impl Control {
 
     /// What the files said when they were last good.
     pub fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.state().publisher.ground().settings)
+        Arc::clone(self.state().core.settings())
     }
 
     /// What is known of every probe, by `ProbeId`.
@@ -219,12 +208,12 @@ impl Control {
 
     /// What is known of every datacenter's capacity, by `DatacenterId`.
     pub fn report_statuses(&self) -> Vec<ReportStatus> {
-        self.state().capacity.statuses(Instant::now())
+        self.state().core.report_statuses(self.now())
     }
 
     /// The overrides in force.
     pub fn overrides(&self) -> Vec<Override> {
-        self.state().overrides.list().cloned().collect()
+        self.state().core.overrides().list().cloned().collect()
     }
 
     /// Overrides a target, until cleared or for as long as given.
@@ -235,46 +224,36 @@ impl Control {
         lasts: Option<Duration>,
         reason: Option<String>,
     ) -> Result<SetOverride, ControlError> {
-        let since = unix_seconds(SystemTime::now());
+        let since = self.now().unix_seconds;
         let until = lasts.map(|lasts| since.saturating_add(whole_seconds(lasts)));
         let set = Override { target, action, reason, since, until };
-        let mut state = self.state();
-        check_target(&set.target, &state.publisher.ground().settings.steering)?;
-        state.overrides.set(set.clone())?;
-        let warning = state.save_overrides();
-        drop(state);
-        self.refresh();
-        self.tell(EventKind::Override, &set.target.to_string(), set.action.to_string());
-        Ok(SetOverride { set, warning })
+        self.tell(|state, now| {
+            state.core.set_override(set.clone(), now)?;
+            Ok(SetOverride { set, warning: state.save_overrides() })
+        })
     }
 
     /// Takes an override back. None when there was none; else why it will be back after a
     /// restart, if so.
     pub fn clear_override(&self, target: &Target) -> Option<Cleared> {
-        let mut state = self.state();
-        if !state.overrides.clear(target) {
-            return None;
-        }
-        let warning = state.save_overrides();
-        drop(state);
-        self.refresh();
-        self.tell(EventKind::Override, &target.to_string(), "cleared".into());
-        Some(Cleared { warning })
+        self.tell(|state, now| {
+            let was_set = state.core.clear_override(target, now);
+            was_set.then(|| Cleared { warning: state.save_overrides() })
+        })
     }
 
     /// Takes a datacenter's own report in.
     pub fn push_report(&self, datacenter: &str, report: Report) -> Result<(), ControlError> {
-        let now = Instant::now();
-        self.state().capacity.accept(datacenter, report, now)?;
-        self.refresh();
-        Ok(())
+        self.tell(|state, now| {
+            state.core.take_report(datacenter, report, now)?;
+            state.core.refresh(now);
+            Ok(())
+        })
     }
 
     /// The state of the files.
     pub fn load_status(&self) -> LoadStatus {
-        let mut status = self.state().load.clone();
-        status.generation = self.inner.published.load().generation;
-        status
+        self.state().core.load_status()
     }
 
     /// What happens from now on.
@@ -287,36 +266,30 @@ impl Control {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes what has changed.
-    fn refresh(&self) {
-        let now = Instant::now();
-        let mut state = self.state();
-        let settings = Arc::clone(&state.publisher.ground().settings);
-        let tables = state.tables(&settings, now);
-        state.publisher.update(tables);
-        let room = state.capacity.room(now);
-        let before = std::mem::replace(&mut state.room, room.clone());
-        drop(state);
-        let names = settings.steering.datacenters.iter().map(|datacenter| &datacenter.name);
-        for (name, (old, new)) in names.zip(before.into_iter().zip(room)) {
-            if old != new {
-                self.tell(EventKind::Room, name, format!("{old} → {new}"));
-            }
-        }
+    fn now(&self) -> Now {
+        let unix_seconds = unix_seconds(SystemTime::now());
+        Now { elapsed: self.inner.origin.elapsed(), unix_seconds }
     }
 
-    /// Polls every datacenter once before anything is answered; who does not answer has no report.
-    async fn first_reports(&self, settings: &Settings) {
-        let Some(poller) = poller() else { return };
-        let mut polls = JoinSet::new();
-        for (datacenter, source) in sources(settings) {
-            let (control, poller) = (self.clone(), poller.clone());
-            polls.spawn(async move {
-                let result = poller.fetch(&source).await;
-                control.take_report(&datacenter, result);
-            });
+    /// Does something with what is known, and tells what came of it.
+    fn tell<T>(&self, act: impl FnOnce(&mut State, Now) -> T) -> T {
+        let (result, events) = {
+            let mut state = self.state();
+            // Read under the lock: nobody who comes later brings an earlier time.
+            let now = self.now();
+            let result = act(&mut state, now);
+            (result, state.core.take_events())
+        };
+        for event in events {
+            let Event { kind, subject, text, .. } = &event;
+            // Of probes the watch has told, and why; of files that were refused the caller.
+            if !matches!(kind, EventKind::Health | EventKind::LoadRefused) {
+                tracing::info!(?kind, subject, "{text}");
+            }
+            // Nobody may be listening.
+            let _ = self.inner.events.send(event);
         }
-        while polls.join_next().await.is_some() {}
+        result
     }
 
     /// Polls the sources of these settings from now on, and no others.
@@ -328,30 +301,14 @@ impl Control {
             let control = Arc::downgrade(&self.inner);
             let take = move |result| {
                 if let Some(inner) = control.upgrade() {
-                    let control = Control { inner };
-                    if control.take_report(&datacenter, result) {
-                        control.refresh();
-                    }
+                    Control { inner }.tell(|state, now| {
+                        if state.take_report(&datacenter, result, now) {
+                            state.core.refresh(now);
+                        }
+                    });
                 }
             };
             state.pollers.spawn(poller.clone().poll(source, take));
-        }
-    }
-
-    /// Returns whether the report is one.
-    fn take_report(&self, datacenter: &str, result: Result<Report, String>) -> bool {
-        let mut state = self.state();
-        let taken = result.and_then(|report| {
-            let taken = state.capacity.accept(datacenter, report, Instant::now());
-            taken.map_err(|error| error.to_string())
-        });
-        match taken {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(datacenter, %error, "no report");
-                state.capacity.note_failure(datacenter, error);
-                false
-            }
         }
     }
 
@@ -379,75 +336,44 @@ impl Control {
     }
 
     fn take_verdicts(&self, new: Verdicts) {
-        let mut state = self.state();
-        if new.generation != state.probes_generation {
-            // Of a list that is not served yet, or no longer.
-            return;
-        }
-        let before = std::mem::replace(&mut state.verdicts, new.verdicts.clone());
-        let settings = Arc::clone(&state.publisher.ground().settings);
-        drop(state);
-        self.refresh();
-        let changes = settings.probes.iter().zip(before.iter().zip(&*new.verdicts));
-        for (probe, (old, new)) in changes.filter(|(_, (old, new))| old != new) {
-            // The watch has logged it, and why.
-            self.announce(EventKind::Health, &probe.name, format!("{old} → {new}"));
-        }
+        self.tell(|state, now| {
+            // Of a list that is not served yet, or no longer, they mean nothing here.
+            if new.generation == state.probes_generation {
+                state.core.take_verdicts(new.verdicts, now);
+            }
+        });
     }
 
     fn tick(&self) {
-        let mut state = self.state();
-        let ended = state.overrides.expire(unix_seconds(SystemTime::now()));
-        if !ended.is_empty() {
-            state.save_overrides();
-        }
-        state.publisher.sweep();
-        drop(state);
-        self.refresh();
-        for one in ended {
-            self.tell(EventKind::Override, &one.target.to_string(), "expired".into());
-        }
-    }
-
-    fn note_load(&self, state: &mut State, loaded: Loaded) {
-        state.load = LoadStatus {
-            loaded_at: unix_seconds(SystemTime::now()),
-            loads_total: state.load.loads_total + 1,
-            failures_total: state.load.failures_total,
-            last_error: None,
-            warnings: loaded.warnings,
-            files: loaded.files,
-            generation: 0,
-        };
-        self.tell(EventKind::Load, "files", "loaded".into());
-    }
-
-    fn tell(&self, kind: EventKind, subject: &str, text: String) {
-        tracing::info!(?kind, subject, "{text}");
-        self.announce(kind, subject, text);
-    }
-
-    fn announce(&self, kind: EventKind, subject: &str, text: String) {
-        let time = unix_seconds(SystemTime::now());
-        // Nobody may be listening.
-        let _ = self.inner.events.send(Event { time, kind, subject: subject.into(), text });
+        self.tell(|state, now| {
+            if state.core.tick(now) {
+                state.save_overrides();
+            }
+        });
     }
 }
 
 impl State {
-    /// What is unknown is not up: a probe without a verdict has had a whole round of time.
-    fn tables(&self, settings: &Settings, now: Instant) -> Tables {
-        Tables {
-            health: HealthTable::new(self.verdicts.iter().map(|verdict| *verdict == Verdict::Up)),
-            standing: self.overrides.standing(&settings.steering),
-            shares: ShareTable::new(self.capacity.room(now)),
+    /// Returns whether the report is one.
+    fn take_report(&mut self, datacenter: &str, result: Result<Report, String>, now: Now) -> bool {
+        let taken = result.and_then(|report| {
+            let taken = self.core.take_report(datacenter, report, now);
+            taken.map_err(|error| error.to_string())
+        });
+        match taken {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(datacenter, %error, "no report");
+                self.core.note_no_report(datacenter, error);
+                false
+            }
         }
     }
 
     /// Returns why the overrides will not survive a restart, if so.
     fn save_overrides(&self) -> Option<String> {
         let file = self.override_file.as_ref()?;
-        let error = file.save(&self.overrides).err()?;
+        let error = file.save(self.core.overrides()).err()?;
         let path = file.path().display();
         let warning =
             format!("done, but a restart will undo it: {path} cannot be written: {error}");
@@ -460,6 +386,17 @@ impl State {
 async fn survey(settings: Arc<Settings>, previous: Option<Ground>) -> Ground {
     let task = tokio::task::spawn_blocking(move || Ground::new(settings, previous.as_ref()));
     task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// Polls every datacenter once, before anything is answered.
+async fn first_reports(settings: &Settings) -> Vec<(String, Result<Report, String>)> {
+    let Some(poller) = poller() else { return Vec::new() };
+    let mut polls = JoinSet::new();
+    for (datacenter, source) in sources(settings) {
+        let poller = poller.clone();
+        polls.spawn(async move { (datacenter, poller.fetch(&source).await) });
+    }
+    polls.join_all().await
 }
 
 /// An override that lasts for less than a second lasts for one, not none.

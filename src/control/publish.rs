@@ -146,7 +146,8 @@ impl Publisher {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 
-    fn generation(&self) -> u64 {
+    /// Of the snapshot being served.
+    pub fn generation(&self) -> u64 {
         self.published.load().generation
     }
 

@@ -49,6 +49,8 @@ pub enum EventKind {
     Override,
     /// The files were read.
     Load,
+    /// The files were read, and cannot be served.
+    LoadRefused,
 }
 
 /// Seconds since 1970 (UTC).
