@@ -1,6 +1,7 @@
 //! The only writer of snapshots: files, health checks, capacity reports and the operator's
 //! overrides come in, and snapshots go out.
 
+pub mod allocate;
 pub mod capacity;
 pub mod core;
 pub mod override_file;
