@@ -116,7 +116,9 @@ async fn report(From(window): From<Arc<Window>>) -> Reply<Json<Report>> {
     };
     Ok(Json(Report {
         capacity: Some(capacity as f64),
-        load: load.connections as f64,
+        load: load.offered_connections,
+        rejected: Some(load.offered_connections - load.connections as f64),
+        utilisation: load.utilisation,
         unit: Some("connections".into()),
         time: Some(humantime::format_rfc3339_millis(SystemTime::now()).to_string()),
     }))

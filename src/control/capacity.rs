@@ -10,6 +10,8 @@ use crate::decide::Room;
 
 /// A pushed report without settings of its own is stale after this.
 const STALE_AFTER: Duration = Duration::from_secs(10);
+/// A utilisation above this is a percentage.
+const MOST_UTILISATION: f64 = 10.0;
 
 /// What a site says of itself. Keys that are not known here are left to those who know them: sites
 /// are not all upgraded at once.
@@ -18,8 +20,16 @@ pub struct Report {
     /// The most it can take, in `unit`; none: what the configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<f64>,
-    /// What it is offered now, in `unit`.
+    /// What it is offered now, in `unit`, with what it rejects.
     pub load: f64,
+    /// What it rejects of `load`, in `unit`; none: it does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<f64>,
+    /// What part of its scarcest resource is taken, whatever that is: 1 is all of it, and more is
+    /// work that waits. A capacity that has silently fallen shows here first. None: it does not
+    /// know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilisation: Option<f64>,
     /// What both are counted in: `requests/s`, `connections`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -214,10 +224,28 @@ impl Site {
         let Some(capacity) = report.capacity else {
             return bad("it has no `capacity`, and neither has the configuration".into());
         };
-        for (key, value) in [("capacity", capacity), ("load", report.load)] {
+        let amounts = [
+            ("capacity", Some(capacity)),
+            ("load", Some(report.load)),
+            ("rejected", report.rejected),
+            ("utilisation", report.utilisation),
+        ];
+        for (key, value) in amounts.into_iter().filter_map(|(key, value)| Some((key, value?))) {
             if !value.is_finite() || value < 0.0 {
                 return bad(format!("`{key}` is {value}, but must be 0 or more"));
             }
+        }
+        if let Some(rejected) = report.rejected.filter(|rejected| *rejected > report.load) {
+            return bad(format!(
+                "`rejected` is {rejected}, but `load` only {}: it must be all that is offered, \
+                 with what is rejected",
+                report.load
+            ));
+        }
+        if let Some(utilisation) = report.utilisation.filter(|taken| *taken > MOST_UTILISATION) {
+            return bad(format!(
+                "`utilisation` is {utilisation}, but must be a fraction: 1 is all of the resource"
+            ));
         }
         if let (Some(unit), Some(wanted)) = (&report.unit, &self.unit)
             && unit != wanted
@@ -270,7 +298,8 @@ mod tests {
     }
 
     fn report(capacity: f64, load: f64) -> Report {
-        Report { capacity: Some(capacity), load, unit: None, time: None }
+        let capacity = Some(capacity);
+        Report { capacity, load, rejected: None, utilisation: None, unit: None, time: None }
     }
 
     #[test]
@@ -403,6 +432,10 @@ mod tests {
             report(100.0, f64::INFINITY),
             with("connections", "2026-11-21T08:00:00Z"),
             with("requests/s", "yesterday"),
+            Report { rejected: Some(-1.0), ..report(100.0, 1.0) },
+            Report { rejected: Some(2.0), ..report(100.0, 1.0) },
+            Report { utilisation: Some(f64::NAN), ..report(100.0, 1.0) },
+            Report { utilisation: Some(80.0), ..report(100.0, 1.0) },
         ] {
             assert!(capacity.accept("fra", bad.clone(), now).is_err(), "{bad:?}");
         }

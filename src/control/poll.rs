@@ -107,10 +107,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_report_is_fetched() {
-        let body = r#"{"capacity": 40000, "load": 13250.5, "unit": "requests/s", "later": {}}"#;
+        let body = r#"{"capacity": 40000, "load": 13250.5, "rejected": 5, "utilisation": 0.4,
+                       "unit": "requests/s", "later": {}}"#;
         let url = site(|_| http("200 OK", body)).await;
         let unit = Some("requests/s".into());
-        let wanted = Report { capacity: Some(40000.0), load: 13250.5, unit, time: None };
+        let wanted = Report {
+            capacity: Some(40000.0),
+            load: 13250.5,
+            rejected: Some(5.0),
+            utilisation: Some(0.4),
+            unit,
+            time: None,
+        };
         assert_eq!(fetched(&url).await, Ok(wanted));
     }
 

@@ -13,3 +13,11 @@ pub fn allow_many() {
         tracing::warn!(%error, "only {} files can be open at a time", current.unwrap_or(u64::MAX));
     }
 }
+
+/// What part these connections take of the files that can be open at a time.
+pub fn taken_by(connections: u64) -> f64 {
+    match getrlimit(Resource::Nofile).current {
+        Some(most) if most > 0 => 2.0 * connections as f64 / most as f64,
+        _ => 0.0,
+    }
+}

@@ -19,6 +19,9 @@ use super::service::{Backend, Service, ServiceStatus};
 use super::{ServiceSettings, Settings};
 use crate::health::{Kind, Probe, Verdict, Verdicts, Watch};
 
+/// How often it is looked at how many connections are refused.
+const LOOK_AT_REFUSALS: Duration = Duration::from_secs(1);
+
 /// The running forwarder; clones are handles on the same one. It stops to accept when the last is
 /// dropped.
 #[derive(Clone, Debug)]
@@ -84,8 +87,13 @@ enum Entrance {
 pub struct Load {
     /// Connections now, of the services that say what they can take.
     pub connections: u64,
+    /// What those services would carry, had they refused nothing of late.
+    pub offered_connections: f64,
     /// The most that they say they can take together; none when none says.
     pub capacity: Option<u64>,
+    /// What part is taken of what is scarcest, their capacity or the files that this process may
+    /// have open; none without a capacity.
+    pub utilisation: Option<f64>,
     /// All services.
     pub services: Vec<ServiceStatus>,
 }
@@ -153,11 +161,14 @@ impl L4 {
         let status = |one: &Running| one.service.status(one.sockets.listen);
         let services: Vec<ServiceStatus> = self.state().running.iter().map(status).collect();
         let with_capacity = || services.iter().filter(|service| service.capacity.is_some());
-        Load {
-            connections: with_capacity().map(|service| service.connections).sum(),
-            capacity: with_capacity().filter_map(|one| one.capacity).reduce(u64::saturating_add),
-            services,
-        }
+        let connections = with_capacity().map(|service| service.connections).sum();
+        let offered_connections = with_capacity().map(|one| one.offered_connections).sum();
+        let capacity = with_capacity().filter_map(|one| one.capacity).reduce(u64::saturating_add);
+        let all = services.iter().map(|service| service.connections).sum();
+        let utilisation = capacity
+            .filter(|capacity| *capacity > 0)
+            .map(|capacity| (connections as f64 / capacity as f64).max(descriptors::taken_by(all)));
+        Load { connections, offered_connections, capacity, utilisation, services }
     }
 
     /// Whether a backend takes no new connections; those it has go on.
@@ -268,8 +279,20 @@ impl L4 {
         Running { service, sockets }
     }
 
-    /// Tells the backends what the probes say, until the last handle is gone.
+    /// Tells the backends what the probes say, and looks at what is refused, until the last handle
+    /// is gone.
     fn follow(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(LOOK_AT_REFUSALS);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                let now = ticks.tick().await.into_std();
+                let Some(inner) = inner.upgrade() else { return };
+                let l4 = L4 { inner };
+                l4.state().running.iter().for_each(|one| one.service.note_refusals(now));
+            }
+        });
         let inner = Arc::downgrade(&self.inner);
         let mut verdicts = self.inner.verdicts.clone();
         tokio::spawn(async move {

@@ -5,6 +5,7 @@ mod connection;
 mod descriptors;
 mod forwarder;
 mod listener;
+mod refusals;
 pub mod service;
 
 pub use forwarder::{L4, Load, StartError, UnknownBackend, start};
@@ -38,7 +39,8 @@ pub struct ServiceSettings {
     pub check: Option<(Arc<health::Check>, Option<u16>)>,
     /// At least one.
     pub backends: Vec<BackendSettings>,
-    /// Connections this service can take: the capacity it reports. None: no capacity is reported.
+    /// Connections this service can take with all its backends: the capacity it reports. None: no
+    /// capacity is reported.
     pub capacity: Option<u64>,
     /// A connection attempt to a backend is given up after this, and another backend is tried.
     pub connect_timeout: Duration,

@@ -1,14 +1,15 @@
 //! A service and its backends: what is known of them, and which takes a new connection.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use super::balance::{Chooser, Standing};
+use super::refusals::Refusals;
 use super::{Balance, ServiceSettings};
 use crate::health::Verdict;
 
@@ -24,6 +25,8 @@ pub struct Service {
     pub accepted_total: AtomicU64,
     /// Connections that no backend took.
     pub refused_total: AtomicU64,
+    /// Never on the way of a connection.
+    refusals: Mutex<Refusals>,
 }
 
 /// What a reload, or a change of what is known of a backend, replaces.
@@ -79,7 +82,10 @@ pub struct ServiceStatus {
     pub balance: Balance,
     /// Connections now.
     pub connections: u64,
-    /// The most it says it can take; 0 while no backend is up.
+    /// What it would carry, had it refused nothing of late; `connections` when it has not.
+    pub offered_connections: f64,
+    /// The most it says it can take, for the backends that take new connections now: 0 while none
+    /// does.
     pub capacity: Option<u64>,
     /// Connections accepted.
     pub accepted_total: u64,
@@ -123,7 +129,16 @@ impl Service {
             turn: AtomicU64::new(0),
             accepted_total: AtomicU64::new(0),
             refused_total: AtomicU64::new(0),
+            refusals: Mutex::default(),
         }
+    }
+
+    /// Looks at how many connections are refused; to be called about every second.
+    pub fn note_refusals(&self, now: Instant) {
+        // Those that are refused were accepted before: read in this order, there are no more.
+        let refused = self.refused_total.load(Relaxed);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.note(now, self.accepted_total.load(Relaxed), refused);
     }
 
     /// Takes new settings over. A backend that stays the same keeps its connections.
@@ -178,13 +193,15 @@ impl Service {
         let weights = table.settings.backends.iter().map(|backend| backend.weight);
         let backends: Vec<BackendStatus> =
             table.backends.iter().zip(weights).map(|(b, weight)| b.status(weight)).collect();
-        let has_room = backends.iter().any(|b| b.up && !b.drained && b.weight > 0);
+        let connections = backends.iter().map(|backend| backend.connections).sum();
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         ServiceStatus {
             name: self.name.clone(),
             listen,
             balance: table.settings.balance,
-            connections: backends.iter().map(|backend| backend.connections).sum(),
-            capacity: table.settings.capacity.map(|capacity| if has_room { capacity } else { 0 }),
+            connections,
+            offered_connections: connections as f64 * refusals.offered_per_carried(),
+            capacity: table.settings.capacity.map(|capacity| share(capacity, &backends)),
             accepted_total: self.accepted_total.load(Relaxed),
             refused_total: self.refused_total.load(Relaxed),
             backends,
@@ -206,6 +223,18 @@ impl Table {
         };
         same(&self.among_healthy, Backend::is_healthy) && same(&self.among_all, Backend::is_in)
     }
+}
+
+/// What the backends that take new connections can take of what all can.
+fn share(capacity: u64, backends: &[BackendStatus]) -> u64 {
+    let weight = |of: fn(&BackendStatus) -> bool| {
+        let those = backends.iter().filter(|backend| of(backend));
+        those.map(|backend| u128::from(backend.weight)).sum::<u128>()
+    };
+    let (taking, all) = (weight(|backend| backend.up && !backend.drained), weight(|_| true));
+    let share = (u128::from(capacity) * taking).checked_div(all).unwrap_or(0);
+    // It is no more than the capacity.
+    share as u64
 }
 
 /// The weights of those backends for which `eligible` is true; 0 for the others.

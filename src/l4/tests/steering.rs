@@ -161,7 +161,7 @@ async fn a_drained_backend_keeps_its_connections_and_takes_no_new_ones() {
     l4.set_drained("web", drained, true).unwrap();
     assert_eq!(names(&l4, 6).await, [1 - name; 6]);
     talk(&mut first).await;
-    assert_eq!(l4.load().capacity, Some(100));
+    assert_eq!(l4.load().capacity, Some(50), "one of two takes connections");
 
     // With all drained nobody takes connections, and the service has no room.
     l4.set_drained("web", backends[usize::from(1 - name)].address, true).unwrap();
@@ -186,7 +186,7 @@ async fn nothing_is_forwarded_to_a_backend_that_its_probe_has_not_found_up() {
     assert_eq!(up(&l4), [false, true], "known when it starts to listen");
     assert_eq!(names(&l4, 6).await, [7; 6]);
     assert_eq!(l4.load().services[0].backends[0].connect_failures_total, 0);
-    assert_eq!(l4.load().capacity, Some(10));
+    assert_eq!(l4.load().capacity, Some(5), "one of two is up");
 }
 
 #[tokio::test]
