@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::control::overrides::Overrides;
-use crate::control::{Loaded, Settings as ControlSettings};
+use crate::control::{AllocationSettings, Loaded, Settings as ControlSettings};
 use crate::decide::{
     Datacenter, DatacenterId, Match, Member, MemberId, Policy, PolicyId, Pool, PoolId, ProbeId,
     Rule, Steer, Steering, Target, WhenAllDown,
@@ -49,7 +49,8 @@ fn world() -> World {
 
 /// Two datacenters in one pool, the first of which is probed at `probed`.
 pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
-    let datacenter = |name: &str, location| Datacenter { name: name.into(), location, bias: 0 };
+    let datacenter =
+        |name: &str, location| Datacenter { name: name.into(), location, bias: 0, cost_ms: 0.0 };
     let member = |id: u16, address: Ipv4Addr, probe| Member {
         id: MemberId(id.into()),
         datacenter: DatacenterId(id),
@@ -62,6 +63,8 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
         name: "web".into(),
         steer: Steer::Nearest,
         ttl: 30,
+        ttl_min: 30,
+        share: 1.0,
         answers: 1,
         min_healthy: 1,
         when_all_down: WhenAllDown::AnswerAll,
@@ -111,6 +114,7 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
         reports: vec![None, None],
         capacity: vec![Some(40_000.0), None],
         units: vec![Some("requests/s".into()), None],
+        allocation: AllocationSettings::default(),
     }
 }
 

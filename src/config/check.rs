@@ -89,7 +89,7 @@ fn read_pace(table: &mut Table<'_>) -> (Duration, f64, Duration, u32, u32) {
     let (least, most) = (Duration::from_millis(100), Duration::from_secs(24 * 3600));
     let interval = table.take("interval").and_then(|value| value.duration(least..=most));
     let interval = interval.unwrap_or(DEFAULT_INTERVAL);
-    let jitter = table.take("jitter").and_then(|value| value.percentage(50.0));
+    let jitter = table.take("jitter").and_then(|value| value.percentage(0.0..=50.0));
     let timeout = table.take("timeout");
     let given = timeout.as_ref().and_then(|value| value.duration(least / 10..=most));
     if let (Some(value), Some(given)) = (&timeout, given)

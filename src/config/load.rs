@@ -21,6 +21,7 @@ use super::source::{ReadError, Source};
 use super::steering::{self, MOST_DATACENTERS};
 use super::world::Map;
 use super::zones;
+use crate::decide::{Pool, Steer};
 use crate::{admin, control, transport};
 
 /// A configuration that can be used.
@@ -135,6 +136,15 @@ fn compile(
         let help = "add `[geoip]` with `databases = [\"geoip/world.mmdb\"]` to portolan.toml";
         reader.report(warning.help(help));
     }
+    let by_capacity = |pool: &Pool| pool.steer == Steer::Capacity;
+    if let Some(allocation) = &form.allocation
+        && !steering.steering.pools.iter().any(by_capacity)
+        && !reader.has_errors()
+        && !zone_files.iter().any(|zone| zone.reader.has_errors())
+    {
+        let warning = reader.warning(allocation.span.clone(), "[allocation] has no effect");
+        reader.report(warning.label("no pool has `steer = \"capacity\"`"));
+    }
     let steered_names = steering.steered.iter().map(Vec::len).sum();
     let zone_count = zone_files.len();
     let zones = zones::compile(&zone_files, steering.steered, files);
@@ -164,6 +174,7 @@ fn compile(
         reports: form.datacenters.iter().map(|form| form.report.clone()).collect(),
         capacity: form.datacenters.iter().map(|form| form.capacity).collect(),
         units: form.datacenters.iter().map(|form| form.unit.clone()).collect(),
+        allocation: form.allocation.as_ref().map(|form| form.settings).unwrap_or_default(),
     };
     let overrides = form.admin.as_ref().and_then(|form| form.overrides.as_ref());
     let overrides = overrides

@@ -1,5 +1,6 @@
 //! The files: their shape, their errors, and what they compile to.
 
+mod allocation;
 mod check;
 pub mod diagnostic;
 mod files;

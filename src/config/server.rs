@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::allocation::{self, AllocationForm};
 use super::check::CheckForm;
 use super::reader::{Table, Value};
 use super::service::{self, ServiceForm};
@@ -20,6 +21,7 @@ pub(super) struct ServerForm {
     pub geoip: Option<GeoipForm>,
     pub admin: Option<AdminForm>,
     pub datacenters: Vec<DatacenterForm>,
+    pub allocation: Option<AllocationForm>,
     pub l4_workers: Option<usize>,
     pub services: Vec<ServiceForm>,
 }
@@ -51,6 +53,7 @@ pub(super) struct DatacenterForm {
     pub capacity: Option<f64>,
     pub unit: Option<String>,
     pub bias: i8,
+    pub cost_ms: f32,
     pub report: Option<ReportSettings>,
 }
 
@@ -59,6 +62,9 @@ const MOST_WORKERS: usize = 1024;
 /// What a datacenter's report may be waited for.
 const REPORT_INTERVAL: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(3600));
+
+/// The most that a datacenter may cost; more is no cost but a prohibition.
+const MOST_COST: Duration = Duration::from_secs(60);
 
 pub(super) const CONTINENTS: [(&str, &str); 7] = [
     ("AF", "Africa"),
@@ -81,6 +87,7 @@ pub(super) fn read(mut root: Table<'_>) -> ServerForm {
             .into_iter()
             .map(|(name, value)| read_datacenter(name, &value))
             .collect(),
+        allocation: root.table("allocation", "[allocation]").map(allocation::read),
         ..ServerForm::default()
     };
     let (l4_workers, services) = root.table("l4", "[l4]").map(read_l4).unwrap_or_default();
@@ -148,6 +155,7 @@ fn read_datacenter(name: Spanned<String>, value: &Value<'_>) -> DatacenterForm {
         capacity: None,
         unit: None,
         bias: 0,
+        cost_ms: 0.0,
         report: None,
         name,
     };
@@ -161,9 +169,25 @@ fn read_datacenter(name: Spanned<String>, value: &Value<'_>) -> DatacenterForm {
     form.capacity = capacity.and_then(|v| v.number(f64::MIN_POSITIVE..=1e18, "a number above 0"));
     form.unit = table.take("unit").and_then(|v| v.filled_text()).map(Spanned::into_inner);
     form.bias = table.take("bias").and_then(|v| v.integer(-99..=99)).unwrap_or(0);
+    form.cost_ms = table.take("cost").and_then(|value| cost_ms(&value)).unwrap_or(0.0);
     form.report = table.table("report", "`report`").and_then(read_report);
     table.finish();
     form
+}
+
+/// What it costs to send a client somewhere, in milliseconds.
+fn cost_ms(value: &Value<'_>) -> Option<f32> {
+    if value.as_text().is_some_and(|text| text.trim_start().starts_with('-')) {
+        let error = value.error("`cost` is below zero");
+        let error = error.label("expected a duration, such as \"5ms\"");
+        return value
+            .reject(error.help("to attract clients, give the others a cost, or use `bias`"));
+    }
+    if value.is_integer() {
+        let error = value.error("the duration `cost` has no unit");
+        return value.reject(error.label("expected a duration, such as \"5ms\""));
+    }
+    value.duration(Duration::ZERO..=MOST_COST).map(|cost| cost.as_secs_f32() * 1e3)
 }
 
 /// Where a datacenter is; what is not given follows from the country.

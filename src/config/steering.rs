@@ -1,11 +1,13 @@
 //! From the forms of the zone files to datacenters, pools, policies and probes, by their numbers.
 
+mod capacity;
 mod in_zone;
 mod targets;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use capacity::Claims;
 use in_zone::InZone;
 use targets::Probes;
 use toml::Spanned;
@@ -13,7 +15,10 @@ use toml::Spanned;
 use super::nearest::among;
 use super::reader::Reader;
 use super::server::DatacenterForm;
-use super::zone_file::{MemberForm, NameForm, PoolForm, TargetForm, WhenAllDownForm, ZoneForm};
+use super::values::TtlBounds;
+use super::zone_file::{
+    DEFAULT_POOL_TTL, MemberForm, NameForm, PoolForm, TargetForm, WhenAllDownForm, ZoneForm,
+};
 use crate::decide::{
     Datacenter, DatacenterId, Member, MemberId, Policy, PolicyId, Pool, PoolId, Rule, Steer,
     Steering, Target, WhenAllDown,
@@ -42,13 +47,15 @@ pub(super) struct Compiled {
 
 /// More have no numbers.
 pub(super) const MOST_DATACENTERS: usize = u16::MAX as usize;
+/// Pools that steer by capacity should not have longer TTLs, in seconds.
+const MOST_CAPACITY_TTL: u32 = 600;
 
 /// Compiles them; problems go to the files' readers. With `datacenters_are_known` false, one that is
 /// not among `datacenters` is no error, as their file could not be read whole.
-pub(super) fn compile(
-    datacenters: &[DatacenterForm],
+pub(super) fn compile<'f>(
+    datacenters: &'f [DatacenterForm],
     datacenters_are_known: bool,
-    zones: &[ZoneFile],
+    zones: &'f [ZoneFile],
 ) -> Compiled {
     // That there are too many of them is said where they stand.
     let datacenters_are_known = datacenters_are_known && datacenters.len() <= MOST_DATACENTERS;
@@ -57,6 +64,7 @@ pub(super) fn compile(
         (form.name.get_ref().as_str(), (DatacenterId(id), located))
     });
     let mut compilation = Compilation {
+        forms: datacenters,
         datacenters: ids.collect(),
         datacenters_are_known,
         pools: Vec::new(),
@@ -65,6 +73,7 @@ pub(super) fn compile(
         policy_ids: HashMap::new(),
         probes: Probes::default(),
         needs_location: None,
+        claims: Claims::default(),
     };
     let mut steered = Vec::with_capacity(zones.len());
     for (index, file) in zones.iter().enumerate() {
@@ -77,6 +86,7 @@ pub(super) fn compile(
                 name: form.name.get_ref().clone(),
                 location: form.location.clone(),
                 bias: form.bias,
+                cost_ms: form.cost_ms,
             })
             .collect(),
         pools: compilation.pools.into(),
@@ -87,6 +97,7 @@ pub(super) fn compile(
 }
 
 struct Compilation<'f> {
+    forms: &'f [DatacenterForm],
     datacenters: HashMap<&'f str, (DatacenterId, bool)>,
     datacenters_are_known: bool,
     pools: Vec<Pool>,
@@ -95,6 +106,7 @@ struct Compilation<'f> {
     policy_ids: HashMap<Policy, PolicyId>,
     probes: Probes,
     needs_location: Option<(usize, std::ops::Range<usize>)>,
+    claims: Claims,
 }
 
 impl<'f> Compilation<'f> {
@@ -152,6 +164,10 @@ impl<'f> Compilation<'f> {
                 self.members += 1;
             }
         }
+        if self.datacenters_are_known && !reader.has_errors() {
+            capacity::warn(reader, form, &members, self.forms);
+            self.claims.add(reader, form, &members, self.forms);
+        }
         warn_of_members(reader, form, check.is_some());
         warn_of_families(reader, form);
         if let Some(min) = &form.min_healthy
@@ -169,11 +185,18 @@ impl<'f> Compilation<'f> {
                 zone.pool(name).map_or(WhenAllDown::NoData, WhenAllDown::Pool)
             }
         };
+        let default = TtlBounds { min: DEFAULT_POOL_TTL, max: DEFAULT_POOL_TTL };
+        let mut ttl = form.ttl.as_ref().map_or(default, |ttl| *ttl.get_ref());
+        if form.steer != Steer::Capacity {
+            ttl.min = ttl.max;
+        }
         Pool {
             zone: zone.origin.clone(),
             name: form.name.get_ref().clone(),
             steer: form.steer,
-            ttl: form.ttl,
+            ttl: ttl.max,
+            ttl_min: ttl.min,
+            share: form.capacity.as_ref().map_or(1.0, |share| *share.get_ref()),
             answers: form.answers,
             min_healthy: form.min_healthy.as_ref().map_or(1, |min| *min.get_ref()),
             when_all_down,
@@ -289,7 +312,7 @@ impl<'f> Compilation<'f> {
                 continue;
             };
             seen.push(id);
-            ttl = ttl.min(pool.ttl);
+            ttl = ttl.min(pool.ttl_min);
             for member in &pool.members {
                 if let Target::Cname { name, .. } = &member.target {
                     cnames.push(name.clone());

@@ -13,6 +13,13 @@ use super::nearest::{among, nearest};
 use super::reader::{Reader, Value};
 use crate::dns::Name;
 
+/// The shortest and the longest TTL of a pool's answers, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TtlBounds {
+    pub min: u32,
+    pub max: u32,
+}
+
 impl Value<'_> {
     /// A text.
     pub fn text(&self) -> Option<Spanned<String>> {
@@ -124,11 +131,6 @@ impl Value<'_> {
 
     /// A TTL in seconds (RFC 2181 §8).
     pub fn ttl(&self) -> Option<u32> {
-        if self.is_table() {
-            let message = format!("`{} = {{ min, max }}` is not supported yet", self.key());
-            return self
-                .reject(self.error(message).label("expected one duration, such as \"30s\""));
-        }
         let day = 24 * 3600;
         let ttl = self.duration(Duration::ZERO..=Duration::from_secs(365 * day))?;
         if ttl.subsec_nanos() != 0 {
@@ -138,9 +140,30 @@ impl Value<'_> {
         u32::try_from(ttl.as_secs()).ok()
     }
 
-    /// A share such as `"10%"`, up to `most` percent, as a fraction.
-    pub fn percentage(&self, most: f64) -> Option<f64> {
-        let expected = format!("a percentage from \"0%\" to \"{most}%\"");
+    /// A TTL, or the shortest and the longest of one that adapts.
+    pub fn ttl_bounds(&self) -> Option<TtlBounds> {
+        if !self.is_table() {
+            return self.ttl().map(|ttl| TtlBounds { min: ttl, max: ttl });
+        }
+        let mut table = self.table(&format!("`{}`", self.key()))?;
+        let (min, max) = (table.require("min", "\"15s\""), table.require("max", "\"60s\""));
+        table.finish();
+        let (min, max) = (min?, max?);
+        let bounds = TtlBounds { min: min.ttl()?, max: max.ttl()? };
+        if bounds.min == 0 {
+            let error = min.error("the shortest TTL is 0").label("nothing would be cached");
+            return self.reject(error.help("expected at least \"1s\""));
+        }
+        if bounds.min > bounds.max {
+            let error = min.error("`min` is longer than `max`");
+            return self.reject(error.label(format!("expected at most {} s", bounds.max)));
+        }
+        Some(bounds)
+    }
+
+    /// A share such as `"10%"`, in a range of percents, as a fraction.
+    pub fn percentage(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        let expected = format!("a percentage from \"{}%\" to \"{}%\"", range.start(), range.end());
         if let DeValue::Integer(_) | DeValue::Float(_) = self.node() {
             let error = self.error(format!("the percentage `{}` has no `%`", self.key()));
             let error = error.label(format!("expected {expected}"));
@@ -148,7 +171,7 @@ impl Value<'_> {
         }
         let text = self.text_like(&expected)?;
         let number = text.get_ref().strip_suffix('%').and_then(|n| n.trim().parse::<f64>().ok());
-        match number.filter(|number| (0.0..=most).contains(number)) {
+        match number.filter(|number| range.contains(number)) {
             Some(number) => Some(number / 100.0),
             None => self.unreadable(text.get_ref(), &expected),
         }

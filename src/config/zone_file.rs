@@ -10,7 +10,7 @@ use super::check::{self, CheckForm};
 use super::reader::{Table, Value};
 use super::server::{continent, country};
 use super::service::MOST_WEIGHT;
-use super::values::check_label;
+use super::values::{TtlBounds, check_label};
 use crate::decide::{MAX_ANSWERS, Match, Steer};
 use crate::dns::Name;
 
@@ -30,7 +30,9 @@ pub(super) struct ZoneForm {
 pub(super) struct PoolForm {
     pub name: Spanned<String>,
     pub steer: Steer,
-    pub ttl: u32,
+    pub ttl: Option<Spanned<TtlBounds>>,
+    /// Its part of each of its datacenters, as a fraction.
+    pub capacity: Option<Spanned<f64>>,
     pub answers: u8,
     pub check: Option<Spanned<String>>,
     pub min_healthy: Option<Spanned<u16>>,
@@ -87,7 +89,8 @@ pub(super) struct RuleForm {
 }
 
 const DEFAULT_ZONE_TTL: u32 = 300;
-const DEFAULT_POOL_TTL: u32 = 30;
+/// Of a pool that gives none, in seconds.
+pub(super) const DEFAULT_POOL_TTL: u32 = 30;
 
 const STEERS: [(&str, Steer); 6] = [
     ("capacity", Steer::Capacity),
@@ -124,7 +127,8 @@ pub(super) fn read(mut root: Table<'_>) -> ZoneForm {
 fn read_pool(name: Spanned<String>, value: &Value<'_>) -> PoolForm {
     let mut pool = PoolForm {
         steer: Steer::RoundRobin,
-        ttl: DEFAULT_POOL_TTL,
+        ttl: None,
+        capacity: None,
         answers: 1,
         check: None,
         min_healthy: None,
@@ -138,7 +142,11 @@ fn read_pool(name: Spanned<String>, value: &Value<'_>) -> PoolForm {
     check_label(table.reader(), &pool.name);
     let steer = table.require("steer", "\"capacity\"").and_then(|value| value.word(&STEERS, &[]));
     pool.steer = steer.unwrap_or(pool.steer);
-    pool.ttl = table.take("ttl").and_then(|value| value.ttl()).unwrap_or(pool.ttl);
+    pool.ttl =
+        table.take("ttl").and_then(|value| Some(Spanned::new(value.span(), value.ttl_bounds()?)));
+    if let Some(value) = table.take("capacity") {
+        pool.capacity = read_capacity(&value, steer);
+    }
     let answers = table.take("answers").and_then(|value| value.integer(1..=MAX_ANSWERS as u8));
     pool.answers = answers.unwrap_or(pool.answers);
     pool.check = table.take("check").and_then(|value| value.text());
@@ -160,6 +168,15 @@ fn read_pool(name: Spanned<String>, value: &Value<'_>) -> PoolForm {
     }
     table.finish();
     pool
+}
+
+/// A pool's part of each of its datacenters; `steer` is known unless it was refused.
+fn read_capacity(value: &Value<'_>, steer: Option<Steer>) -> Option<Spanned<f64>> {
+    if steer.is_some_and(|steer| steer != Steer::Capacity) {
+        let error = value.error("`capacity` has no meaning in this pool");
+        return value.reject(error.label("only for pools with `steer = \"capacity\"`"));
+    }
+    Some(Spanned::new(value.span(), value.percentage(1.0..=100.0)?))
 }
 
 fn read_when_all_down(value: &Value<'_>) -> Option<WhenAllDownForm> {

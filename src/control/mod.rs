@@ -30,7 +30,7 @@ use status::unix_seconds;
 pub use self::core::{Core, Now};
 pub use capacity::{Report, ReportSource, ReportStatus};
 pub use overrides::{Action, Override, Target};
-pub use settings::{ReportSettings, Settings};
+pub use settings::{AllocationSettings, ReportSettings, Settings};
 pub use status::{Event, EventKind, LoadStatus};
 
 /// How often what changes by the passing of time is looked at: stale reports, expired overrides.

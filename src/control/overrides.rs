@@ -262,8 +262,12 @@ mod tests {
 
     /// One pool, example.com/web, with members in fra and iad.
     fn steering() -> Steering {
-        let datacenter =
-            |name: &str| Datacenter { name: name.into(), location: Location::default(), bias: 0 };
+        let datacenter = |name: &str| Datacenter {
+            name: name.into(),
+            location: Location::default(),
+            bias: 0,
+            cost_ms: 0.0,
+        };
         let member = |index: u16| Member {
             id: MemberId(index.into()),
             datacenter: DatacenterId(index),
@@ -275,6 +279,8 @@ mod tests {
             name: "web".into(),
             steer: Steer::Failover,
             ttl: 30,
+            ttl_min: 30,
+            share: 1.0,
             answers: 1,
             min_healthy: 1,
             when_all_down: WhenAllDown::AnswerAll,

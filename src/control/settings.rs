@@ -27,6 +27,33 @@ pub struct Settings {
     pub capacity: Vec<Option<f64>>,
     /// What capacity and load are counted in, by [`DatacenterId`](crate::decide::DatacenterId).
     pub units: Vec<Option<String>>,
+    /// How clients are allotted to datacenters by capacity.
+    pub allocation: AllocationSettings,
+}
+
+/// How clients are allotted to datacenters by capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllocationSettings {
+    /// From one solution to the next, when nothing urgent happens.
+    pub interval: Duration,
+    /// How long it takes to empty a datacenter that is drained.
+    pub drain: Duration,
+    /// How long it takes until a datacenter that comes back gets all that it can take.
+    pub slow_start: Duration,
+    /// How many servers, this one included, answer for the same datacenters without knowing of each
+    /// other; at least 1.
+    pub nodes: u32,
+}
+
+impl Default for AllocationSettings {
+    fn default() -> AllocationSettings {
+        AllocationSettings {
+            interval: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+            slow_start: Duration::from_secs(300),
+            nodes: 1,
+        }
+    }
 }
 
 /// How a datacenter reports.

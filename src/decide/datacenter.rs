@@ -16,6 +16,8 @@ pub struct Datacenter {
     /// Attraction in percent, −99 to 99: a positive bias shortens the distances to it by that
     /// share, a negative one lengthens them (−50 doubles them).
     pub bias: i8,
+    /// What it costs to send a client there, in milliseconds that are added to the latency.
+    pub cost_ms: f32,
 }
 
 impl Datacenter {

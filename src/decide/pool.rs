@@ -23,8 +23,12 @@ pub struct Pool {
     pub name: String,
     /// How a member is chosen.
     pub steer: Steer,
-    /// The TTL of answers, in seconds.
+    /// The TTL of answers, in seconds; the longest of one that adapts.
     pub ttl: u32,
+    /// The shortest TTL of answers, in seconds; `ttl` itself unless it adapts.
+    pub ttl_min: u32,
+    /// The part of each of its datacenters' capacity that is the pool's, above 0 and up to 1.
+    pub share: f64,
     /// The most addresses an answer carries, at least 1.
     pub answers: u8,
     /// With fewer healthy members than this, at least 1, the pool counts as down.

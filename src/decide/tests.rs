@@ -44,6 +44,7 @@ fn datacenters() -> Box<[Datacenter]> {
             ..Location::default()
         },
         bias: 0,
+        cost_ms: 0.0,
     };
     Box::new([
         datacenter("fra", 50.11, 8.68),
@@ -71,6 +72,8 @@ fn pool(steer: Steer, first_member: u32) -> Pool {
         name: "web".into(),
         steer,
         ttl: 30,
+        ttl_min: 30,
+        share: 1.0,
         answers: 1,
         min_healthy: 1,
         when_all_down: WhenAllDown::AnswerAll,

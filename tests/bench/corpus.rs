@@ -106,6 +106,7 @@ fn steering() -> Steering {
             ..Location::default()
         },
         bias: 0,
+        cost_ms: 0.0,
     });
     let member = |number: u8| Member {
         id: MemberId(number.into()),
@@ -121,6 +122,8 @@ fn steering() -> Steering {
         name: "web".into(),
         steer: Steer::Nearest,
         ttl: 30,
+        ttl_min: 30,
+        share: 1.0,
         answers: 1,
         min_healthy: 1,
         when_all_down: WhenAllDown::AnswerAll,

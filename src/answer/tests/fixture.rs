@@ -102,6 +102,7 @@ pub(crate) fn snapshot() -> Snapshot {
         name: "one".into(),
         location: crate::geo::Location::default(),
         bias: 0,
+        cost_ms: 0.0,
     };
     let steering =
         Steering { datacenters: Box::new([datacenter]), pools: pools.collect(), policies };
@@ -137,6 +138,8 @@ fn pool(number: u32, target: Target) -> Pool {
         name: "pool".into(),
         steer: Steer::Failover,
         ttl: 20,
+        ttl_min: 20,
+        share: 1.0,
         answers: 1,
         min_healthy: 1,
         when_all_down: WhenAllDown::AnswerAll,
