@@ -1,6 +1,7 @@
 //! What control knows, arranged for whoever looks: zones, datacenters, pools and their members.
 
 pub mod datacenters;
+pub mod plan;
 pub mod pools;
 pub mod services;
 pub mod status;

@@ -1,0 +1,160 @@
+//! The allocation: what each datacenter is to take and from whom, and what its loss would mean.
+
+use serde::Serialize;
+
+/// `GET plan`: the allocation that is served. Loads and demands are in the datacenters' unit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanView {
+    /// How things stand.
+    pub state: PlanState,
+    /// Why, if all is not calm.
+    pub reason: Option<String>,
+    /// Since the plan was worked out; none: there is none, and every client group goes to the
+    /// nearest datacenter with room.
+    pub age_seconds: Option<f64>,
+    /// What all client groups together are expected to offer.
+    pub demand: f64,
+    /// What loads are counted in, where all datacenters agree.
+    pub unit: Option<String>,
+    /// In the order of the file.
+    pub datacenters: Vec<PlannedDatacenter>,
+    /// The pools that steer by capacity, in the order of the files.
+    pub pools: Vec<PlannedPool>,
+    /// The client groups of each pool, the greatest demand first; by default only the first
+    /// hundred and those that are split.
+    pub groups: Vec<PlannedGroup>,
+    /// How many there are.
+    pub groups_total: usize,
+    /// How many of them are divided between datacenters.
+    pub groups_split: usize,
+    /// How the plan was come by.
+    pub work: PlanWork,
+}
+
+/// How the allocation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlanState {
+    /// No pool steers by capacity, or no capacity is known.
+    None,
+    /// Every datacenter is well under its wall.
+    Calm,
+    /// A datacenter is at its wall: others take what it cannot.
+    NearWall,
+    /// There is more demand than capacity.
+    Overloaded,
+    /// So much was reported down at once that it is not believed yet.
+    Panic,
+    /// No report is live: what was planned last is held.
+    FailStatic,
+}
+
+/// A datacenter in the plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedDatacenter {
+    /// The operator's name for it.
+    pub name: String,
+    /// Whether it takes clients.
+    pub state: PlannedState,
+    /// What it can take, as far as is known now; none: nobody has said.
+    pub capacity: Option<f64>,
+    /// What it will be offered by this plan.
+    pub planned_load: f64,
+    /// What it should be offered now, by the answers that clients hold.
+    pub predicted_load: f64,
+    /// What it reports to be offered now.
+    pub reported_load: Option<f64>,
+    /// How much of the capacity is planned for before others are preferred, as a fraction.
+    pub wall: f64,
+    /// What one more unit of load there costs, in milliseconds.
+    pub price_ms: f64,
+    /// What its loss would mean; none: not worked out yet, or it takes nobody.
+    pub loss: Option<Loss>,
+}
+
+/// Whether a datacenter takes clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlannedState {
+    /// All that it can.
+    Up,
+    /// More and more: it has come back.
+    Ramping,
+    /// Fewer and fewer: it is drained.
+    Draining,
+    /// None.
+    Down,
+}
+
+/// What the loss of a datacenter would mean for the others.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Loss {
+    /// Whether the others could take it all.
+    pub survives: bool,
+    /// What would be offered beyond the others' capacities.
+    pub overflow: f64,
+    /// The same as a part of all demand.
+    pub overflow_fraction: f64,
+    /// The datacenter that would be fullest, and how full, as a fraction of its capacity.
+    pub fullest: Option<(String, f64)>,
+}
+
+/// A pool that steers by capacity.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedPool {
+    /// The zone whose file defines it.
+    pub zone: String,
+    /// Its name there.
+    pub pool: String,
+    /// What its client groups together are expected to offer.
+    pub demand: f64,
+    /// The part of each datacenter's capacity that it may take, as a fraction.
+    pub share: f64,
+    /// How many of its client groups are divided between datacenters.
+    pub groups_split: usize,
+}
+
+/// A client group of a pool.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedGroup {
+    /// Its name: `US/CA`, `DE`, `198.51.100.0/24`.
+    pub group: String,
+    /// The pool's zone.
+    pub zone: String,
+    /// The pool.
+    pub pool: String,
+    /// What it is expected to offer.
+    pub demand: f64,
+    /// Of answers to it, in seconds.
+    pub ttl: u32,
+    /// Where its clients are sent: one datacenter, or more if it is split.
+    pub parts: Vec<PlannedPart>,
+}
+
+/// A datacenter's part of a client group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedPart {
+    /// Its name.
+    pub datacenter: String,
+    /// What part of the clients, as a fraction.
+    pub share: f64,
+}
+
+/// How plans are come by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PlanWork {
+    /// How often a plan was worked out.
+    pub solves_total: u64,
+    /// How long the latest took.
+    pub last_solve_seconds: f64,
+    /// Plans that were not served, as they did not pass the checks.
+    pub refused_total: u64,
+    /// What was wrong with the latest of them.
+    pub last_refusal: Option<String>,
+    /// Answers by which demand was estimated.
+    pub answers_total: u64,
+    /// Answers that went by uncounted, as there were more than could be looked at.
+    pub answers_missed_total: u64,
+    /// Prefixes that are client groups of their own, as so much comes from them.
+    pub promoted: Vec<String>,
+}
