@@ -5,26 +5,34 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::decide::{Chart, Facts, HealthTable, ShareTable, StandingTable, Steering};
+use crate::decide::{Chart, Facts, Groups, HealthTable, ShareTable, StandingTable, Steering};
 use crate::geo::World;
 use crate::zone::Zones;
+
+/// How many epochs there are before they begin anew.
+pub const EPOCHS: u8 = 128;
 
 /// Everything the hot path reads.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Rises by one with every publication.
     pub generation: u64,
+    /// Another one whenever pools, groups or datacenters have other numbers than before: what was
+    /// written down under one epoch must not be read under another. 0 to 127, then 0 again.
+    pub epoch: u8,
     /// The zones.
     pub zones: Arc<Zones>,
     /// Datacenters, pools and policies.
     pub steering: Arc<Steering>,
     /// The map.
     pub world: Arc<World>,
+    /// The client groups.
+    pub groups: Arc<Groups>,
     /// The probes' verdicts.
     pub health: Arc<HealthTable>,
     /// The operator's word.
     pub standing: Arc<StandingTable>,
-    /// The datacenters' room.
+    /// The datacenters' room, and what each group is given.
     pub shares: Arc<ShareTable>,
     /// For each policy, by `PolicyId`, what it decides everywhere.
     pub charts: Box<[Arc<Chart>]>,
@@ -35,6 +43,7 @@ impl Snapshot {
     pub fn facts(&self) -> Facts<'_> {
         Facts {
             world: &self.world,
+            groups: &self.groups,
             steering: &self.steering,
             health: &self.health,
             standing: &self.standing,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::Settings;
+use crate::decide::group::USUAL_GROUPS;
 use crate::decide::{
-    Chart, Facts, HealthTable, PoolId, ShareTable, Sheets, StandingTable, Steer, Survey, Target,
-    survey_all,
+    Chart, Facts, Groups, HealthTable, PoolId, ShareTable, Sheets, StandingTable, Steer, Survey,
+    Target, survey_all,
 };
-use crate::snapshot::{Published, Snapshot};
+use crate::snapshot::{EPOCHS, Published, Snapshot};
 
 /// What changes while the files stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Tables {
     pub health: HealthTable,
     /// The operator's word.
     pub standing: StandingTable,
-    /// The datacenters' room.
+    /// The datacenters' room, and what each group is given.
     pub shares: ShareTable,
 }
 
@@ -28,6 +29,8 @@ pub struct Tables {
 pub struct Ground {
     /// What the files say.
     pub settings: Arc<Settings>,
+    /// The client groups.
+    pub groups: Arc<Groups>,
     surveys: Arc<[Survey]>,
     /// By policy: the pools it can come to.
     reach: Vec<Vec<PoolId>>,
@@ -51,19 +54,24 @@ impl Ground {
             Arc::ptr_eq(&previous.settings.world, &settings.world)
                 && previous.settings.steering == settings.steering
         });
-        let surveys = match kept {
-            Some(previous) => Arc::clone(&previous.surveys),
-            None => survey_all(&settings.world, &settings.steering).into(),
+        let (groups, surveys) = match kept {
+            Some(previous) => (Arc::clone(&previous.groups), Arc::clone(&previous.surveys)),
+            None => {
+                let groups = Groups::form(&settings.world, USUAL_GROUPS, &[]);
+                let surveys = survey_all(&settings.world, &settings.steering);
+                (Arc::new(groups), surveys.into())
+            }
         };
         let policies = settings.steering.policies.iter();
         let reach = policies.map(|policy| policy.reach(&settings.steering)).collect();
-        Ground { settings, surveys, reach }
+        Ground { settings, groups, surveys, reach }
     }
 
     /// A second handle on the same ground, for a survey that is made while this one serves.
     pub fn share(&self) -> Ground {
         Ground {
             settings: Arc::clone(&self.settings),
+            groups: Arc::clone(&self.groups),
             surveys: Arc::clone(&self.surveys),
             reach: self.reach.clone(),
         }
@@ -72,6 +80,7 @@ impl Ground {
     fn facts<'a>(&'a self, tables: &'a Tables) -> Facts<'a> {
         Facts {
             world: &self.settings.world,
+            groups: &self.groups,
             steering: &self.settings.steering,
             health: &tables.health,
             standing: &tables.standing,
@@ -93,7 +102,7 @@ impl Ground {
 impl Publisher {
     /// Publishes the first snapshot.
     pub fn new(ground: Ground, tables: Tables) -> Publisher {
-        let first = snapshot(1, &ground, &tables, ground.charts(&tables));
+        let first = snapshot((1, 0), &ground, &tables, ground.charts(&tables));
         let published = Arc::new(ArcSwap::from_pointee(first));
         Publisher { published, ground, tables, retired: Vec::new() }
     }
@@ -111,7 +120,9 @@ impl Publisher {
     /// Publishes what new files say.
     pub fn replace(&mut self, ground: Ground, tables: Tables) {
         let charts = ground.charts(&tables);
-        let next = snapshot(self.generation() + 1, &ground, &tables, charts);
+        let Snapshot { generation, epoch, .. } = **self.published.load();
+        let numbers = (generation + 1, (epoch + 1) % EPOCHS);
+        let next = snapshot(numbers, &ground, &tables, charts);
         self.ground = ground;
         self.tables = tables;
         self.publish(next);
@@ -133,7 +144,8 @@ impl Publisher {
                 false => Arc::clone(chart),
             })
             .collect();
-        let next = snapshot(current.generation + 1, &self.ground, &tables, charts);
+        let numbers = (current.generation + 1, current.epoch);
+        let next = snapshot(numbers, &self.ground, &tables, charts);
         // What still refers to the old charts would keep them from being dropped.
         drop((current, sheets));
         self.tables = tables;
@@ -158,16 +170,18 @@ impl Publisher {
 }
 
 fn snapshot(
-    generation: u64,
+    (generation, epoch): (u64, u8),
     ground: &Ground,
     tables: &Tables,
     charts: Box<[Arc<Chart>]>,
 ) -> Snapshot {
     Snapshot {
         generation,
+        epoch,
         zones: Arc::clone(&ground.settings.zones),
         steering: Arc::clone(&ground.settings.steering),
         world: Arc::clone(&ground.settings.world),
+        groups: Arc::clone(&ground.groups),
         health: Arc::new(tables.health.clone()),
         standing: Arc::new(tables.standing.clone()),
         shares: Arc::new(tables.shares.clone()),
@@ -176,8 +190,11 @@ fn snapshot(
 }
 
 /// True when a plan that comes to this pool may be another one.
-fn differs(pool: PoolId, old: &Facts, new: &Facts) -> bool {
-    let pool = new.pool(pool);
+fn differs(id: PoolId, old: &Facts, new: &Facts) -> bool {
+    let pool = new.pool(id);
+    if old.shares.allotment(id) != new.shares.allotment(id) {
+        return true;
+    }
     pool.members.iter().any(|member| {
         let probed = match &member.target {
             Target::Cname { probe, .. } => old.health.is_up(*probe) != new.health.is_up(*probe),

@@ -1,8 +1,9 @@
 //! The facts a decision reads besides the client: read-only tables that `control` replaces whole.
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::{Datacenter, DatacenterId, MemberId, Policy, Pool, PoolId};
+use super::{Datacenter, DatacenterId, GroupId, Groups, MemberId, Policy, Pool, PoolId};
 use crate::geo::World;
 
 /// The index of a probe's verdict in a [`HealthTable`]. Members that are watched by the same check
@@ -97,17 +98,60 @@ impl fmt::Display for Room {
 
 /// What the allocator lets each datacenter take.
 ///
-/// A capacity-steered pool gives a client group to the nearest datacenter with room; the room of
-/// every datacenter is all that this rule needs to know.
+/// A capacity-steered pool with an allotment answers each client group as its part says. One without
+/// answers with the nearest datacenter that has room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShareTable {
     room: Box<[Room]>,
+    /// By pool.
+    allotments: Box<[Option<Arc<Allotment>>]>,
+}
+
+/// Which members of a pool each client group is given to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Allotment {
+    /// By [`GroupId`]: the index of its part. Groups beyond the end have none.
+    pub by_group: Box<[u32]>,
+    /// The parts; groups that are given out alike may share one.
+    pub parts: Box<[Part]>,
+}
+
+/// What a client group is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// The members that share it, by their index in the pool, each with its weight, at least 1. One
+    /// where the group is not split.
+    pub weights: Box<[(u16, u32)]>,
+    /// All members that stand in for them, the one that costs least first.
+    pub order: Box<[u16]>,
+    /// The TTL of answers, in seconds.
+    pub ttl: u32,
+}
+
+impl Allotment {
+    /// What that group is given.
+    pub fn part(&self, GroupId(group): GroupId) -> Option<&Part> {
+        self.parts.get(*self.by_group.get(group as usize)? as usize)
+    }
 }
 
 impl ShareTable {
     /// By [`DatacenterId`].
     pub fn new(room: impl IntoIterator<Item = Room>) -> ShareTable {
-        ShareTable { room: room.into_iter().collect() }
+        ShareTable { room: room.into_iter().collect(), allotments: Box::default() }
+    }
+
+    /// The same with the pools' allotments, by [`PoolId`].
+    pub fn with_allotments(
+        self,
+        allotments: impl IntoIterator<Item = Option<Arc<Allotment>>>,
+    ) -> ShareTable {
+        ShareTable { allotments: allotments.into_iter().collect(), ..self }
+    }
+
+    /// What a pool's client groups are given; none: nothing is known yet.
+    pub fn allotment(&self, PoolId(pool): PoolId) -> Option<&Arc<Allotment>> {
+        self.allotments.get(pool as usize)?.as_ref()
     }
 
     /// Unknown where nothing was said.
@@ -121,13 +165,15 @@ impl ShareTable {
 pub struct Facts<'a> {
     /// The map.
     pub world: &'a World,
+    /// The client groups.
+    pub groups: &'a Groups,
     /// What the configuration says.
     pub steering: &'a Steering,
     /// The probes' verdicts.
     pub health: &'a HealthTable,
     /// The operator's word.
     pub standing: &'a StandingTable,
-    /// The datacenters' room.
+    /// The datacenters' room, and what each group is given.
     pub shares: &'a ShareTable,
 }
 

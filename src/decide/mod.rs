@@ -15,6 +15,7 @@ pub mod choose;
 pub mod datacenter;
 pub mod explain;
 pub mod facts;
+pub mod group;
 pub mod plan;
 pub mod policy;
 pub mod pool;
@@ -27,7 +28,11 @@ pub use chart::{Chart, Sheets};
 pub use choose::{Choice, Client, Decision, MAX_ANSWERS};
 pub use datacenter::{Datacenter, DatacenterId};
 pub use explain::{Explanation, explain};
-pub use facts::{Facts, HealthTable, ProbeId, Room, ShareTable, Standing, StandingTable, Steering};
+pub use facts::{
+    Allotment, Facts, HealthTable, Part, ProbeId, Room, ShareTable, Standing, StandingTable,
+    Steering,
+};
+pub use group::{Group, GroupId, Groups};
 pub use policy::{Match, Policy, PolicyId, Rule};
 pub use pool::{Member, MemberId, Pool, PoolId, Steer, Target, WhenAllDown};
 pub use survey::{Survey, survey_all};

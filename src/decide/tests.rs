@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::group::MOST_GROUPS;
 use super::plan::Holding;
 use super::plan::Plan;
 use super::survey::survey_all;
@@ -121,8 +122,10 @@ impl Given {
         let health = HealthTable::new(self.up);
         let standing = StandingTable::new(self.standing.iter().copied());
         let shares = ShareTable::new(self.room);
+        let groups = Groups::form(&self.world, MOST_GROUPS, &[]);
         let facts = Facts {
             world: &self.world,
+            groups: &groups,
             steering: &self.steering,
             health: &health,
             standing: &standing,

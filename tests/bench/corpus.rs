@@ -7,8 +7,9 @@ use std::sync::Arc;
 use portolan::answer::{Request, Transport};
 use portolan::decide::survey::survey_all;
 use portolan::decide::{
-    Chart, Datacenter, DatacenterId, Facts, HealthTable, Match, Member, MemberId, Policy, PolicyId,
-    Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target, WhenAllDown,
+    Chart, Datacenter, DatacenterId, Facts, Groups, HealthTable, Match, Member, MemberId, Policy,
+    PolicyId, Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target,
+    WhenAllDown,
 };
 use portolan::dns::{Name, Rtype};
 use portolan::geo::{Coordinates, Location, RangeTable, World};
@@ -47,8 +48,10 @@ pub fn snapshot() -> Snapshot {
     let (world, steering) = (world(), steering());
     let (health, standing) = (HealthTable::default(), StandingTable::default());
     let shares = ShareTable::default();
+    let groups = Groups::form(&world, 100, &[]);
     let facts = Facts {
         world: &world,
+        groups: &groups,
         steering: &steering,
         health: &health,
         standing: &standing,
@@ -61,10 +64,12 @@ pub fn snapshot() -> Snapshot {
         charts.map(|(policy, survey)| Arc::new(Chart::new(policy, survey, &facts, &mut sheets)));
     Snapshot {
         generation: 1,
+        epoch: 0,
         charts: charts.collect(),
         zones: Arc::new(zones),
         steering: Arc::new(steering),
         world: Arc::new(world),
+        groups: Arc::new(groups),
         health: Arc::new(health),
         standing: Arc::new(standing),
         shares: Arc::new(shares),

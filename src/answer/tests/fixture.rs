@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::decide::survey::survey_all;
 use crate::decide::{
-    Chart, DatacenterId, Facts, HealthTable, Match, Member, MemberId, Policy, PolicyId, Pool,
-    PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target, WhenAllDown,
+    Chart, DatacenterId, Facts, Groups, HealthTable, Match, Member, MemberId, Policy, PolicyId,
+    Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target, WhenAllDown,
 };
 use crate::geo::World;
 use crate::snapshot::Snapshot;
@@ -108,8 +108,10 @@ pub(crate) fn snapshot() -> Snapshot {
         Steering { datacenters: Box::new([datacenter]), pools: pools.collect(), policies };
     let (world, health) = (World::unknown(), HealthTable::default());
     let (standing, shares) = (StandingTable::default(), ShareTable::default());
+    let groups = Groups::form(&world, 100, &[]);
     let facts = Facts {
         world: &world,
+        groups: &groups,
         steering: &steering,
         health: &health,
         standing: &standing,
@@ -122,10 +124,12 @@ pub(crate) fn snapshot() -> Snapshot {
         charts.map(|(policy, survey)| Arc::new(Chart::new(policy, survey, &facts, &mut sheets)));
     Snapshot {
         generation: 1,
+        epoch: 0,
         zones: Arc::new(zones),
         charts: charts.collect(),
         steering: Arc::new(steering),
         world: Arc::new(world),
+        groups: Arc::new(groups),
         health: Arc::new(health),
         standing: Arc::new(standing),
         shares: Arc::new(shares),
