@@ -1,7 +1,10 @@
 //! The shape of `[allocation]` in `portolan.toml`: how clients are allotted by capacity.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use toml::Spanned;
 
 use super::reader::{Reader, Table, Value};
 use crate::control::AllocationSettings;
@@ -12,6 +15,8 @@ pub(super) struct AllocationForm {
     /// Its header.
     pub span: Range<usize>,
     pub settings: AllocationSettings,
+    /// The table of measured latencies.
+    pub latency: Option<Spanned<PathBuf>>,
 }
 
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -40,7 +45,8 @@ pub(super) fn read(mut table: Table<'_>) -> AllocationForm {
             .and_then(|value| value.integer(1..=MOST_NODES))
             .unwrap_or(default.nodes),
     };
-    let form = AllocationForm { span: table.span(), settings };
+    let latency = table.take("latency").and_then(|value| value.path());
+    let form = AllocationForm { span: table.span(), settings, latency };
     table.finish();
     form
 }

@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::TEXT_LIMIT;
 use super::diagnostic::{Diagnostic, Severity};
 use super::files::Files;
+use super::latency;
 use super::reader::Reader;
 use super::server::{self, AdminForm, ServerForm};
 use super::service;
@@ -64,6 +65,8 @@ pub struct Contents {
     pub datacenters: usize,
     /// Probes.
     pub probes: usize,
+    /// Measured latencies.
+    pub latencies: usize,
     /// Ranges of addresses whose location is known or known to be unknown.
     pub networks: usize,
     /// L4 services.
@@ -156,6 +159,12 @@ fn compile(
         None => Some(previous.filter(|map| map.is_unknown()).cloned().unwrap_or_default()),
     };
 
+    let latency = form.allocation.as_ref().and_then(|form| form.latency.as_ref());
+    let latencies = match latency {
+        Some(path) => read_latencies(path, form, reader, files)?,
+        None => Vec::new(),
+    };
+
     let (zones, map) = (zones?, map?);
     let contents = Contents {
         zones: zone_count,
@@ -163,6 +172,7 @@ fn compile(
         pools: steering.steering.pools.len(),
         datacenters: form.datacenters.len(),
         probes: steering.probes.len(),
+        latencies: latencies.len(),
         networks: map.world.v4().len() + map.world.v6().len(),
         services: l4.services.len(),
     };
@@ -184,6 +194,20 @@ fn compile(
         Some(admin) => Some(admin?),
     };
     Some((Settings { dns, admin, overrides, l4, control }, contents, map))
+}
+
+fn read_latencies(
+    path: &Spanned<PathBuf>,
+    form: &ServerForm,
+    reader: &Reader,
+    files: &mut Files,
+) -> Option<Vec<latency::Measured>> {
+    let source = files.text(path, reader, TEXT_LIMIT)?;
+    let names: Vec<&str> =
+        form.datacenters.iter().map(|form| form.name.get_ref().as_str()).collect();
+    let (measured, problems) = latency::read(&source, (!reader.is_muted()).then_some(&names));
+    files.problems.extend(problems);
+    Some(measured)
 }
 
 fn compile_admin(form: &AdminForm, reader: &Reader, files: &mut Files) -> Option<admin::Settings> {

@@ -333,6 +333,33 @@ fn a_relative_configuration_path_needs_no_directory() {
     );
 }
 
+/// What is told of the latencies, and how many there are.
+fn latencies(csv: &str) -> (String, usize) {
+    let server = format!("{SERVER}[allocation]\nlatency = \"latency.csv\"\n");
+    let files = [("portolan.toml", server.as_str()), ("latency.csv", csv)];
+    let (directory, loaded) = load_files(&files);
+    let count = loaded.as_ref().map_or(0, |loaded| loaded.contents.latencies);
+    (said(directory.path(), &loaded), count)
+}
+
+#[test]
+fn latencies_are_read_from_a_table_of_which_only_what_was_measured_counts() {
+    let csv = "\u{feff}# measured in May\r\nclient, \"iad\",fra\r\n198.51.100.0/24,,12.5\r\n\
+               # more\r\n198.51.100.7,90,\n\"US/New York, NY\",1,2\nAS64500,0,60000\nde,,\n";
+    let (said, count) = latencies(csv);
+    assert_eq!(count, 6, "{said}");
+    assert_eq!(latencies("client,fra\n").1, 0);
+    assert!(latencies("client,fra\n").0.contains("nothing in the table"));
+    assert!(latencies("# none\n").0.contains("expected a header"));
+}
+
+#[test]
+fn a_table_that_is_all_wrong_is_not_told_to_the_end() {
+    let (said, _) = latencies(&format!("client,fra\n{}", "DE,fast\n".repeat(100)));
+    assert_eq!(said.matches("error: ").count(), 21, "{said}");
+    assert!(said.contains("the rest was not looked at"), "{said}");
+}
+
 /// Fragments that are likely to meet in odd ways.
 fn fragments() -> impl Strategy<Value = String> {
     let words = [
@@ -407,6 +434,15 @@ proptest! {
                 prop_assert!(!rejected.diagnostics.is_empty());
                 serde_json::to_string(&rejected.diagnostics).unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn any_table_of_latencies_is_refused_or_understood(
+        csv in "(client,fra|client|AS1|DE|US/CA|::/0|203.0.113.0/24|[,\"#\r\n ]|1.5|é|[\\PC]{0,3}){0,40}"
+    ) {
+        for csv in [&csv, &format!("client,iad,fra\n{csv}")] {
+            latencies(csv);
         }
     }
 
