@@ -15,25 +15,27 @@ use portolan::zone::{self, Place, Settings, Source};
 const SERVER_FILE: &str = include_str!("world/portolan.toml");
 const ZONE_FILE: &str = include_str!("world/zone.toml");
 const NETWORKS_FILE: &str = include_str!("world/networks.toml");
+const LATENCY_FILE: &str = include_str!("world/latency.csv");
 
 /// A target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target by its name, which is also that of its seeds' directory.
 #[allow(dead_code, reason = "each fuzzer runs one")]
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("message", message),
     ("master_file", master_file),
     ("server_file", server_file),
     ("zone_file", zone_file),
     ("networks_file", networks_file),
+    ("latency_file", latency_file),
     ("database", database),
 ];
 
 /// A message from anybody. A response is well-formed, not too long, and the same every time.
 pub fn message(data: &[u8]) {
     static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
-        let loaded = load(SERVER_FILE, ZONE_FILE, NETWORKS_FILE);
+        let loaded = load(SERVER_FILE, ZONE_FILE, NETWORKS_FILE, LATENCY_FILE);
         snapshot(loaded.unwrap_or_else(|rejected| panic!("{}", rejected.diagnostics[0])))
     });
     for transport in [Transport::Udp, Transport::Tcp] {
@@ -94,7 +96,7 @@ pub fn master_file(data: &[u8]) {
     assert_eq!(zones.is_none(), problems.iter().any(|problem| !problem.is_warning));
     let Some(zones) = zones else { return };
     static EMPTY: LazyLock<Snapshot> = LazyLock::new(|| {
-        let loaded = load("[dns]\nlisten = \"127.0.0.1:0\"\nzones = \"zones\"\n", "", "");
+        let loaded = load("[dns]\nlisten = \"127.0.0.1:0\"\nzones = \"zones\"\n", "", "", "");
         let nothing = loaded.map(snapshot);
         Snapshot::clone(&nothing.unwrap_or_else(|rejected| panic!("{}", rejected.diagnostics[0])))
     });
@@ -104,19 +106,25 @@ pub fn master_file(data: &[u8]) {
 /// `portolan.toml`.
 pub fn server_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    read(load(text, ZONE_FILE, NETWORKS_FILE));
+    read(load(text, ZONE_FILE, NETWORKS_FILE, LATENCY_FILE));
 }
 
 /// A file of `zones/`.
 pub fn zone_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    read(load(SERVER_FILE, text, NETWORKS_FILE));
+    read(load(SERVER_FILE, text, NETWORKS_FILE, LATENCY_FILE));
 }
 
 /// The operator's networks.
 pub fn networks_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    read(load(SERVER_FILE, ZONE_FILE, text));
+    read(load(SERVER_FILE, ZONE_FILE, text, LATENCY_FILE));
+}
+
+/// The measured latencies.
+pub fn latency_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    read(load(SERVER_FILE, ZONE_FILE, NETWORKS_FILE, text));
 }
 
 /// A MaxMind-format database. What is read of it covers all addresses.
@@ -148,7 +156,7 @@ fn read(loaded: Result<Loaded, Rejected>) {
     }
 }
 
-fn load(server: &str, zone: &str, networks: &str) -> Result<Loaded, Rejected> {
+fn load(server: &str, zone: &str, networks: &str, latency: &str) -> Result<Loaded, Rejected> {
     thread_local! {
         static DIRECTORY: tempfile::TempDir = tempfile::tempdir().expect("a temporary directory");
     }
@@ -164,6 +172,7 @@ fn load(server: &str, zone: &str, networks: &str) -> Result<Loaded, Rejected> {
         std::fs::create_dir_all(&zones).expect("a directory");
         write("portolan.toml", server);
         write("networks.toml", networks);
+        write("latency.csv", latency);
         match zone {
             "" => drop(std::fs::remove_file(zones.join("zone.toml"))),
             text => write("zones/zone.toml", text),
