@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod overrides;
+pub mod plan;
 pub mod running;
 pub mod serve;
 pub mod status;
@@ -25,7 +26,7 @@ Exit codes:
   0  done; for `check`: no errors (there may be warnings)
   1  failed; for `check`: there are errors
   2  the command line is not understood
-  3  the running server could not be reached (explain, status, drain, force, clear)";
+  3  the running server could not be reached (explain, status, plan, drain, force, clear)";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -49,6 +50,8 @@ pub enum Verb {
     Explain(explain::Arguments),
     /// Show what the running server knows
     Status(status::Arguments),
+    /// Show which clients go where by capacity, and what the loss of a datacenter would mean
+    Plan(plan::Arguments),
     /// Let a target take no new clients
     Drain(overrides::DrainArguments),
     /// Count a target as up or down, whatever its checks say
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(arguments),
         Verb::Explain(arguments) => explain::run(arguments),
         Verb::Status(arguments) => status::run(arguments),
+        Verb::Plan(arguments) => plan::run(arguments),
         Verb::Drain(arguments) => overrides::drain(arguments),
         Verb::Force(arguments) => overrides::force(arguments),
         Verb::Clear(arguments) => overrides::clear(arguments),
@@ -110,6 +114,7 @@ mod tests {
             "check",
             "explain www.example.com --client 203.0.113.9/24",
             "status",
+            "plan --all",
             "drain datacenter/fra --for 2h --reason maintenance",
             "force pool/example.com/web down",
             "clear l4/web/10.0.0.5:443",

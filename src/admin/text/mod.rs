@@ -2,7 +2,9 @@
 
 pub mod explain;
 pub mod overrides;
+pub mod plan;
 pub mod status;
+pub mod table;
 
 use std::fmt::Write;
 

@@ -1,9 +1,9 @@
 //! The allocation: what each datacenter is to take and from whom, and what its loss would mean.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// `GET plan`: the allocation that is served. Loads and demands are in the datacenters' unit.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanView {
     /// How things stand.
     pub state: PlanState,
@@ -32,7 +32,7 @@ pub struct PlanView {
 }
 
 /// How the allocation stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanState {
     /// No pool steers by capacity, or no capacity is known.
@@ -50,7 +50,7 @@ pub enum PlanState {
 }
 
 /// A datacenter in the plan.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedDatacenter {
     /// The operator's name for it.
     pub name: String,
@@ -73,7 +73,7 @@ pub struct PlannedDatacenter {
 }
 
 /// Whether a datacenter takes clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlannedState {
     /// All that it can.
@@ -87,7 +87,7 @@ pub enum PlannedState {
 }
 
 /// What the loss of a datacenter would mean for the others.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
     /// Whether the others could take it all.
     pub survives: bool,
@@ -100,7 +100,7 @@ pub struct Loss {
 }
 
 /// A pool that steers by capacity.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedPool {
     /// The zone whose file defines it.
     pub zone: String,
@@ -115,7 +115,7 @@ pub struct PlannedPool {
 }
 
 /// A client group of a pool.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedGroup {
     /// Its name: `US/CA`, `DE`, `198.51.100.0/24`.
     pub group: String,
@@ -132,7 +132,7 @@ pub struct PlannedGroup {
 }
 
 /// A datacenter's part of a client group.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedPart {
     /// Its name.
     pub datacenter: String,
@@ -141,7 +141,7 @@ pub struct PlannedPart {
 }
 
 /// How plans are come by.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanWork {
     /// How often a plan was worked out.
     pub solves_total: u64,
