@@ -171,25 +171,6 @@ impl Site {
         }
         Ok(())
     }
-
-    /// What a load costs, in milliseconds × units.
-    pub fn cost(&self, load: f64) -> f64 {
-        let (mut below, mut cost) = (0.0, 0.0);
-        for tier in &self.tiers {
-            let within = load.min(tier.up_to) - below;
-            if within <= 0.0 {
-                break;
-            }
-            cost += within * tier.slope_ms;
-            below = tier.up_to;
-        }
-        cost
-    }
-
-    /// What one unit more costs at a load, in milliseconds.
-    pub fn slope_at(&self, load: f64) -> f64 {
-        self.tiers.iter().find(|tier| load < tier.up_to).map_or(0.0, |tier| tier.slope_ms)
-    }
 }
 
 /// Beyond, the sums of a solution would not be finite.

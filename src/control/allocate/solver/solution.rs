@@ -1,6 +1,8 @@
 //! An assignment, and what it is worth.
 
-use super::problem::Problem;
+use super::flow::Flow;
+use super::ground::Ground;
+use super::state::cheapest;
 
 /// Who goes where.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,67 +53,106 @@ impl Solution {
         self.ends.len()
     }
 
-    /// Values an assignment of which only the parts are known.
-    pub(super) fn value(problem: &Problem, mut assigned: Vec<Vec<Part>>) -> Solution {
-        let key = |part: &Part| problem.sites[usize::from(part.site)].key;
+    /// What an assignment is worth. Sums go in the order of the keys: the order of the input must
+    /// not show in the rounding.
+    pub(super) fn value(ground: &Ground, flow: &Flow, prices: &[f64]) -> Solution {
+        let (rows, sites) = (ground.rows(), ground.sites());
+        let mut sums = Sums { loads: vec![0.0; sites], objective: 0.0, moved: 0.0 };
+        let mut parts = Vec::with_capacity(rows + sites);
+        let mut spans = vec![(0, 0); rows];
+        for row in 0..rows {
+            let start = parts.len();
+            read_row(ground, flow, row, prices, &mut parts);
+            for part in &parts[start..] {
+                sums.add(ground, row, part);
+            }
+            spans[ground.row_order[row]] = (start, parts.len());
+        }
+        sums.add_sites(ground);
         let mut solution = Solution {
-            parts: Vec::with_capacity(assigned.len()),
-            ends: Vec::with_capacity(assigned.len()),
-            prices: Vec::new(),
-            loads: vec![0.0; problem.sites.len()],
-            objective: 0.0,
-            moved: 0.0,
+            parts: Vec::with_capacity(parts.len()),
+            ends: Vec::with_capacity(rows),
+            prices: vec![0.0; sites],
+            loads: vec![0.0; sites],
+            objective: sums.objective,
+            moved: sums.moved,
             split: 0,
             unplaced: Vec::new(),
             is_exact: false,
             steps: 0,
         };
-        for (row, parts) in (0..).zip(&mut assigned) {
-            parts.sort_by(|a, b| b.amount.total_cmp(&a.amount).then(key(a).cmp(&key(b))));
-            solution.split += usize::from(parts.len() > 1);
-            if parts.is_empty() {
+        for (row, (start, end)) in (0..).zip(spans) {
+            solution.split += usize::from(end - start > 1);
+            if start == end {
                 solution.unplaced.push(row);
             }
-            solution.parts.append(parts);
+            let here = parts[start..end].iter();
+            let name = |part: &Part| ground.site_order[usize::from(part.site)] as u16;
+            solution.parts.extend(here.map(|part| Part { site: name(part), ..*part }));
             solution.ends.push(solution.parts.len() as u32);
         }
-        solution.add_up(problem);
+        for (place, &site) in ground.site_order.iter().enumerate() {
+            solution.prices[site] = prices[place];
+            solution.loads[site] = sums.loads[place];
+        }
         solution
     }
+}
 
-    /// Sums loads and costs, always in the order of the keys: the order of the input must not
-    /// show in the rounding.
-    fn add_up(&mut self, problem: &Problem) {
-        for row in by_key(problem.rows.iter().map(|row| row.key)) {
-            let costs = problem.costs_of(row);
-            let previous = problem.rows[row].previous;
-            let start = if row == 0 { 0 } else { self.ends[row - 1] };
-            for part in &self.parts[start as usize..self.ends[row] as usize] {
-                let site = usize::from(part.site);
-                let before: f64 =
-                    previous.iter().filter(|had| had.0 == part.site).map(|had| had.1).sum();
-                let moved = (part.amount - before).max(0.0);
-                self.loads[site] += part.amount;
-                self.moved += moved;
-                self.objective += part.amount * f64::from(costs[site]) + moved * problem.stick_ms;
+/// Appends the parts of a row, so that they sum to its demand.
+fn read_row(ground: &Ground, flow: &Flow, row: usize, prices: &[f64], parts: &mut Vec<Part>) {
+    let demand = ground.demand[row];
+    let start = parts.len();
+    let real = flow.of_row(row).filter(|part| part.amount > demand * DUST);
+    parts.extend(real.map(|part| Part { site: part.site, amount: part.amount }));
+    let here = &mut parts[start..];
+    if here.len() > 1 {
+        here.sort_by(|a, b| b.amount.total_cmp(&a.amount).then(a.site.cmp(&b.site)));
+    }
+    match here {
+        [] if demand == 0.0 => {
+            let (site, least) = cheapest(ground.costs(row), prices);
+            if least.is_finite() {
+                parts.push(Part { site: site as u16, amount: 0.0 });
             }
         }
-        let sites = by_key(problem.sites.iter().map(|site| site.key));
-        for &site in &sites {
-            if let Some(parent) = problem.sites[site].parent {
-                self.loads[usize::from(parent)] += self.loads[site];
-            }
+        [] => {}
+        [largest, others @ ..] => {
+            largest.amount = demand - others.iter().map(|part| part.amount).sum::<f64>();
         }
-        for &site in &sites {
-            self.objective += problem.sites[site].cost(self.loads[site]);
-        }
-        let slope = |site: usize| problem.sites[site].slope_at(self.loads[site]);
-        let price = |site: usize| {
-            slope(site) + problem.sites[site].parent.map_or(0.0, |parent| slope(parent.into()))
-        };
-        self.prices = (0..problem.sites.len()).map(price).collect();
     }
 }
+
+struct Sums {
+    loads: Vec<f64>,
+    objective: f64,
+    moved: f64,
+}
+
+impl Sums {
+    fn add(&mut self, ground: &Ground, row: usize, part: &Part) {
+        let site = usize::from(part.site);
+        let moved = (part.amount - ground.had(row, site)).max(0.0);
+        self.loads[site] += part.amount;
+        self.moved += moved;
+        self.objective += part.amount * ground.cost(row, site) + moved * ground.stick;
+    }
+
+    fn add_sites(&mut self, ground: &Ground) {
+        for site in 0..ground.sites() {
+            let parent = usize::from(ground.parent[site]);
+            if parent != ground.sink() {
+                self.loads[parent] += self.loads[site];
+            }
+        }
+        for (site, load) in self.loads.iter().enumerate() {
+            self.objective += ground.cost_of_load(site, *load);
+        }
+    }
+}
+
+/// A part of a row smaller than this is rounding.
+const DUST: f64 = 1e-10;
 
 /// The indices of keys in the order of the keys; of equal ones, the first stands first.
 pub(super) fn by_key(keys: impl Iterator<Item = u64>) -> Vec<usize> {

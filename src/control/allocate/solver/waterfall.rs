@@ -1,7 +1,9 @@
 //! The simple way: every row goes to the nearest site with room.
 
-use super::problem::{Problem, ProblemError, is_allowed};
-use super::solution::{Part, Solution, by_key};
+use super::flow::Flow;
+use super::ground::Ground;
+use super::problem::{Problem, ProblemError};
+use super::solution::Solution;
 
 /// Below this slope a site has room; from here on it is full.
 const FULL_MS: f64 = 100.0;
@@ -11,72 +13,83 @@ const FULL_MS: f64 = 100.0;
 /// most steering does: a yardstick, and what is left if all else fails.
 pub fn waterfall(problem: &Problem) -> Result<Solution, ProblemError> {
     problem.check()?;
-    let parent = |site: usize| problem.sites[site].parent.map(usize::from);
-    let room = |site: usize, loads: &[f64], full: f64| {
-        let tiers = &problem.sites[site].tiers;
-        let free = tiers.iter().take_while(|tier| tier.slope_ms < full).last();
-        free.map_or(0.0, |tier| tier.up_to - loads[site])
-    };
-    let mut loads = vec![0.0; problem.sites.len()];
-    let mut assigned = vec![Vec::<Part>::new(); problem.rows.len()];
-    let site_order = by_key(problem.sites.iter().map(|site| site.key));
-    let mut rows = by_key(problem.rows.iter().map(|row| row.key));
-    let nearest = |row: usize| {
-        let allowed = problem.costs_of(row).iter().copied().filter(|cost| is_allowed(*cost));
-        allowed.fold(f32::INFINITY, f32::min)
-    };
-    rows.sort_by_cached_key(|row| ordered(nearest(*row)));
-    for row in rows {
-        let costs = problem.costs_of(row);
-        let mut sites = site_order.clone();
-        sites.retain(|site| is_allowed(costs[*site]));
-        sites.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]));
-        let mut left = problem.rows[row].demand;
-        let take = |site: usize, amount: f64, loads: &mut [f64], parts: &mut Vec<Part>| {
-            loads[site] += amount;
-            if let Some(parent) = parent(site) {
-                loads[parent] += amount;
-            }
-            match parts.iter_mut().find(|part| usize::from(part.site) == site) {
-                Some(part) => part.amount += amount,
-                None => parts.push(Part { site: site as u16, amount }),
-            }
-        };
-        for &site in &sites {
-            let above = parent(site).map_or(f64::INFINITY, |parent| room(parent, &loads, FULL_MS));
-            let amount = left.min(room(site, &loads, FULL_MS)).min(above);
-            if amount > 0.0 {
-                take(site, amount, &mut loads, &mut assigned[row]);
-                left -= amount;
-            }
-        }
-        // All are full: tier by tier, at most as many times as there are tiers.
-        let marginal = |site: usize, loads: &[f64]| {
-            let slope = |site: usize| problem.sites[site].slope_at(loads[site]);
-            f64::from(costs[site]) + slope(site) + parent(site).map_or(0.0, slope)
-        };
-        let is_new = assigned[row].is_empty();
-        while left > 0.0 || (is_new && assigned[row].is_empty()) {
-            let dearer =
-                |a: &&usize, b: &&usize| marginal(**a, &loads).total_cmp(&marginal(**b, &loads));
-            let Some(&site) = sites.iter().min_by(dearer) else { break };
-            let until = |site: usize| {
-                let tiers = problem.sites[site].tiers.iter();
-                let next = tiers.map(|tier| tier.up_to).find(|bound| loads[site] < *bound);
-                next.map_or(f64::INFINITY, |bound| bound - loads[site])
-            };
-            let room = until(site).min(parent(site).map_or(f64::INFINITY, until));
-            // What rounding would swallow is not worth a step.
-            let amount = if room > loads[site] * 1e-12 { left.min(room) } else { left };
-            take(site, amount, &mut loads, &mut assigned[row]);
-            left -= amount;
-        }
-    }
-    Ok(Solution::value(problem, assigned))
+    let mut ground = Ground::default();
+    ground.read(problem);
+    Ok(pour(&ground))
 }
 
-/// The bits of a cost, in the order of the costs.
-fn ordered(cost: f32) -> u32 {
-    let bits = cost.to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+pub(super) fn pour(ground: &Ground) -> Solution {
+    let mut water = Water { ground, loads: vec![0.0; ground.sites()], flow: Flow::default() };
+    water.flow.clear(ground.rows(), ground.sites());
+    let nearest = |row: usize| ground.costs(row).iter().copied().fold(f32::INFINITY, f32::min);
+    let mut rows: Vec<_> = (0..ground.rows()).map(|row| (nearest(row), row)).collect();
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (_, row) in rows {
+        water.pour(row);
+    }
+    let prices: Vec<f64> = (0..ground.sites()).map(|site| water.slope(site)).collect();
+    Solution::value(ground, &water.flow, &prices)
+}
+
+struct Water<'a> {
+    ground: &'a Ground,
+    loads: Vec<f64>,
+    flow: Flow,
+}
+
+impl Water<'_> {
+    fn pour(&mut self, row: usize) {
+        let costs = self.ground.costs(row);
+        let mut sites: Vec<usize> =
+            (0..self.ground.sites()).filter(|site| costs[*site].is_finite()).collect();
+        sites.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]));
+        let mut left = self.ground.demand[row];
+        for &site in &sites {
+            let room = |site: usize| {
+                let free = self.ground.tiers[site].iter().take_while(|t| t.slope_ms < FULL_MS);
+                free.last().map_or(0.0, |tier| tier.up_to - self.loads[site])
+            };
+            let amount = left.min(room(site)).min(self.parent(site).map_or(f64::INFINITY, room));
+            left -= self.add(row, site, amount);
+        }
+        // All are full: a tier at a time, and there are only so many.
+        while left > 0.0 {
+            let price = |site: &usize| f64::from(costs[*site]) + self.slope(*site);
+            let Some(&site) = sites.iter().min_by(|a, b| price(a).total_cmp(&price(b))) else {
+                return;
+            };
+            let room = |site: usize| {
+                let tiers = self.ground.tiers[site].iter().map(|tier| tier.up_to);
+                let load = self.loads[site];
+                tiers.into_iter().find(|bound| load < *bound).map_or(0.0, |bound| bound - load)
+            };
+            let room = room(site).min(self.parent(site).map_or(f64::INFINITY, room));
+            // A step that rounding would swallow is no step.
+            let amount = if room > self.loads[site] * 1e-12 { left.min(room) } else { left };
+            left -= self.add(row, site, amount);
+        }
+    }
+
+    fn add(&mut self, row: usize, site: usize, amount: f64) -> f64 {
+        if amount <= 0.0 {
+            return 0.0;
+        }
+        self.flow.set(row, site, self.flow.amount(row, site) + amount);
+        self.loads[site] += amount;
+        if let Some(parent) = self.parent(site) {
+            self.loads[parent] += amount;
+        }
+        amount
+    }
+
+    fn parent(&self, site: usize) -> Option<usize> {
+        let parent = usize::from(self.ground.parent[site]);
+        (parent != self.ground.sink()).then_some(parent)
+    }
+
+    /// What a unit more costs, at the parent too.
+    fn slope(&self, site: usize) -> f64 {
+        let own = |site: usize| self.ground.slope_at(site, self.loads[site]);
+        own(site) + self.parent(site).map_or(0.0, own)
+    }
 }

@@ -1,0 +1,124 @@
+//! The shortest path from where there is too much to where there is too little.
+
+use super::ground::Ground;
+use super::state::{Arc, State};
+
+/// Dijkstra's algorithm over the sites and the sink, on reduced costs; dense, for there are few.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Search {
+    distance: Vec<f64>,
+    /// The distance of those that are not final, ∞ for the others.
+    open: Vec<f64>,
+    came: Vec<(u16, Arc)>,
+    /// The last path found.
+    path: Vec<(usize, usize, Arc)>,
+}
+
+impl Search {
+    /// Carries away all excess; false if that takes more than so many steps.
+    pub fn carry(&mut self, ground: &Ground, state: &mut State, steps: &mut usize) -> bool {
+        while *steps > 0 {
+            *steps -= 1;
+            let sources = (0..=ground.sink()).filter(|node| state.excess[*node] > state.dust);
+            if sources.clone().next().is_none() {
+                return true;
+            }
+            let Some(target) = self.settle(ground, state) else { return false };
+            self.reprice(ground, state, target);
+            self.trace(state, target);
+            state.augment(ground, &self.path);
+        }
+        false
+    }
+
+    /// Finds the nearest node where there is too little.
+    fn settle(&mut self, ground: &Ground, state: &mut State) -> Option<usize> {
+        let nodes = ground.sink() + 1;
+        self.distance.clear();
+        self.distance.resize(nodes, f64::INFINITY);
+        self.came.clear();
+        self.came.resize(nodes, (0, Arc::Move));
+        for node in 0..nodes {
+            if state.excess[node] > state.dust {
+                self.distance[node] = 0.0;
+            }
+        }
+        self.open.clone_from(&self.distance);
+        loop {
+            let (mut node, mut least) = (0, f64::INFINITY);
+            for (at, distance) in self.open.iter().enumerate() {
+                if *distance < least {
+                    (node, least) = (at, *distance);
+                }
+            }
+            if !least.is_finite() {
+                return None;
+            }
+            if state.excess[node] < -state.dust {
+                return Some(node);
+            }
+            self.open[node] = f64::INFINITY;
+            self.relax(ground, state, node);
+        }
+    }
+
+    fn relax(&mut self, ground: &Ground, state: &mut State, node: usize) {
+        let base = self.distance[node] - state.prices[node];
+        if node != ground.sink() {
+            for site in 0..ground.sites() {
+                let bound = base + state.moves.from(node)[site] + state.prices[site];
+                // Rounding may let a reduced cost be a trifle below 0.
+                if bound.max(self.distance[node]) < self.distance[site] {
+                    let cost = state.moves.exact(ground, &state.flow, node, site);
+                    self.reach(node, site, base + cost + state.prices[site], Arc::Move);
+                }
+            }
+            let parent = usize::from(ground.parent[node]);
+            let (cost, _) = state.up(ground, node);
+            self.reach(node, parent, base + cost + state.prices[parent], Arc::Up);
+        }
+        for &child in &ground.children[node] {
+            let child = usize::from(child);
+            let (cost, holds) = state.down(ground, child);
+            if holds > 0.0 {
+                self.reach(node, child, base - cost + state.prices[child], Arc::Down);
+            }
+        }
+    }
+
+    fn reach(&mut self, from: usize, to: usize, distance: f64, arc: Arc) {
+        let distance = distance.max(self.distance[from]);
+        if distance < self.distance[to] {
+            self.distance[to] = distance;
+            self.open[to] = distance;
+            self.came[to] = (from as u16, arc);
+        }
+    }
+
+    /// Raises prices by what the path costs more than they say.
+    fn reprice(&mut self, ground: &Ground, state: &mut State, target: usize) {
+        let length = self.distance[target];
+        for (price, distance) in state.prices.iter_mut().zip(&self.distance) {
+            if *distance < length {
+                *price += length - distance;
+            }
+        }
+        let sink = state.prices[ground.sink()];
+        if sink != 0.0 {
+            for price in &mut state.prices[..=ground.sink()] {
+                *price -= sink;
+            }
+        }
+    }
+
+    fn trace(&mut self, state: &State, target: usize) {
+        self.path.clear();
+        let mut node = target;
+        while state.excess[node] <= state.dust && self.path.len() < self.came.len() {
+            let (from, arc) = self.came[node];
+            self.path.push((from.into(), node, arc));
+            node = from.into();
+        }
+        self.path.reverse();
+    }
+}
