@@ -1,4 +1,4 @@
-//! The page: four files that are part of the program.
+//! The page: five files that are part of the program.
 
 use axum::Router;
 use axum::http::{HeaderName, header};
@@ -14,11 +14,13 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let html = || async { file("text/html; charset=utf-8", include_str!("page/index.html")) };
     let css = || async { file("text/css; charset=utf-8", include_str!("page/page.css")) };
     let js = || async { file("text/javascript; charset=utf-8", include_str!("page/page.js")) };
+    let plan = || async { file("text/javascript; charset=utf-8", include_str!("page/plan.js")) };
     let icon = || async { file("image/svg+xml", include_str!("page/icon.svg")) };
     Router::new()
         .route("/", get(html))
         .route("/page.css", get(css))
         .route("/page.js", get(js))
+        .route("/plan.js", get(plan))
         .route("/icon.svg", get(icon))
 }
 

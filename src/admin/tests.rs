@@ -380,7 +380,11 @@ async fn the_page_loads_nothing_from_elsewhere() {
     // A link is followed by whoever wants to; everything else would be loaded.
     let loaded = html.replace("<a href=\"https://", "");
     assert!(!loaded.contains("//") && !html.contains("<style") && !html.contains("onclick"));
-    for (path, kind) in [("/page.js", "text/javascript"), ("/page.css", "text/css")] {
+    for (path, kind) in [
+        ("/page.js", "text/javascript"),
+        ("/plan.js", "text/javascript"),
+        ("/page.css", "text/css"),
+    ] {
         let file = open.request(Method::GET, path).send().await.unwrap();
         assert!(file.headers()["content-type"].to_str().unwrap().starts_with(kind));
         assert!(!file.text().await.unwrap().contains("innerHTML"));

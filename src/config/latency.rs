@@ -179,7 +179,8 @@ impl<'s> Reading<'s> {
                 if region.is_empty() {
                     return self.error(field.span(), "the region is empty", "expected `US/CA`");
                 }
-                return Some(Scope::Region(country, region.into()));
+                // A region is the same in capitals.
+                return Some(Scope::Region(country, region.to_lowercase().into()));
             }
             return self.prefix(field);
         }

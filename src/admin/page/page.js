@@ -225,6 +225,7 @@ byId("explain").addEventListener("submit", async event => {
 async function refresh() {
   try {
     render(await call("GET", "status"));
+    await refreshPlan();
   } catch (error) {
     byId("trouble").hidden = false;
     byId("trouble").textContent = `The server does not answer; what is below may be old. ${error.message}`;
