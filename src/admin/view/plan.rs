@@ -35,7 +35,7 @@ pub struct PlanView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanState {
-    /// No pool steers by capacity, or no capacity is known.
+    /// There is nothing to allocate: no pool steers by capacity, or no capacity is known.
     None,
     /// Every datacenter is well under its wall.
     Calm,
@@ -56,8 +56,10 @@ pub struct PlannedDatacenter {
     pub name: String,
     /// Whether it takes clients.
     pub state: PlannedState,
-    /// What it can take, as far as is known now; none: nobody has said.
+    /// What is planned with: what it says, or less; none: nobody has said.
     pub capacity: Option<f64>,
+    /// What its load and utilisation tell that it can take; none: nothing new.
+    pub inferred_capacity: Option<f64>,
     /// What it will be offered by this plan.
     pub planned_load: f64,
     /// What it should be offered now, by the answers that clients hold.
@@ -95,6 +97,8 @@ pub struct Loss {
     pub overflow: f64,
     /// The same as a part of all demand.
     pub overflow_fraction: f64,
+    /// Where its load would go: datacenters and what each would take more, the most first.
+    pub goes_to: Vec<(String, f64)>,
     /// The datacenter that would be fullest, and how full, as a fraction of its capacity.
     pub fullest: Option<(String, f64)>,
 }
@@ -138,6 +142,8 @@ pub struct PlannedPart {
     pub datacenter: String,
     /// What part of the clients, as a fraction.
     pub share: f64,
+    /// What that costs them, in milliseconds, without the price of the load.
+    pub cost_ms: f64,
 }
 
 /// How plans are come by.
