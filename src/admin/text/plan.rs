@@ -255,6 +255,7 @@ mod tests {
             name: name.into(),
             state: PlannedState::Up,
             capacity: Some(100.0),
+            inferred_capacity: None,
             planned_load: load,
             predicted_load: (load - 1.0).max(0.0),
             reported_load: Some(load - 0.5),
@@ -265,7 +266,11 @@ mod tests {
     }
 
     fn group(name: &str, demand: f64, parts: &[(&str, f64)]) -> PlannedGroup {
-        let part = |&(name, share): &(&str, f64)| PlannedPart { datacenter: name.into(), share };
+        let part = |&(name, share): &(&str, f64)| PlannedPart {
+            datacenter: name.into(),
+            share,
+            cost_ms: 20.0,
+        };
         PlannedGroup {
             group: name.into(),
             zone: "example.com.".into(),
@@ -279,7 +284,8 @@ mod tests {
     fn example() -> PlanView {
         let fullest = |name: &str, part| Some((name.to_string(), part));
         let lost = |survives, overflow: f64, fullest| {
-            Some(Loss { survives, overflow, overflow_fraction: overflow / 140.0, fullest })
+            let overflow_fraction = overflow / 140.0;
+            Some(Loss { survives, overflow, overflow_fraction, goes_to: Vec::new(), fullest })
         };
         PlanView {
             state: PlanState::NearWall,
