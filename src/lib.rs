@@ -18,7 +18,8 @@ pub mod geo;
 pub mod decide;
 pub mod zone;
 
-// Floor 2: everything the hot path reads.
+// Floor 2: everything the hot path reads, and what it writes.
+pub mod ledger;
 pub mod snapshot;
 
 // Floor 3: query bytes in, answer bytes out.

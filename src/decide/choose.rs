@@ -6,6 +6,7 @@ use arrayvec::ArrayVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::plan::{Candidate, Plan, Spread, enough};
+use super::{DatacenterId, GroupId, PoolId};
 use crate::dns::{Name, Rtype};
 
 /// The most addresses an answer carries.
@@ -46,6 +47,17 @@ pub struct Decision<'a> {
     pub scope: u8,
     /// The records.
     pub choice: Choice<'a>,
+}
+
+/// Whom a pool that steers by capacity sent where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The pool.
+    pub pool: PoolId,
+    /// The group that the client is in.
+    pub group: GroupId,
+    /// The datacenter of the answer; of several, the first.
+    pub datacenter: DatacenterId,
 }
 
 /// The records that were chosen.

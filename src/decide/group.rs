@@ -7,9 +7,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::prefixes::{Prefixes, canonical};
 use crate::geo::country::country;
 use crate::geo::range_table::Key;
-use crate::geo::{Code, Coordinates, Location, LocationId, RangeTable, World};
+use crate::geo::{Code, Coordinates, Location, LocationId, World};
 
 /// The index of a group in [`Groups::list`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,15 +44,8 @@ pub struct Groups {
     list: Box<[Group]>,
     /// By location: the group of those that are in no prefix of their own.
     by_location: Box<[GroupId]>,
+    /// Those that are groups of their own, with the groups' numbers.
     prefixes: Prefixes,
-}
-
-/// Which addresses are in a prefix that is a group of its own.
-#[derive(Clone, Debug, PartialEq)]
-struct Prefixes {
-    /// 0: in none; else the number of the group, plus one.
-    v4: RangeTable<u32>,
-    v6: RangeTable<u128>,
 }
 
 /// A system with at least this share of the world's addresses in one region is a group of its own.
@@ -69,7 +63,7 @@ impl Groups {
     /// are joined with the rest of their country, and small countries with the rest of their
     /// continent.
     pub fn form(world: &World, most: usize, promoted: &[IpNet]) -> Groups {
-        let weights = weights(world);
+        let weights = Weights::of_world(world);
         let places = places(world, &weights, most.clamp(1, MOST_GROUPS));
         let numbers: HashMap<&Place, u32> = places.keys().zip(0..).collect();
         let by_location = world.locations().iter().map(|location| {
@@ -98,13 +92,14 @@ impl Groups {
                 prefix: None,
             })
             .collect();
-        let mut prefixes: Vec<IpNet> = promoted.iter().map(canonical).collect();
+        let mut prefixes: Vec<IpNet> = promoted.iter().copied().map(canonical).collect();
         prefixes.sort_unstable();
         prefixes.dedup();
         prefixes.truncate(MOST_GROUPS - list.len());
         let first = list.len() as u32;
         list.extend(prefixes.iter().map(|&prefix| promoted_group(world, &weights, prefix)));
-        Groups { list: list.into(), by_location, prefixes: Prefixes::new(&prefixes, first) }
+        let prefixes = Prefixes::new(prefixes.into_iter().zip(first..));
+        Groups { list: list.into(), by_location, prefixes }
     }
 
     /// By [`GroupId`]: those of places in the order of their names' parts, then those of prefixes.
@@ -119,11 +114,7 @@ impl Groups {
 
     /// The group that an address is in.
     pub fn group_of(&self, world: &World, address: IpAddr) -> GroupId {
-        let own = match address.to_canonical() {
-            IpAddr::V4(v4) => self.prefixes.v4.lookup(v4.into()).0,
-            IpAddr::V6(v6) => self.prefixes.v6.lookup(v6.into()).0,
-        };
-        match own.checked_sub(1) {
+        match self.prefixes.find(address) {
             Some(group) => GroupId(group),
             None => self.group_at(world.locate(address).0),
         }
@@ -268,48 +259,55 @@ fn join_smallest(places: &mut BTreeMap<Place, f64>, most: usize) {
 }
 
 /// How much of the world's addresses is where, as a share.
-struct Weights {
-    by_location: Vec<f64>,
+pub(super) struct Weights {
+    /// By location: that of the IPv4 addresses.
+    pub(super) v4: Vec<f64>,
+    /// By location: that of the IPv6 addresses.
+    pub(super) v6: Vec<f64>,
     /// Of one IPv4 address.
     v4_address: f64,
 }
 
-fn weights(world: &World) -> Weights {
-    let known: Vec<bool> = world
-        .locations()
-        .iter()
-        .map(|location| location.country.is_some() || location.continent.is_some())
-        .collect();
-    let mut v4 = vec![0.0; known.len()];
-    for (first, last, location) in extents(world.v4()) {
-        let part = if known[location as usize] { 1.0 } else { UNKNOWN_PART };
-        v4[location as usize] += part * (f64::from(last - first) + 1.0);
-    }
-    let mut v6 = vec![0.0; known.len()];
-    for (first, last, location) in extents(world.v6()) {
-        if known[location as usize] {
-            // Networks from /48 to /20 are given out to those who have one or many clients: the
-            // root keeps the few that have most of the space from counting for most of the world.
-            v6[location as usize] += ((last - first) as f64 / (1u128 << 80) as f64).sqrt();
-        }
-    }
-    let (sum_v4, sum_v6): (f64, f64) = (v4.iter().sum(), v6.iter().sum());
-    // There is always some IPv4, known or not.
-    let per_v4 = if sum_v6 > 0.0 { (1.0 - V6_PART) / sum_v4 } else { 1.0 / sum_v4 };
-    let per_v6 = if sum_v6 > 0.0 { V6_PART / sum_v6 } else { 0.0 };
-    let by_location = v4.iter().zip(&v6).map(|(v4, v6)| v4 * per_v4 + v6 * per_v6).collect();
-    Weights { by_location, v4_address: per_v4 }
-}
-
 impl Weights {
-    fn of(&self, location: u32) -> f64 {
-        self.by_location[location as usize]
+    pub(super) fn of_world(world: &World) -> Weights {
+        let known: Vec<bool> = world
+            .locations()
+            .iter()
+            .map(|location| location.country.is_some() || location.continent.is_some())
+            .collect();
+        let mut v4 = vec![0.0; known.len()];
+        for (first, last, location) in extents(world.v4().ranges()) {
+            let part = if known[location as usize] { 1.0 } else { UNKNOWN_PART };
+            v4[location as usize] += part * (f64::from(last - first) + 1.0);
+        }
+        let mut v6 = vec![0.0; known.len()];
+        for (first, last, location) in extents(world.v6().ranges()) {
+            if known[location as usize] {
+                // Networks from /48 to /20 are given out to those who have one or many clients: the
+                // root keeps the few that have most of the space from counting for most of the
+                // world.
+                v6[location as usize] += ((last - first) as f64 / (1u128 << 80) as f64).sqrt();
+            }
+        }
+        let (sum_v4, sum_v6): (f64, f64) = (v4.iter().sum(), v6.iter().sum());
+        // There is always some IPv4, known or not.
+        let per_v4 = if sum_v6 > 0.0 { (1.0 - V6_PART) / sum_v4 } else { 1.0 / sum_v4 };
+        let per_v6 = if sum_v6 > 0.0 { V6_PART / sum_v6 } else { 0.0 };
+        v4.iter_mut().for_each(|weight| *weight *= per_v4);
+        v6.iter_mut().for_each(|weight| *weight *= per_v6);
+        Weights { v4, v6, v4_address: per_v4 }
+    }
+
+    pub(super) fn of(&self, location: u32) -> f64 {
+        self.v4[location as usize] + self.v6[location as usize]
     }
 }
 
-/// The ranges of a table: first and last address, and value.
-pub(super) fn extents<K: Key>(table: &RangeTable<K>) -> impl Iterator<Item = (K, K, u32)> {
-    let mut ranges = table.ranges().peekable();
+/// Ranges that cover everything, given by their starts: the first and last address, and the value.
+pub(super) fn extents<K: Key, V>(
+    ranges: impl Iterator<Item = (K, V)>,
+) -> impl Iterator<Item = (K, K, V)> {
+    let mut ranges = ranges.peekable();
     std::iter::from_fn(move || {
         let (first, value) = ranges.next()?;
         let next = ranges.peek().and_then(|(start, _)| start.before());
@@ -357,61 +355,6 @@ fn promoted_group(world: &World, weights: &Weights, prefix: IpNet) -> Group {
         IpNet::V6(_) => weights.v4_address * 256.0,
     };
     Group { name: prefix.to_string().into(), location, weight, prefix: Some(prefix) }
-}
-
-/// An IPv4-mapped prefix is the IPv4 one.
-fn canonical(prefix: &IpNet) -> IpNet {
-    let prefix = prefix.trunc();
-    let len = prefix.prefix_len();
-    match prefix.network().to_canonical() {
-        address @ IpAddr::V4(_) if prefix.network().is_ipv6() && len >= 96 => {
-            IpNet::new(address, len - 96).unwrap_or(prefix)
-        }
-        _ => prefix,
-    }
-}
-
-impl Prefixes {
-    /// The first of them is the group of that number.
-    fn new(prefixes: &[IpNet], first: u32) -> Prefixes {
-        let mut v4: Vec<(u32, u32, u8, u32)> = Vec::new();
-        let mut v6: Vec<(u128, u128, u8, u32)> = Vec::new();
-        for (prefix, value) in prefixes.iter().zip(first + 1..) {
-            let len = prefix.prefix_len();
-            match prefix {
-                IpNet::V4(net) => {
-                    v4.push((net.network().into(), net.broadcast().into(), len, value))
-                }
-                IpNet::V6(net) => {
-                    v6.push((net.network().into(), net.broadcast().into(), len, value))
-                }
-            }
-        }
-        Prefixes { v4: longest(&v4), v6: longest(&v6) }
-    }
-}
-
-/// The value of the longest prefix (first, last, length, value) around every address, or 0.
-fn longest<K: Key>(prefixes: &[(K, K, u8, u32)]) -> RangeTable<K> {
-    let mut starts = vec![K::default()];
-    starts.extend(
-        prefixes.iter().flat_map(|&(first, last, ..)| [Some(first), last.after()]).flatten(),
-    );
-    starts.sort_unstable();
-    starts.dedup();
-    let mut sorted = prefixes.to_vec();
-    sorted.sort_unstable_by_key(|&(first, _, len, _)| (first, len));
-    // Prefixes nest: the innermost that has begun and not ended is the last on the stack.
-    let (mut next, mut open) = (sorted.iter().peekable(), Vec::new());
-    RangeTable::from_starts(starts.into_iter().map(|start| {
-        while let Some(prefix) = next.next_if(|prefix| prefix.0 <= start) {
-            open.push(prefix);
-        }
-        while open.last().is_some_and(|prefix| prefix.1 < start) {
-            open.pop();
-        }
-        (start, open.last().map_or(0, |prefix| prefix.3))
-    }))
 }
 
 #[cfg(test)]

@@ -12,20 +12,23 @@
 
 pub mod chart;
 pub mod choose;
+pub mod cost;
 pub mod datacenter;
 pub mod explain;
 pub mod facts;
 pub mod group;
+pub mod latency;
 pub mod plan;
 pub mod policy;
 pub mod pool;
+pub mod prefixes;
 pub mod slate;
 pub mod survey;
 #[cfg(test)]
 mod tests;
 
 pub use chart::{Chart, Sheets};
-pub use choose::{Choice, Client, Decision, MAX_ANSWERS};
+pub use choose::{Assignment, Choice, Client, Decision, MAX_ANSWERS};
 pub use datacenter::{Datacenter, DatacenterId};
 pub use explain::{Explanation, explain};
 pub use facts::{
@@ -33,6 +36,7 @@ pub use facts::{
     Steering,
 };
 pub use group::{Group, GroupId, Groups};
+pub use latency::Latencies;
 pub use policy::{Match, Policy, PolicyId, Rule};
 pub use pool::{Member, MemberId, Pool, PoolId, Steer, Target, WhenAllDown};
 pub use survey::{Survey, survey_all};

@@ -282,7 +282,10 @@ fn table<K: Key>(
 }
 
 /// Walks two tables together: where either has a new range, its start, and the values of both.
-fn overlaid<K: Key>(a: &RangeTable<K>, b: &RangeTable<K>) -> impl Iterator<Item = (K, u32, u32)> {
+pub(super) fn overlaid<K: Key>(
+    a: &RangeTable<K>,
+    b: &RangeTable<K>,
+) -> impl Iterator<Item = (K, u32, u32)> {
     let (mut a, mut b) = (a.ranges().peekable(), b.ranges().peekable());
     let mut values = (0, 0);
     std::iter::from_fn(move || {

@@ -10,10 +10,11 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("decide", &["dns", "geo"]),
     ("zone", &["dns", "decide"]),
     ("snapshot", &["dns", "geo", "zone", "decide"]),
-    ("answer", &["dns", "zone", "decide", "snapshot"]),
-    ("transport", &["dns", "answer", "snapshot"]),
+    ("ledger", &["decide", "snapshot"]),
+    ("answer", &["dns", "zone", "decide", "snapshot", "ledger"]),
+    ("transport", &["dns", "answer", "snapshot", "ledger"]),
     ("health", &[]),
-    ("control", &["dns", "geo", "zone", "decide", "snapshot", "health"]),
+    ("control", &["dns", "geo", "zone", "decide", "snapshot", "ledger", "health"]),
     ("l4", &["decide", "health"]),
     (
         "admin",
@@ -23,6 +24,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "zone",
             "decide",
             "snapshot",
+            "ledger",
             "answer",
             "transport",
             "health",
@@ -38,6 +40,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "zone",
             "decide",
             "snapshot",
+            "ledger",
             "answer",
             "transport",
             "health",
@@ -123,7 +126,7 @@ fn unsafe_code_stands_only_where_it_has_a_reason() {
 
 #[test]
 fn the_pure_floors_read_no_clock_and_open_nothing() {
-    let pure = ["dns", "geo", "decide", "zone", "snapshot", "answer"];
+    let pure = ["dns", "geo", "decide", "zone", "snapshot", "ledger", "answer"];
     let forbidden = [
         "Instant::now",
         "SystemTime::now",

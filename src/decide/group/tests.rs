@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::geo::RangeTable;
 
 fn place(country: &str, region: &str, asn: Option<u32>, latitude: f64, longitude: f64) -> Location {
     Location {
