@@ -1,0 +1,190 @@
+//! The allocator in a small world: three datacenters, a few groups, one pool.
+
+use std::time::Duration;
+
+use super::*;
+
+/// A world in which clients come when their answers expire, and loads follow.
+struct World {
+    allocator: Allocator,
+    /// Requests a second, by the group.
+    demand: Vec<f64>,
+    /// Load that no answer brings, by the datacenter.
+    direct: Vec<f64>,
+    capacity: Vec<f64>,
+    is_alive: Vec<bool>,
+    reports: bool,
+    /// By group and client: where it is sent, until when.
+    clients: Vec<Vec<(u16, u64)>>,
+    seconds: u64,
+}
+
+const CLIENTS: usize = 20;
+const POOL: PoolId = PoolId(7);
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Groups in a row, datacenters among them; what lies between is the cost.
+fn layout(groups: usize, capacities: &[f64]) -> Layout {
+    let datacenters = capacities.len();
+    let place = |group: usize| (group as f32 + 0.5) / groups as f32;
+    let site = |index: usize| (index as f32 + 0.5) / datacenters as f32;
+    let cost = |group: usize| {
+        (0..datacenters).map(move |index| 10.0 + 200.0 * (place(group) - site(index)).abs())
+    };
+    let member =
+        |index: usize| LayoutMember { datacenter: DatacenterId(index as u16), limit: None };
+    Layout {
+        datacenters: (0..datacenters)
+            .map(|index| LayoutDatacenter {
+                name: format!("dc{index}"),
+                capacity: Some(capacities[index]),
+            })
+            .collect(),
+        pools: vec![LayoutPool {
+            id: POOL,
+            name: "www".into(),
+            members: (0..datacenters).map(member).collect(),
+            ttl_min: 15,
+            ttl_max: 30,
+        }],
+        groups: (0..groups)
+            .map(|group| LayoutGroup { name: format!("g{group}"), weight: 1.0, atomic: false })
+            .collect(),
+        cost_ms: (0..groups).flat_map(cost).collect(),
+    }
+}
+
+impl World {
+    fn new(demand: &[f64], capacity: &[f64]) -> World {
+        let layout = layout(demand.len(), capacity);
+        World {
+            allocator: Allocator::new(layout, Tuning::default(), Duration::ZERO),
+            demand: demand.to_vec(),
+            direct: vec![0.0; capacity.len()],
+            capacity: capacity.to_vec(),
+            is_alive: vec![true; capacity.len()],
+            reports: true,
+            clients: vec![vec![(0, 0); CLIENTS]; demand.len()],
+            seconds: 0,
+        }
+    }
+
+    /// Lets time pass; returns the last loads.
+    fn run(&mut self, length: u64) -> Vec<f64> {
+        for _ in 0..length {
+            self.allocator.tick(seconds(self.seconds));
+            for group in 0..self.demand.len() {
+                for client in 0..CLIENTS {
+                    self.ask(group, client);
+                }
+            }
+            if self.reports && self.seconds.is_multiple_of(5) {
+                let loads = self.loads();
+                for (index, &load) in loads.iter().enumerate() {
+                    if self.is_alive[index] {
+                        let report = SiteReport {
+                            capacity: None,
+                            load,
+                            rejected: (load - self.capacity[index]).max(0.0),
+                            utilisation: Some((load / self.capacity[index]).min(1.0)),
+                        };
+                        let id = DatacenterId(index as u16);
+                        let now = seconds(self.seconds);
+                        self.allocator.report(now, id, &report, Duration::ZERO);
+                    }
+                }
+            }
+            self.seconds += 1;
+        }
+        self.loads()
+    }
+
+    fn ask(&mut self, group: usize, client: usize) {
+        let until = self.clients[group][client].1;
+        if until > self.seconds {
+            return;
+        }
+        let allocation = self.allocator.allocation();
+        let part = allocation.pools[0].1.part(crate::decide::GroupId(group as u32)).unwrap();
+        let total: u32 = part.weights.iter().map(|part| part.1).sum();
+        let mut point = (client as u32 * total + total / 2) / CLIENTS as u32;
+        let member = part.weights.iter().find(|(_, weight)| {
+            let is_here = point < *weight;
+            point = point.saturating_sub(*weight);
+            is_here
+        });
+        let member = member.unwrap().0;
+        // A client's first answers are spread over the time they last.
+        let ttl = if until == 0 { 1 + client as u64 } else { u64::from(part.ttl) };
+        self.clients[group][client] = (member, self.seconds + ttl);
+        let answer = Answered {
+            key: (group * CLIENTS + client) as u64,
+            pool: POOL,
+            group: group as u32,
+            datacenter: DatacenterId(member),
+            ttl: ttl as u32,
+        };
+        self.allocator.answered(seconds(self.seconds), &answer);
+    }
+
+    fn loads(&self) -> Vec<f64> {
+        let mut loads = self.direct.clone();
+        for (clients, demand) in self.clients.iter().zip(&self.demand) {
+            for (datacenter, _) in clients {
+                loads[usize::from(*datacenter)] += demand / CLIENTS as f64;
+            }
+        }
+        loads
+    }
+
+    fn set(&mut self, datacenter: usize, is: Availability) {
+        self.is_alive[datacenter] = is != Availability::Down;
+        self.allocator.availability(seconds(self.seconds), POOL, datacenter, is);
+    }
+}
+
+#[test]
+fn with_room_everywhere_everybody_goes_to_the_nearest() {
+    let mut world = World::new(&[10.0; 6], &[100.0; 3]);
+    let loads = world.run(200);
+    assert_eq!(loads, [20.0; 3]);
+    assert_eq!(world.allocator.plan_at(seconds(200), 9).state, State::Calm);
+}
+
+#[test]
+fn what_one_cannot_take_goes_to_the_next_and_demand_is_learned() {
+    let mut world = World::new(&[40.0, 40.0, 10.0, 10.0, 10.0, 10.0], &[60.0, 60.0, 60.0]);
+    let loads = world.run(600);
+    assert!(loads.iter().all(|load| *load <= 60.0), "{loads:?}");
+    let plan = world.allocator.plan_at(seconds(600), 9);
+    for (planned, load) in plan.datacenters.iter().zip(&loads) {
+        assert!((planned.predicted_load - load).abs() < 3.0, "{planned:?}");
+    }
+    assert!(plan.demand > 90.0, "{}", plan.demand);
+}
+
+#[test]
+fn a_dead_datacenter_gets_nobody_and_no_other_is_overloaded() {
+    let mut world = World::new(&[10.0; 9], &[50.0; 3]);
+    world.run(200);
+    world.set(1, Availability::Down);
+    let loads = world.run(60);
+    assert_eq!(loads[1], 0.0);
+    assert!(loads.iter().all(|load| *load <= 50.0), "{loads:?}");
+    world.set(1, Availability::Up);
+    let soon = world.run(40)[1];
+    assert!(soon > 0.0 && soon < 20.0, "it begins slowly: {soon}");
+    assert_eq!(world.run(400)[1], 30.0);
+}
+
+#[test]
+fn load_that_no_answer_explains_leaves_less_room() {
+    let mut world = World::new(&[10.0; 6], &[30.0, 100.0, 100.0]);
+    world.direct[0] = 25.0;
+    let loads = world.run(1_200);
+    assert!(loads[0] <= 35.0 + 1e-9, "{loads:?}");
+    assert_eq!(loads.iter().sum::<f64>(), 85.0);
+}
