@@ -42,3 +42,4 @@ pub mod config;
 // The roof.
 pub mod cli;
 pub mod daemon;
+pub mod simulate;

@@ -50,6 +50,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("daemon", &["*"]),
+    ("simulate", &["geo", "decide", "zone", "snapshot", "control"]),
     ("cli", &["*"]),
     ("main", &["*"]),
     ("lib", &["*"]),

@@ -1,0 +1,36 @@
+//! A simulated world, in which policies can be compared before anyone depends on them.
+//!
+//! Clients in groups ask for a service through caches; a policy answers with a datacenter; the load
+//! follows when the caches let it; datacenters report late and with noise, die and come back. Time
+//! is simulated, all chance comes from a seed, and the same seed is the same world for every policy.
+//!
+//! ```no_run
+//! use portolan::simulate::{Built, Experiment, Knowledge, Policy, Scenario, World, run};
+//!
+//! let world = World::built(&Built { seed: 5, headroom: 1.4, ..Built::default() });
+//! let scenario = Scenario::named("mix").unwrap();
+//! let experiment = Experiment::new(world, scenario, Policy::Nearest, Knowledge::Geo, 5);
+//! println!("{}", run(&experiment).score.score);
+//! ```
+
+mod caches;
+mod cities;
+mod demand;
+mod lots;
+mod optimum;
+mod plant;
+mod policy;
+mod run;
+mod scenario;
+mod score;
+mod table;
+mod world;
+
+pub use caches::CacheModel;
+pub use plant::Report;
+pub use policy::{Knowledge, Policy, Recording};
+pub use run::{Experiment, Outcome, Series, Ttl, optimum_ms, run};
+pub use scenario::{Event, Happening, NAMES as SCENARIOS, Scenario};
+pub use score::Score;
+pub use table::{Row, table};
+pub use world::{Built, Datacenter, Group, MS_NEAR, MS_PER_KM, World};

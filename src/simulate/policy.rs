@@ -1,0 +1,217 @@
+//! Who decides: the policies that are compared.
+
+mod baseline;
+mod planned;
+mod recorded;
+mod shed;
+
+use serde::Serialize;
+
+use super::plant::Report;
+use super::world::World;
+
+pub use recorded::Recording;
+
+/// What the policies are told of the round trips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Knowledge {
+    /// The distance.
+    Geo,
+    /// The truth.
+    Rtt,
+}
+
+/// Who decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Policy {
+    /// All datacenters in turn.
+    RoundRobin,
+    /// By a draw in proportion to the capacities.
+    Weighted,
+    /// The nearest by distance.
+    Nearest,
+    /// The least latency in a table by country.
+    Latency,
+    /// The nearest that does not shed: below `low` of its capacity a datacenter keeps all, above
+    /// `high` it sheds all, in between a part that grows from nothing to all.
+    Shed {
+        /// Of the capacity.
+        low: f64,
+        /// Of the capacity.
+        high: f64,
+        /// True: a hash decides which clients are shed; false: a draw for each query.
+        hash: bool,
+    },
+    /// Each group goes to its nearest datacenter that has room, the rest of it to the next; demand is
+    /// known, capacities are those reported.
+    Waterfall,
+    /// A controller that knows everything at once, behind the same caches; it aims at 97 % load.
+    Oracle,
+    /// What a server answered that was asked beforehand.
+    Recorded(Recording),
+}
+
+impl Policy {
+    /// Those that have a name: what [`Policy::named`] knows.
+    pub const NAMES: [&str; 8] = [
+        "round-robin",
+        "weighted",
+        "nearest",
+        "latency",
+        "shed-load",
+        "shed-load-tuned",
+        "waterfall",
+        "oracle",
+    ];
+
+    /// The policy of that name.
+    pub fn named(name: &str) -> Option<Policy> {
+        Some(match name {
+            "round-robin" => Policy::RoundRobin,
+            "weighted" => Policy::Weighted,
+            "nearest" => Policy::Nearest,
+            "latency" => Policy::Latency,
+            "shed-load" => Policy::Shed { low: 0.70, high: 0.95, hash: false },
+            "shed-load-tuned" => Policy::Shed { low: 0.5, high: 1.5, hash: true },
+            "waterfall" => Policy::Waterfall,
+            "oracle" => Policy::Oracle,
+            _ => return None,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        match self {
+            Policy::RoundRobin => "round-robin".to_string(),
+            Policy::Weighted => "weighted".to_string(),
+            Policy::Nearest => "nearest".to_string(),
+            Policy::Latency => "latency".to_string(),
+            Policy::Shed { low, high, hash: false } if (*low, *high) == (0.70, 0.95) => "shed-load".to_string(),
+            Policy::Shed { low, high, hash: true } if (*low, *high) == (0.5, 1.5) => "shed-load-tuned".to_string(),
+            Policy::Shed { low, high, hash } => {
+                format!("shed-load {low}/{high} {}", if *hash { "hash" } else { "draw" })
+            }
+            Policy::Waterfall => "waterfall".to_string(),
+            Policy::Oracle => "oracle".to_string(),
+            Policy::Recorded(recording) => recording.name.clone(),
+        }
+    }
+
+    /// True if what it is told of the round trips makes a difference.
+    pub fn uses_knowledge(&self) -> bool {
+        matches!(self, Policy::Shed { .. } | Policy::Waterfall)
+    }
+}
+
+/// What is true at a time; only those that may know everything look at it.
+pub(super) struct Truth<'a> {
+    pub(super) time: f64,
+    /// Requests a second by group.
+    pub(super) demand: &'a [f64],
+    /// Requests a second each datacenter can serve now.
+    pub(super) rooms: &'a [f64],
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    /// Its number.
+    pub(super) unit: usize,
+    /// The group it seems to be of.
+    pub(super) group: usize,
+}
+
+/// A policy at work.
+pub(super) enum Controller {
+    Baseline(baseline::Baseline),
+    Shed(shed::Shed),
+    Planned(planned::Planned),
+    Recorded(recorded::Replay),
+}
+
+impl Controller {
+    pub(super) fn new(policy: &Policy, world: &World, knowledge: Knowledge, seed: u64) -> Controller {
+        match policy {
+            Policy::RoundRobin | Policy::Weighted | Policy::Nearest | Policy::Latency => {
+                Controller::Baseline(baseline::Baseline::new(policy, world, seed))
+            }
+            &Policy::Shed { low, high, hash } => {
+                Controller::Shed(shed::Shed::new(low, high, hash, orders(world, knowledge), seed))
+            }
+            Policy::Waterfall => Controller::Planned(planned::Planned::waterfall(world, knowledge)),
+            Policy::Oracle => Controller::Planned(planned::Planned::oracle(world)),
+            Policy::Recorded(recording) => {
+                Controller::Recorded(recorded::Replay::new(recording.clone(), world))
+            }
+        }
+    }
+
+    /// A check's verdict changes.
+    pub(super) fn health(&mut self, datacenter: usize, up: bool) {
+        match self {
+            Controller::Baseline(baseline) => baseline.up[datacenter] = up,
+            Controller::Shed(shed) => shed.up[datacenter] = up,
+            Controller::Planned(planned) => planned.health(datacenter, up),
+            Controller::Recorded(replay) => replay.health(datacenter, up),
+        }
+    }
+
+    /// A report arrives.
+    pub(super) fn report(&mut self, report: &Report) {
+        match self {
+            Controller::Shed(shed) => shed.report(report),
+            Controller::Planned(planned) => planned.report(report),
+            Controller::Baseline(_) | Controller::Recorded(_) => {}
+        }
+    }
+
+    /// A second begins.
+    pub(super) fn second(&mut self, truth: &Truth<'_>) {
+        if let Controller::Planned(planned) = self {
+            planned.second(truth);
+        }
+    }
+
+    /// Where one who asks is sent.
+    pub(super) fn answer(&mut self, asker: Asker) -> usize {
+        match self {
+            Controller::Baseline(baseline) => baseline.answer(asker),
+            Controller::Shed(shed) => shed.answer(asker),
+            Controller::Planned(planned) => planned.answer(asker),
+            Controller::Recorded(replay) => replay.answer(asker),
+        }
+    }
+}
+
+/// What a policy is told of the round trips, by group and datacenter.
+fn costs(world: &World, knowledge: Knowledge) -> Vec<f64> {
+    let groups = 0..world.groups.len();
+    match knowledge {
+        Knowledge::Geo => groups.flat_map(|group| world.distance_rtt(group)).collect(),
+        Knowledge::Rtt => groups.flat_map(|group| world.rtt(group).to_vec()).collect(),
+    }
+}
+
+/// Each group's datacenters, the nearest first.
+fn orders(world: &World, knowledge: Knowledge) -> Vec<Vec<usize>> {
+    let width = world.datacenters.len();
+    costs(world, knowledge).chunks(width.max(1)).map(ascending).collect()
+}
+
+/// The datacenters in the order of their costs.
+fn ascending(costs: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..costs.len()).collect();
+    order.sort_by(|&a, &b| costs[a].total_cmp(&costs[b]));
+    order
+}
+
+/// Of an order, the first that is up; if none is, the first.
+fn first_up(order: &[usize], up: &[bool]) -> usize {
+    order.iter().copied().find(|&dc| up[dc]).unwrap_or(order[0])
+}
+
+/// A number in (0, 1) that is always the same for a unit and a datacenter.
+fn hashed(unit: usize, datacenter: usize) -> f64 {
+    super::lots::Lots::new(unit as u64, 1_000 + datacenter as u64).uniform()
+}

@@ -1,0 +1,165 @@
+//! Compares policies in the simulated world, over many seeds.
+//!
+//! ```text
+//! cargo bench --bench globalsim -- --scenario mix --headroom 1.4 --seeds 5-12 \
+//!     --policies oracle,waterfall,nearest --knowledge rtt,geo --ttl 30 [--json file]
+//! ```
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use clap::Parser;
+use portolan::simulate::{
+    Built, Experiment, Knowledge, Outcome, Policy, Row, Scenario, Ttl, World, optimum_ms, run, table,
+};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The names of scenarios.
+    #[arg(long, default_value = "mix", value_delimiter = ',')]
+    scenario: Vec<String>,
+    /// All capacity over the busiest hour's demand.
+    #[arg(long, default_value = "1.4", value_delimiter = ',')]
+    headroom: Vec<f64>,
+    /// `5-12`, or `1,3`.
+    #[arg(long, default_value = "1-4")]
+    seeds: String,
+    /// The names of policies.
+    #[arg(long, value_delimiter = ',')]
+    policies: Vec<String>,
+    /// What they are told of the round trips: `rtt`, `geo`.
+    #[arg(long, default_value = "rtt", value_delimiter = ',')]
+    knowledge: Vec<String>,
+    /// Seconds; `15-60` where the policy may choose.
+    #[arg(long, default_value = "30")]
+    ttl: String,
+    /// The part of the resolvers that seem to be elsewhere.
+    #[arg(long)]
+    mislocated: Option<f64>,
+    /// DNS servers that know nothing of each other.
+    #[arg(long)]
+    partition: Option<usize>,
+    /// Writes every score to a file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Threads.
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, |count| count.get()))]
+    threads: usize,
+    /// What cargo gives to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let mut arguments = Arguments::parse();
+    if arguments.policies.is_empty() {
+        arguments.policies = Policy::NAMES.map(String::from).to_vec();
+    }
+    let seeds = numbers(&arguments.seeds);
+    let ttl = numbers(&arguments.ttl);
+    let ttl = Ttl { min: ttl[0] as u32, max: ttl[ttl.len() - 1] as u32 };
+    let mut all = Vec::new();
+    for name in &arguments.scenario {
+        let mut scenario =
+            Scenario::named(name).unwrap_or_else(|| panic!("no scenario is called {name}"));
+        scenario.nodes = arguments.partition.unwrap_or(scenario.nodes);
+        scenario.mislocated = arguments.mislocated.unwrap_or(scenario.mislocated);
+        for &headroom in &arguments.headroom {
+            println!(
+                "{name}, headroom {headroom}, TTL {}, seeds {}",
+                arguments.ttl, arguments.seeds
+            );
+            let rows = compare(&arguments, &scenario, headroom, &seeds, ttl);
+            println!("{}", table(&rows));
+            let described = serde_json::json!({
+                "scenario": name, "headroom": headroom, "ttl": ttl, "rows": rows,
+            });
+            all.push(described);
+        }
+    }
+    if let Some(file) = arguments.json {
+        let text = serde_json::to_string_pretty(&all).expect("scores are JSON");
+        std::fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+}
+
+/// `5-8` or `1,3`.
+fn numbers(text: &str) -> Vec<u64> {
+    let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("not a number: {word}"));
+    let parts = text.split(',').flat_map(|part| match part.split_once('-') {
+        Some((from, to)) => (number(from)..=number(to)).collect::<Vec<u64>>(),
+        None => vec![number(part)],
+    });
+    parts.collect()
+}
+
+/// Runs all policies on all seeds, as many at a time as there are threads.
+fn compare(
+    arguments: &Arguments,
+    scenario: &Scenario,
+    headroom: f64,
+    seeds: &[u64],
+    ttl: Ttl,
+) -> Vec<Row> {
+    let contenders = contenders(arguments);
+    let work: Mutex<VecDeque<u64>> = Mutex::new(seeds.iter().copied().collect());
+    let done: Mutex<Vec<(usize, u64, Outcome)>> = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.threads.min(seeds.len()) {
+            scope.spawn(|| {
+                while let Some(seed) = { work.lock().unwrap().pop_front() } {
+                    let world = World::built(&Built { seed, headroom, ..Built::default() });
+                    let optimum = optimum_ms(&world, scenario, seed);
+                    for (index, (policy, knowledge)) in contenders.iter().enumerate() {
+                        let mut experiment = Experiment::new(
+                            world.clone(),
+                            scenario.clone(),
+                            policy.clone(),
+                            *knowledge,
+                            seed,
+                        );
+                        experiment.ttl = ttl;
+                        experiment.optimum_ms = Some(optimum);
+                        let outcome = run(&experiment);
+                        done.lock().unwrap().push((index, seed, outcome));
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap();
+    done.sort_by_key(|(index, seed, _)| (*index, *seed));
+    let row = |(index, (policy, knowledge)): (usize, &(Policy, Knowledge))| {
+        let title = match (policy.uses_knowledge(), knowledge) {
+            (false, _) => policy.name(),
+            (true, Knowledge::Geo) => format!("{} geo", policy.name()),
+            (true, Knowledge::Rtt) => format!("{} rtt", policy.name()),
+        };
+        let own = done.iter().filter(|(of, ..)| *of == index);
+        let (seeds, scores) = own.map(|(_, seed, outcome)| (*seed, outcome.score.clone())).unzip();
+        Row { title, seeds, scores }
+    };
+    contenders.iter().enumerate().map(row).collect()
+}
+
+/// The policies, twice where what they know of the round trips makes a difference.
+fn contenders(arguments: &Arguments) -> Vec<(Policy, Knowledge)> {
+    let known = |word: &String| match word.as_str() {
+        "geo" => Knowledge::Geo,
+        "rtt" => Knowledge::Rtt,
+        _ => panic!("--knowledge is rtt or geo, not {word}"),
+    };
+    let knowledge: Vec<Knowledge> = arguments.knowledge.iter().map(known).collect();
+    let policies = arguments.policies.iter().map(|name| {
+        Policy::named(name).unwrap_or_else(|| {
+            panic!("no policy is called {name}; there are {}", Policy::NAMES.join(", "))
+        })
+    });
+    policies
+        .flat_map(|policy| {
+            let kinds = if policy.uses_knowledge() { &knowledge[..] } else { &knowledge[..1] };
+            kinds.iter().map(move |one| (policy.clone(), *one)).collect::<Vec<_>>()
+        })
+        .collect()
+}
