@@ -84,7 +84,14 @@ impl Caches {
                 let astray = lots.uniform() < mislocated;
                 let seems = if astray { lots.below(groups) } else { home };
                 let share = size(rank) / sizes;
-                units.push(Unit { home, seems, share, datacenter: None, patience, next_query: 0.0 });
+                units.push(Unit {
+                    home,
+                    seems,
+                    share,
+                    datacenter: None,
+                    patience,
+                    next_query: 0.0,
+                });
             }
         }
         let per_lookup = (0..groups)
@@ -118,7 +125,14 @@ impl Caches {
 
     /// A unit is answered: it keeps that for a while, and asks again when its clients next come. The
     /// clients stay where they are until the next answer. `demand` is that of its group.
-    pub(super) fn answered(&mut self, unit: usize, time: f64, datacenter: usize, ttl: f64, demand: f64) {
+    pub(super) fn answered(
+        &mut self,
+        unit: usize,
+        time: f64,
+        datacenter: usize,
+        ttl: f64,
+        demand: f64,
+    ) {
         let Unit { home, share, patience, .. } = self.units[unit];
         let keeps = match patience {
             Patience::Honours => ttl,

@@ -65,7 +65,8 @@ impl Demand {
         self.surges.retain(|surge| time < surge.from + surge.ramp);
         let hour = self.start_hour + time / 3600.0;
         for (group, now) in self.now.iter_mut().enumerate() {
-            *now = world.usual(group, hour) * self.factor[group] * (1.0 + self.noise[group]).max(0.0);
+            *now =
+                world.usual(group, hour) * self.factor[group] * (1.0 + self.noise[group]).max(0.0);
         }
         &self.now
     }

@@ -10,7 +10,8 @@ pub struct Lots {
 impl Lots {
     /// The stream of that number under a seed.
     pub fn new(seed: u64, stream: u64) -> Lots {
-        let mut lots = Lots { state: seed.wrapping_mul(0xd134_2543_de82_ef95) ^ stream, spare: None };
+        let mut lots =
+            Lots { state: seed.wrapping_mul(0xd134_2543_de82_ef95) ^ stream, spare: None };
         lots.state = lots.bits() ^ stream.rotate_left(32);
         lots
     }
@@ -75,7 +76,9 @@ mod tests {
     fn the_moments_are_those_of_the_distributions() {
         let mut lots = Lots::new(7, 0);
         let n = 20_000;
-        let mut mean = |draw: fn(&mut Lots) -> f64| (0..n).map(|_| draw(&mut lots)).sum::<f64>() / f64::from(n);
+        let mut mean = |draw: fn(&mut Lots) -> f64| {
+            (0..n).map(|_| draw(&mut lots)).sum::<f64>() / f64::from(n)
+        };
         assert!((mean(Lots::uniform) - 0.5).abs() < 0.01);
         assert!(mean(Lots::normal).abs() < 0.03);
         assert!((mean(|lots| lots.normal().powi(2)) - 1.0).abs() < 0.05);

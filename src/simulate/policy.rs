@@ -87,8 +87,12 @@ impl Policy {
             Policy::Weighted => "weighted".to_string(),
             Policy::Nearest => "nearest".to_string(),
             Policy::Latency => "latency".to_string(),
-            Policy::Shed { low, high, hash: false } if (*low, *high) == (0.70, 0.95) => "shed-load".to_string(),
-            Policy::Shed { low, high, hash: true } if (*low, *high) == (0.5, 1.5) => "shed-load-tuned".to_string(),
+            Policy::Shed { low, high, hash: false } if (*low, *high) == (0.70, 0.95) => {
+                "shed-load".to_string()
+            }
+            Policy::Shed { low, high, hash: true } if (*low, *high) == (0.5, 1.5) => {
+                "shed-load-tuned".to_string()
+            }
             Policy::Shed { low, high, hash } => {
                 format!("shed-load {low}/{high} {}", if *hash { "hash" } else { "draw" })
             }
@@ -131,7 +135,12 @@ pub(super) enum Controller {
 }
 
 impl Controller {
-    pub(super) fn new(policy: &Policy, world: &World, knowledge: Knowledge, seed: u64) -> Controller {
+    pub(super) fn new(
+        policy: &Policy,
+        world: &World,
+        knowledge: Knowledge,
+        seed: u64,
+    ) -> Controller {
         match policy {
             Policy::RoundRobin | Policy::Weighted | Policy::Nearest | Policy::Latency => {
                 Controller::Baseline(baseline::Baseline::new(policy, world, seed))

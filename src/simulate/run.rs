@@ -147,7 +147,8 @@ pub fn run(experiment: &Experiment) -> Outcome {
 /// at 1,000 ms.
 pub fn optimum_ms(world: &World, scenario: &Scenario, seed: u64) -> f64 {
     let mut stage = Stage::new(world, scenario, seed);
-    let costs: Vec<f64> = (0..world.groups.len()).flat_map(|group| world.rtt(group).to_vec()).collect();
+    let costs: Vec<f64> =
+        (0..world.groups.len()).flat_map(|group| world.rtt(group).to_vec()).collect();
     let (mut cost, mut demand) = (0.0, 0.0);
     for clock in 0..WARM_UP + scenario.seconds {
         stage.begin(f64::from(clock));
@@ -200,20 +201,28 @@ impl<'a> Stage<'a> {
     fn happens(&mut self, what: &Happening, now: f64) {
         let world = self.world;
         let index = |name: &str| world.datacenters.iter().position(|one| one.name == name);
-        let mut sites = |name: Option<&str>, change: &mut dyn FnMut(&mut super::plant::Site)| match name {
-            None => self.plant.sites.iter_mut().for_each(change),
-            Some(name) => index(name).into_iter().for_each(|one| change(&mut self.plant.sites[one])),
-        };
+        let mut sites =
+            |name: Option<&str>, change: &mut dyn FnMut(&mut super::plant::Site)| match name {
+                None => self.plant.sites.iter_mut().for_each(change),
+                Some(name) => {
+                    index(name).into_iter().for_each(|one| change(&mut self.plant.sites[one]))
+                }
+            };
         match what {
-            Happening::Dies { datacenter } => sites(Some(datacenter), &mut |site| site.alive = false),
-            Happening::Returns { datacenter } => sites(Some(datacenter), &mut |site| site.alive = true),
+            Happening::Dies { datacenter } => {
+                sites(Some(datacenter), &mut |site| site.alive = false)
+            }
+            Happening::Returns { datacenter } => {
+                sites(Some(datacenter), &mut |site| site.alive = true)
+            }
             Happening::Surge { country, factor, ramp } => {
                 let of = |group: &usize| world.groups[*group].country == *country;
                 let groups = (0..world.groups.len()).filter(of).collect();
                 self.demand.surge(groups, now, *factor, *ramp);
             }
             Happening::Capacity { datacenter, factor, reported } => {
-                let Some(first) = index(datacenter).map(|one| world.datacenters[one].capacity) else {
+                let Some(first) = index(datacenter).map(|one| world.datacenters[one].capacity)
+                else {
                     return;
                 };
                 sites(Some(datacenter), &mut |site| {
@@ -292,7 +301,13 @@ impl Flow {
         }
     }
 
-    fn distribute(&self, world: &World, stage: &Stage<'_>, sites: &[SiteSecond], tally: &mut Tally) {
+    fn distribute(
+        &self,
+        world: &World,
+        stage: &Stage<'_>,
+        sites: &[SiteSecond],
+        tally: &mut Tally,
+    ) {
         for (group, (parts, &demand)) in self.parts.chunks(self.width).zip(&stage.now).enumerate() {
             for (datacenter, part) in parts.iter().enumerate().filter(|(_, part)| **part > 1e-9) {
                 let rtt = world.rtt(group)[datacenter] + stage.plant.sites[datacenter].slow_ms;

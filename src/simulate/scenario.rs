@@ -160,15 +160,19 @@ impl Scenario {
                 scenario.mislocated = 0.15;
                 mix(true)
             }
-            "two-deaths" => {
-                vec![dies(1800.0, "frankfurt"), dies(1800.0, "singapore")]
-                    .into_iter()
-                    .chain([returns(5400.0, "frankfurt"), returns(5400.0, "singapore")])
-                    .collect()
-            }
+            "two-deaths" => vec![dies(1800.0, "frankfurt"), dies(1800.0, "singapore")]
+                .into_iter()
+                .chain([returns(5400.0, "frankfurt"), returns(5400.0, "singapore")])
+                .collect(),
             "grey" => vec![
-                at(1800.0, Happening::Sick { datacenter: "frankfurt".into(), ms: 150.0, errors: 0.05 }),
-                at(5400.0, Happening::Sick { datacenter: "frankfurt".into(), ms: 0.0, errors: 0.0 }),
+                at(
+                    1800.0,
+                    Happening::Sick { datacenter: "frankfurt".into(), ms: 150.0, errors: 0.05 },
+                ),
+                at(
+                    5400.0,
+                    Happening::Sick { datacenter: "frankfurt".into(), ms: 0.0, errors: 0.0 },
+                ),
             ],
             // Forty minutes of 25 seconds down, 50 seconds up.
             "flapping" => (0..32)
@@ -180,7 +184,8 @@ impl Scenario {
             "attack" => vec![surge(1800.0, "VN", 8.0, 1200.0), surge(6000.0, "VN", 1.0, 60.0)],
             "new" => vec![dies(0.0, "frankfurt"), returns(3600.0, "frankfurt")],
             "panic" => {
-                let all = super::world::metros().filter(|name| *name != "tokyo" && *name != "sydney");
+                let all =
+                    super::world::metros().filter(|name| *name != "tokyo" && *name != "sydney");
                 let fail = Happening::ChecksFail { datacenters: all.map(String::from).collect() };
                 vec![at(1800.0, fail), at(2400.0, Happening::ChecksRecover)]
             }

@@ -125,7 +125,8 @@ impl Tally {
             self.score.overload_outside_s += u32::from(!forgiven);
         }
         if offered - served > RECOVERED * offered {
-            let since = self.starts.iter().filter(|&&start| start <= time).fold(0.0, |a, b| b.max(a));
+            let since =
+                self.starts.iter().filter(|&&start| start <= time).fold(0.0, |a, b| b.max(a));
             self.score.recovery_s = self.score.recovery_s.max(time - since);
         }
         self.offered += offered;

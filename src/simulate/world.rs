@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_seed_makes_one_world() {
-        let [one, same, other] = [5, 5, 6].map(|seed| World::built(&Built { seed, ..Built::default() }));
+        let [one, same, other] =
+            [5, 5, 6].map(|seed| World::built(&Built { seed, ..Built::default() }));
         assert_eq!(one.rtt, same.rtt);
         assert_eq!(one.datacenters, same.datacenters);
         assert_ne!(one.rtt, other.rtt);

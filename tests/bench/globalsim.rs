@@ -11,7 +11,8 @@ use std::sync::Mutex;
 
 use clap::Parser;
 use portolan::simulate::{
-    Built, Experiment, Knowledge, Outcome, Policy, Row, Scenario, Ttl, World, optimum_ms, run, table,
+    Built, Experiment, Knowledge, Outcome, Policy, Row, Scenario, Ttl, World, optimum_ms, run,
+    table,
 };
 
 #[derive(Parser)]

@@ -52,7 +52,9 @@ fn by_country(world: &World) -> Vec<Vec<usize>> {
     let mean = |country: &str| {
         let mut sum = vec![0.0; world.datacenters.len()];
         let mut all = 0.0;
-        for (index, group) in world.groups.iter().enumerate().filter(|(_, group)| group.country == country) {
+        for (index, group) in
+            world.groups.iter().enumerate().filter(|(_, group)| group.country == country)
+        {
             all += group.peak;
             sum.iter_mut().zip(world.rtt(index)).for_each(|(sum, rtt)| *sum += group.peak * rtt);
         }
@@ -60,7 +62,10 @@ fn by_country(world: &World) -> Vec<Vec<usize>> {
     };
     let mut known = std::collections::HashMap::new();
     let order = |group: &super::super::world::Group| {
-        known.entry(group.country.clone()).or_insert_with(|| ascending(&mean(&group.country))).clone()
+        known
+            .entry(group.country.clone())
+            .or_insert_with(|| ascending(&mean(&group.country)))
+            .clone()
     };
     world.groups.iter().map(order).collect()
 }

@@ -101,7 +101,8 @@ impl Planned {
 /// A group's parts from its row of an assignment; what found no room is spread as the rooms are.
 fn parts(row: &[f64], demand: f64, rooms: &[f64]) -> Vec<(usize, f64)> {
     let (unserved, all) = (row[rooms.len()], rooms.iter().sum::<f64>().max(1e-9));
-    let part = |(dc, &room): (usize, &f64)| (dc, (row[dc] + unserved * room / all) / demand.max(1e-9));
+    let part =
+        |(dc, &room): (usize, &f64)| (dc, (row[dc] + unserved * room / all) / demand.max(1e-9));
     rooms.iter().enumerate().map(part).filter(|(_, share)| *share > 0.004).collect()
 }
 

@@ -25,7 +25,12 @@ pub(in super::super) struct Replay {
 
 impl Replay {
     pub(super) fn new(recording: Recording, world: &World) -> Replay {
-        Replay { recording, down: Vec::new(), turns: Vec::new(), datacenters: world.datacenters.len() }
+        Replay {
+            recording,
+            down: Vec::new(),
+            turns: Vec::new(),
+            datacenters: world.datacenters.len(),
+        }
     }
 
     pub(super) fn health(&mut self, datacenter: usize, up: bool) {
@@ -50,7 +55,11 @@ impl Replay {
         let turn = &mut self.turns[asker.unit];
         *turn = turn.wrapping_add(1);
         let datacenter = usize::from(taken[*turn as usize % taken.len()]);
-        assert!(datacenter < self.datacenters, "{}: no datacenter {datacenter}", self.recording.name);
+        assert!(
+            datacenter < self.datacenters,
+            "{}: no datacenter {datacenter}",
+            self.recording.name
+        );
         datacenter
     }
 }
