@@ -125,7 +125,7 @@ pub fn run(experiment: &Experiment) -> Outcome {
                 tally.query(moved / stage.total, given);
             }
         }
-        if clock % SUM_EVERY == 0 {
+        if clock.is_multiple_of(SUM_EVERY) {
             flow.sum(&caches);
         }
         flow.offer(world, &stage, &mut sites);
@@ -136,7 +136,7 @@ pub fn run(experiment: &Experiment) -> Outcome {
         if Tally::looks_at(time) {
             flow.distribute(world, &stage, &sites, &mut tally);
         }
-        if time % SERIES_EVERY == 0 {
+        if time.is_multiple_of(SERIES_EVERY) {
             series.iter_mut().zip(&sites).for_each(|(series, site)| series.push(site));
         }
     }
@@ -152,7 +152,7 @@ pub fn optimum_ms(world: &World, scenario: &Scenario, seed: u64) -> f64 {
     let (mut cost, mut demand) = (0.0, 0.0);
     for clock in 0..WARM_UP + scenario.seconds {
         stage.begin(f64::from(clock));
-        if clock < WARM_UP || clock % OPTIMUM_EVERY != 0 {
+        if clock < WARM_UP || !clock.is_multiple_of(OPTIMUM_EVERY) {
             continue;
         }
         let rooms: Vec<f64> = stage.plant.sites.iter().map(|site| site.room()).collect();

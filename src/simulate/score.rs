@@ -135,7 +135,7 @@ impl Tally {
 
     /// True when the distribution of round trips is wanted at that second.
     pub(super) fn looks_at(time: u32) -> bool {
-        time % LOOK_EVERY == 0
+        time.is_multiple_of(LOOK_EVERY)
     }
 
     /// So much is served with that round trip.
