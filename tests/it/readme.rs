@@ -30,8 +30,12 @@ fn the_configuration_of_the_readme_is_without_errors_and_warnings() {
         std::fs::write(path, text).expect("a file");
     };
     // What stands there as a comment is an example too.
-    put("portolan.toml", &server.replace("# networks", "networks").replace("# token", "token"));
-    put("zones/example.com.toml", &zone.replace("# records_file", "records_file"));
+    let server = server.replace("# networks", "networks").replace("# token", "token");
+    put("portolan.toml", &server.replace("# latency", "latency"));
+    let zone = zone.replace("# records_file", "records_file");
+    put("zones/example.com.toml", &zone.replace("# capacity", "capacity"));
+    let [latencies] = &blocks("csv")[..] else { panic!("one table") };
+    put("latency.csv", latencies);
     put("zones/example.com.zone", "more A 198.51.100.26\n");
     put("geoip/networks.toml", networks);
     put("admin.token", "a-long-enough-secret-for-this-example\n");
