@@ -115,6 +115,7 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
         capacity: vec![Some(40_000.0), None],
         units: vec![Some("requests/s".into()), None],
         allocation: AllocationSettings::default(),
+        latencies: Arc::default(),
     }
 }
 

@@ -96,5 +96,11 @@ fn in_words(contents: &Contents) -> String {
         count(contents.services, "L4 service"),
         count(contents.networks, "network") + " on the map",
     ]
+    .into_iter()
+    .chain((contents.latencies > 0).then(|| {
+        let many = if contents.latencies == 1 { "y" } else { "ies" };
+        format!("{} measured latenc{many}", contents.latencies)
+    }))
+    .collect::<Vec<_>>()
     .join(", ")
 }

@@ -11,20 +11,8 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::nearest::{among, nearest};
 use super::source::Source;
 use crate::decide::DatacenterId;
+use crate::decide::latency::Scope;
 use crate::geo::{self, Code};
-
-/// Whose latency a row tells.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Scope {
-    /// Of the clients in a prefix.
-    Prefix(IpNet),
-    /// Of those in an autonomous system.
-    System(u32),
-    /// Of those in a region of a country.
-    Region(Code, Box<str>),
-    /// Of those in a country.
-    Country(Code),
-}
 
 /// A measured latency, in milliseconds.
 pub(super) type Measured = (Scope, DatacenterId, f32);
@@ -187,7 +175,7 @@ impl<'s> Reading<'s> {
         let number = text.get(..2).filter(|start| start.eq_ignore_ascii_case("as"));
         if let Some(number) = number.and_then(|_| text.get(2..)).filter(|rest| !rest.is_empty()) {
             return match number.parse() {
-                Ok(number) if number != 0 => Some(Scope::System(number)),
+                Ok(number) if number != 0 => Some(Scope::Asn(number)),
                 _ => self.error(
                     field.span(),
                     format!("`{text}` is not the number of an autonomous system"),

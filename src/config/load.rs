@@ -22,7 +22,7 @@ use super::source::{ReadError, Source};
 use super::steering::{self, MOST_DATACENTERS};
 use super::world::Map;
 use super::zones;
-use crate::decide::{Pool, Steer};
+use crate::decide::{Latencies, Pool, Steer};
 use crate::{admin, control, transport};
 
 /// A configuration that can be used.
@@ -185,6 +185,7 @@ fn compile(
         capacity: form.datacenters.iter().map(|form| form.capacity).collect(),
         units: form.datacenters.iter().map(|form| form.unit.clone()).collect(),
         allocation: form.allocation.as_ref().map(|form| form.settings).unwrap_or_default(),
+        latencies: Arc::new(Latencies::new(latencies)),
     };
     let overrides = form.admin.as_ref().and_then(|form| form.overrides.as_ref());
     let overrides = overrides

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ReportSource;
-use crate::decide::Steering;
+use crate::decide::{Latencies, Steering};
 use crate::geo::World;
 use crate::health;
 use crate::zone::Zones;
@@ -29,6 +29,8 @@ pub struct Settings {
     pub units: Vec<Option<String>>,
     /// How clients are allotted to datacenters by capacity.
     pub allocation: AllocationSettings,
+    /// The measured latencies; where there is none, the distance tells.
+    pub latencies: Arc<Latencies>,
 }
 
 /// How clients are allotted to datacenters by capacity.
