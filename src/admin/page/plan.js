@@ -45,7 +45,8 @@ function plannedDatacenter(dc) {
     element("h3", null, dc.name, " ", element("span", { class: PLANNED_GRADES[dc.state] ?? "bad" }, dc.state)),
     dc.capacity ? loadBar(dc) : null,
     element("p", null, `${reported}, ${number(dc.predicted_load)} expected, ${number(dc.planned_load)} planned`),
-    element("p", { class: "soft" }, `${of}; price ${number(dc.price_ms)} ms`));
+    element("p", { class: "soft" }, `${of}; price ${number(dc.price_ms)} ms`),
+    dc.inferred_capacity === null ? null : element("p", { class: "doubt" }, `its load and utilisation tell a capacity of ${number(dc.inferred_capacity)}`));
 }
 
 function lossCells(dc) {
@@ -53,11 +54,12 @@ function lossCells(dc) {
   const said = loss.survives ? element("span", { class: "good" }, "the others take it")
     : element("span", { class: "bad" }, `${number(loss.overflow)} too much (${percent(loss.overflow_fraction)} of all)`);
   const fullest = loss.fullest ? `${loss.fullest[0]}, at ${percent(loss.fullest[1])}` : "";
-  return [dc.name, [said], fullest];
+  const to = loss.goes_to.map(([name, more]) => `${name} +${number(more)}`).join(", ");
+  return [dc.name, [said], fullest, to];
 }
 
 function groupCells(group) {
-  const parts = group.parts.map(part => group.parts.length === 1 ? part.datacenter : `${part.datacenter} ${percent(part.share)}`);
+  const parts = group.parts.map(part => `${part.datacenter}${group.parts.length === 1 ? "" : ` ${percent(part.share)}`} (${number(part.cost_ms)} ms)`);
   return [group.group, `${group.pool} of ${group.zone}`, number(group.demand), `${group.ttl} s`, parts.join(", ")];
 }
 
@@ -81,7 +83,7 @@ function renderPlan(plan) {
       plan.work.refused_total > 0 ? element("p", { class: "bad" }, `${number(plan.work.refused_total)} plans did not pass the checks; the latest: ${plan.work.last_refusal ?? ""}`) : null,
       element("p", { class: "soft" }, "Bars: the reported load, and thin under it the planned one. Dashed: the wall; solid: the capacity."),
       element("div", { class: "cards" }, plan.datacenters.map(plannedDatacenter)),
-      ...(losses.length ? [element("h3", null, "If a datacenter is lost"), table(["Lost", "What happens", "The fullest then"], losses.map(lossCells))] : []),
+      ...(losses.length ? [element("h3", null, "If a datacenter is lost"), table(["Lost", "What happens", "The fullest then", "Its clients go to"], losses.map(lossCells))] : []),
       ...groupTable(plan.groups.filter(group => group.parts.length > 1), plan.groups_split, "Client groups that are split"),
       ...groupTable(plan.groups.filter(group => group.parts.length <= 1), plan.groups_total - plan.groups_split, "Client groups"));
   }

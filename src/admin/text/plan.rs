@@ -26,7 +26,14 @@ pub fn plan(plan: &PlanView, style: Style) -> String {
     let paint = |text: &str, tone: Tone| tone.paint(text, style.colours);
     let mut text = heading(plan, style);
     if !plan.datacenters.is_empty() {
-        text += &section("DATACENTERS", DATACENTER_HEADS, datacenter_rows(plan), style);
+        let rows = plan.datacenters.iter().map(datacenter_row);
+        text += &section("DATACENTERS", DATACENTER_HEADS, rows, style);
+        text += &inferred(plan, style);
+    }
+    let losses = plan.datacenters.iter().filter_map(|one| Some((&one.name, one.loss.as_ref()?)));
+    let losses: Vec<Vec<Cell>> = losses.map(|(name, loss)| loss_row(name, loss)).collect();
+    if !losses.is_empty() {
+        text += &section("IF A DATACENTER IS LOST", LOSS_HEADS, losses, style);
     }
     if !plan.pools.is_empty() {
         text += &section("POOLS", POOL_HEADS, plan.pools.iter().map(pool_row), style);
@@ -55,17 +62,9 @@ pub fn plan(plan: &PlanView, style: Style) -> String {
     text
 }
 
-const DATACENTER_HEADS: &[&str] = &[
-    "NAME",
-    "STATE",
-    ">REPORTED",
-    ">EXPECTED",
-    ">PLANNED",
-    ">CAPACITY",
-    ">WALL",
-    ">PRICE",
-    "IF IT IS LOST",
-];
+const DATACENTER_HEADS: &[&str] =
+    &["NAME", "STATE", ">REPORTED", ">EXPECTED", ">PLANNED", ">CAPACITY", ">WALL", ">PRICE"];
+const LOSS_HEADS: &[&str] = &["LOST", "WHAT HAPPENS", "FULLEST THEN", "ITS CLIENTS GO TO"];
 const POOL_HEADS: &[&str] = &["POOL", ">DEMAND", ">SHARE", ">SPLIT GROUPS"];
 const GROUP_HEADS: &[&str] = &["GROUP", ">DEMAND", ">TTL", "SENT TO"];
 
@@ -142,8 +141,15 @@ fn groups(number: usize) -> String {
     count(number, "client group")
 }
 
-fn datacenter_rows(plan: &PlanView) -> impl Iterator<Item = Vec<Cell>> {
-    plan.datacenters.iter().map(datacenter_row)
+/// The datacenters that can take less than they say.
+fn inferred(plan: &PlanView, style: Style) -> String {
+    let known = plan.datacenters.iter().filter_map(|one| Some((&one.name, one.inferred_capacity?)));
+    let said = known.map(|(name, capacity)| {
+        let said =
+            format!("{name}: its load and utilisation tell a capacity of {}", amount(capacity));
+        format!("  {}\n", Tone::Doubt.paint(&said, style.colours))
+    });
+    said.collect()
 }
 
 fn datacenter_row(one: &PlannedDatacenter) -> Vec<Cell> {
@@ -160,7 +166,6 @@ fn datacenter_row(one: &PlannedDatacenter) -> Vec<Cell> {
         };
         Cell::number(&amount(load)).toned(tone)
     };
-    let (loss, loss_tone) = loss(one.loss.as_ref(), one.state);
     vec![
         Cell::from(one.name.as_str()),
         Cell::from(word(&one.state).as_str()).toned(tone),
@@ -170,25 +175,27 @@ fn datacenter_row(one: &PlannedDatacenter) -> Vec<Cell> {
         Cell::number(&one.capacity.map_or_else(|| "unlimited".into(), amount)),
         Cell::number(&percent(one.wall)),
         Cell::number(&format!("{:.1} ms", one.price_ms)),
-        Cell::from(loss.as_str()).toned(loss_tone),
     ]
 }
 
 /// What the loss of a datacenter would mean.
-fn loss(loss: Option<&Loss>, state: PlannedState) -> (String, Tone) {
-    let Some(loss) = loss else {
-        let said = if state == PlannedState::Down { "it is lost" } else { "" };
-        return (said.into(), Tone::Soft);
+fn loss_row(lost: &str, loss: &Loss) -> Vec<Cell> {
+    let happens = match loss.survives {
+        true => Cell::from("the others take it").toned(Tone::Good),
+        false => {
+            let (over, part) = (amount(loss.overflow), percent(loss.overflow_fraction));
+            Cell::from(&format!("{over} too much, {part} of all")[..]).toned(Tone::Bad)
+        }
     };
-    let fullest = match &loss.fullest {
-        Some((name, part)) => format!("; {name} is the fullest then, at {}", percent(*part)),
-        None => String::new(),
-    };
-    if loss.survives {
-        return (format!("the others take it{fullest}"), Tone::Good);
-    }
-    let part = percent(loss.overflow_fraction);
-    (format!("{} too much ({part} of all){fullest}", amount(loss.overflow)), Tone::Bad)
+    let fullest = loss.fullest.as_ref();
+    let fullest = fullest.map(|(name, part)| format!("{name}, at {}", percent(*part)));
+    let goes_to = loss.goes_to.iter().map(|(name, more)| format!("{name} +{}", amount(*more)));
+    vec![
+        Cell::from(lost),
+        happens,
+        Cell::from(&fullest.unwrap_or_default()[..]),
+        Cell::from(&goes_to.collect::<Vec<_>>().join(", ")[..]),
+    ]
 }
 
 fn pool_row(pool: &PlannedPool) -> Vec<Cell> {
@@ -202,8 +209,8 @@ fn pool_row(pool: &PlannedPool) -> Vec<Cell> {
 
 fn group_row(group: &PlannedGroup, names_pool: bool) -> Vec<Cell> {
     let parts = group.parts.iter().map(|part| match group.parts.len() {
-        1 => part.datacenter.clone(),
-        _ => format!("{} {}", part.datacenter, percent(part.share)),
+        1 => format!("{} ({:.0} ms)", part.datacenter, part.cost_ms),
+        _ => format!("{} {} ({:.0} ms)", part.datacenter, percent(part.share), part.cost_ms),
     });
     let parts = parts.collect::<Vec<_>>().join(", ");
     let name = match names_pool {
@@ -283,9 +290,10 @@ mod tests {
 
     fn example() -> PlanView {
         let fullest = |name: &str, part| Some((name.to_string(), part));
-        let lost = |survives, overflow: f64, fullest| {
+        let lost = |survives, overflow: f64, goes_to: &[(&str, f64)], fullest| {
             let overflow_fraction = overflow / 140.0;
-            Some(Loss { survives, overflow, overflow_fraction, goes_to: Vec::new(), fullest })
+            let goes_to = goes_to.iter().map(|(name, more)| (name.to_string(), *more)).collect();
+            Some(Loss { survives, overflow, overflow_fraction, goes_to, fullest })
         };
         PlanView {
             state: PlanState::NearWall,
@@ -294,11 +302,17 @@ mod tests {
             demand: 140.0,
             unit: Some("requests/s".into()),
             datacenters: vec![
-                datacenter("fra", 93.0, lost(false, 40.0, fullest("iad", 1.4))),
-                datacenter("iad", 47.0, lost(true, 0.0, fullest("fra", 0.9))),
+                datacenter(
+                    "fra",
+                    93.0,
+                    lost(false, 40.0, &[("iad", 90.0), ("nrt", 3.0)], fullest("iad", 1.4)),
+                ),
+                datacenter("iad", 47.0, lost(true, 0.0, &[], fullest("fra", 0.9))),
                 PlannedDatacenter {
                     state: PlannedState::Down,
                     reported_load: None,
+                    capacity: Some(55.0),
+                    inferred_capacity: Some(55.0),
                     ..datacenter("nrt", 0.0, None)
                 },
             ],
@@ -328,10 +342,16 @@ a datacenter is at its wall: others take what it cannot (fra)
 140 requests/s expected from 200 client groups; worked out 3.2 s ago in 4.2 ms
 
 DATACENTERS
-  NAME  STATE  REPORTED  EXPECTED  PLANNED  CAPACITY  WALL    PRICE  IF IT IS LOST
-  fra   up           92        92       93       100  93 %  12.2 ms  40 too much (29 % of all); iad is the fullest then, at 140 %
-  iad   up           46        46       47       100  93 %  12.2 ms  the others take it; fra is the fullest then, at 90 %
-  nrt   down          –         0        0       100  93 %  12.2 ms  it is lost
+  NAME  STATE  REPORTED  EXPECTED  PLANNED  CAPACITY  WALL    PRICE
+  fra   up           92        92       93       100  93 %  12.2 ms
+  iad   up           46        46       47       100  93 %  12.2 ms
+  nrt   down          –         0        0        55  93 %  12.2 ms
+  nrt: its load and utilisation tell a capacity of 55
+
+IF A DATACENTER IS LOST
+  LOST  WHAT HAPPENS              FULLEST THEN   ITS CLIENTS GO TO
+  fra   40 too much, 29 % of all  iad, at 140 %  iad +90, nrt +3
+  iad   the others take it        fra, at 90 %
 
 POOLS
   POOL                 DEMAND  SHARE  SPLIT GROUPS
@@ -339,12 +359,12 @@ POOLS
 
 CLIENT GROUPS THAT ARE SPLIT (1)
   GROUP  DEMAND   TTL  SENT TO
-  FR         40  30 s  fra 75 %, iad 25 %
+  FR         40  30 s  fra 75 % (20 ms), iad 25 % (20 ms)
 
 CLIENT GROUPS (the 2 heaviest of 199)
   GROUP  DEMAND   TTL  SENT TO
-  DE         60  30 s  fra
-  US/CA     0.2  30 s  iad
+  DE         60  30 s  fra (20 ms)
+  US/CA     0.2  30 s  iad (20 ms)
 ";
         assert_eq!(told, wanted);
     }
