@@ -58,7 +58,7 @@ impl Ground {
             Some(previous) => (Arc::clone(&previous.groups), Arc::clone(&previous.surveys)),
             None => {
                 let groups = Groups::form(&settings.world, USUAL_GROUPS, &[]);
-                let surveys = survey_all(&settings.world, &settings.steering);
+                let surveys = survey_all(&settings.world, &groups, &settings.steering);
                 (Arc::new(groups), surveys.into())
             }
         };

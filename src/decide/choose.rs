@@ -47,6 +47,8 @@ pub struct Decision<'a> {
     pub scope: u8,
     /// The records.
     pub choice: Choice<'a>,
+    /// Whom a pool that steers by capacity sent where; none without records, and of other pools.
+    pub assignment: Option<Assignment>,
 }
 
 /// Whom a pool that steers by capacity sent where.
@@ -73,26 +75,62 @@ pub enum Choice<'a> {
     NoData,
 }
 
+/// What a plan gives one client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen<'a> {
+    /// The records.
+    pub choice: Choice<'a>,
+    /// The prefix length that the choice depends on; 0 when it depends on nothing but the plan.
+    pub hashed_len: u8,
+    /// The datacenter of the first records, where the plan's answers are written down.
+    pub datacenter: Option<DatacenterId>,
+}
+
 impl Plan {
-    /// The records for one client; and the prefix length that the choice depends on, 0 when it
-    /// depends on nothing but the plan.
-    pub fn choose(&self, client: &Client, rtype: Rtype) -> (Choice<'_>, u8) {
+    /// The records for one client.
+    pub fn choose(&self, client: &Client, rtype: Rtype) -> Chosen<'_> {
         let draw = mix(client.draw);
-        let (first, hashed) = match self.spread {
-            _ if self.candidates.len() <= 1 => (0, 0),
-            Spread::Ordered => (0, 0),
-            Spread::Even => (self.drawn(draw, rtype, |_| 1), 0),
-            Spread::Weighted => (self.drawn(draw, rtype, |candidate| candidate.weight), 0),
+        let mut hashed_len = 0;
+        let first = match self.spread {
+            _ if self.candidates.len() <= 1 => 0,
+            Spread::Ordered => 0,
+            Spread::Even => self.drawn(draw, rtype, |_| 1),
+            Spread::Weighted => self.drawn(draw, rtype, |candidate| candidate.weight),
             Spread::Hash => {
                 let (prefix, prefix_len) = hashed_prefix(client.address);
+                hashed_len = prefix_len;
                 if self.answers > 1 {
-                    return (self.ranked(prefix, rtype), prefix_len);
+                    let choice = self.ranked(prefix, rtype);
+                    return Chosen { choice, hashed_len, datacenter: None };
                 }
-                (self.closest(prefix, rtype), prefix_len)
+                closest(&self.candidates, prefix, rtype)
+            }
+            Spread::Split { among } => {
+                let (prefix, prefix_len) = hashed_prefix(client.address);
+                hashed_len = prefix_len;
+                let among = usize::from(among).min(self.candidates.len());
+                let first = closest(&self.candidates[..among], prefix, rtype);
+                let others = self.candidates[..first].iter().chain(&self.candidates[first + 1..]);
+                let ring = self.candidates[first..=first].iter().chain(others);
+                return self.chosen(ring, draw, rtype, hashed_len);
             }
         };
         let ring = self.candidates[first..].iter().chain(&self.candidates[..first]);
-        (self.records(ring, draw, rtype), hashed)
+        self.chosen(ring, draw, rtype, hashed_len)
+    }
+
+    #[inline(always)]
+    fn chosen<'a>(
+        &self,
+        ring: impl Iterator<Item = &'a Candidate> + Clone,
+        draw: u64,
+        rtype: Rtype,
+        hashed_len: u8,
+    ) -> Chosen<'a> {
+        let able = |candidate: &&Candidate| !candidate.has_lost(rtype);
+        let first = self.pool.and_then(|_| ring.clone().find(able));
+        let datacenter = first.map(|candidate| candidate.datacenter);
+        Chosen { choice: self.records(ring, draw, rtype), hashed_len, datacenter }
     }
 
     /// By a draw in proportion to the weights.
@@ -107,18 +145,6 @@ impl Plan {
             }
         }
         0
-    }
-
-    /// The candidate that wins the weighted rendezvous for this prefix.
-    fn closest(&self, prefix: u64, rtype: Rtype) -> usize {
-        let mut best = (f64::INFINITY, 0);
-        for (index, candidate) in self.candidates.iter().enumerate() {
-            let cost = candidate.rendezvous_cost(prefix);
-            if cost < best.0 && !candidate.has_lost(rtype) {
-                best = (cost, index);
-            }
-        }
-        best.1
     }
 
     /// The records of the best candidates in the weighted rendezvous for this prefix, best first.
@@ -153,7 +179,9 @@ impl Plan {
         }
         let answers = usize::from(self.answers).min(MAX_ANSWERS);
         let (reach, most) = match self.spread {
-            Spread::Ordered => (enough(&self.candidates, self.answers, rtype), usize::MAX),
+            Spread::Ordered | Spread::Split { .. } => {
+                (enough(ring.clone(), self.answers, rtype), usize::MAX)
+            }
             _ => (usize::MAX, answers),
         };
         let able = ring.take(reach).filter(|candidate| !candidate.has_lost(rtype)).take(most);
@@ -181,6 +209,18 @@ impl Candidate {
         let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         -uniform.ln() / f64::from(self.weight)
     }
+}
+
+/// The candidate that wins the weighted rendezvous for this prefix; the first if none can answer.
+fn closest(candidates: &[Candidate], prefix: u64, rtype: Rtype) -> usize {
+    let mut best = (f64::INFINITY, 0);
+    for (index, candidate) in candidates.iter().enumerate() {
+        let cost = candidate.rendezvous_cost(prefix);
+        if cost < best.0 && !candidate.has_lost(rtype) {
+            best = (cost, index);
+        }
+    }
+    best.1
 }
 
 /// Takes up to `answers` addresses from the sources in turn.

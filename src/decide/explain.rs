@@ -195,7 +195,8 @@ pub fn explain(
         looked_at.dedup();
         looked_at.extend(answers);
     }
-    let plan = Plan::new(policy, holding, location, facts);
+    let group = facts.groups.group_of(facts.world, client.address);
+    let plan = Plan::new(policy, holding, location, group, facts);
     let pools = looked_at
         .into_iter()
         .map(|id| {

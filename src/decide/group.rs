@@ -114,10 +114,13 @@ impl Groups {
 
     /// The group that an address is in.
     pub fn group_of(&self, world: &World, address: IpAddr) -> GroupId {
-        match self.prefixes.find(address) {
-            Some(group) => GroupId(group),
-            None => self.group_at(world.locate(address).0),
-        }
+        let own = self.promoted_around(address);
+        own.unwrap_or_else(|| self.group_at(world.locate(address).0))
+    }
+
+    /// The group of one prefix that an address is in.
+    pub fn promoted_around(&self, address: IpAddr) -> Option<GroupId> {
+        self.prefixes.find(address).map(GroupId)
     }
 
     /// The group of the clients at a location that are in no prefix of their own.

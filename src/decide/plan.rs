@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::slate::slate_for;
-use super::{Facts, Member, Policy, Pool, PoolId, Standing, Target, WhenAllDown};
+use super::{
+    DatacenterId, Facts, GroupId, Member, Policy, Pool, PoolId, Standing, Target, WhenAllDown,
+};
 use crate::dns::{Name, Rtype};
 use crate::geo::Location;
 
@@ -22,6 +24,8 @@ pub struct Plan {
     pub answers: u8,
     /// How one of the candidates comes to be chosen.
     pub spread: Spread,
+    /// The pool whose answers are written down: one that steers by capacity.
+    pub pool: Option<PoolId>,
     /// In the order of preference; empty: no records.
     pub candidates: Box<[Candidate]>,
 }
@@ -37,6 +41,11 @@ pub enum Spread {
     Even,
     /// By the client's prefix, in proportion to the weights.
     Hash,
+    /// So among the first ones; the others stand in for them in their order.
+    Split {
+        /// How many share the clients, at least 2.
+        among: u16,
+    },
 }
 
 /// A member that may be answered.
@@ -44,6 +53,8 @@ pub enum Spread {
 pub struct Candidate {
     /// Its index in the pool.
     pub member: u16,
+    /// Where it is.
+    pub datacenter: DatacenterId,
     /// Its share among its equals, at least 1.
     pub weight: u32,
     /// Its place in rendezvous hashing: the same on every node and in every order of the file.
@@ -105,11 +116,20 @@ pub struct PoolChoice {
 
 impl Plan {
     /// The plan for one place: the whole decision, but for draws and hashes.
-    pub fn new(policy: &Policy, holding: Holding, location: &Location, facts: &Facts) -> Plan {
-        let Some((pool, slate)) = slate_for(policy, holding, facts) else {
+    pub fn new(
+        policy: &Policy,
+        holding: Holding,
+        location: &Location,
+        group: GroupId,
+        facts: &Facts,
+    ) -> Plan {
+        let Some((id, slate)) = slate_for(policy, holding, facts) else {
             return Plan::no_data();
         };
-        let pool = facts.pool(pool);
+        if let Some(part) = facts.shares.allotment(id).and_then(|allotment| allotment.part(group)) {
+            return slate.plan_of(&slate.choose_for(part));
+        }
+        let pool = facts.pool(id);
         let members = match pool.steers_by_place() {
             true => pool.members_by_distance(facts.steering, location),
             false => pool.members_in_order().collect(),
@@ -121,7 +141,8 @@ impl Plan {
 
     /// No records.
     pub fn no_data() -> Plan {
-        Plan { ttl: 0, answers: 1, spread: Spread::Ordered, candidates: Box::new([]) }
+        let (spread, candidates) = (Spread::Ordered, Box::default());
+        Plan { ttl: 0, answers: 1, spread, pool: None, candidates }
     }
 
     /// The same plan without what makes no difference to its answers, which must not keep
@@ -133,9 +154,17 @@ impl Plan {
         if self.candidates.len() == 1 {
             self.spread = Spread::Ordered;
         }
-        for candidate in &mut self.candidates {
+        let shared = match self.spread {
+            Spread::Ordered => 0,
+            Spread::Split { among } => usize::from(among),
+            Spread::Weighted | Spread::Even | Spread::Hash => usize::MAX,
+        };
+        for (index, candidate) in self.candidates.iter_mut().enumerate() {
             candidate.member = 0;
-            if self.spread == Spread::Ordered {
+            if self.pool.is_none() {
+                candidate.datacenter = DatacenterId(0);
+            }
+            if index >= shared {
                 (candidate.weight, candidate.seed) = (1, 0);
             }
         }
@@ -178,6 +207,17 @@ pub fn choose_pool(policy: &Policy, holding: Holding, facts: &Facts) -> Option<P
 }
 
 impl Pool {
+    /// The members that the operator drains and that would else be answered. They take clients as
+    /// long as they are given any.
+    pub fn draining(&self, facts: &Facts) -> impl Iterator<Item = Candidate> {
+        let members = self.members.iter().enumerate().filter(|(_, member)| {
+            facts.standing.of(member.id) == Standing::Drained
+                && member.weight > 0
+                && member.is_healthy(facts)
+        });
+        members.map(|(index, member)| self.candidate(index, member, facts, false))
+    }
+
     /// True when enough members may be answered.
     pub fn is_up(&self, facts: &Facts) -> bool {
         let fit = self.members.iter().filter(|member| member.passed_over(facts).is_none());
@@ -223,6 +263,7 @@ impl Pool {
         let identity = format!("{}/{}/{datacenter}", self.zone, self.name);
         Candidate {
             member: index as u16,
+            datacenter: member.datacenter,
             weight: member.weight.max(1),
             seed: xxh3_64(identity.to_ascii_lowercase().as_bytes()),
             lost_v4: has_v4 && v4.is_empty(),
@@ -289,10 +330,15 @@ impl Member {
 }
 
 /// How many of the candidates an answer of `answers` addresses draws on.
-pub fn enough(candidates: &[Candidate], answers: u8, rtype: Rtype) -> usize {
+#[inline(always)]
+pub fn enough<'a>(
+    mut candidates: impl Iterator<Item = &'a Candidate>,
+    answers: u8,
+    rtype: Rtype,
+) -> usize {
     let mut filling = Filling::new(answers, rtype);
-    let last = candidates.iter().position(|candidate| filling.is_full_with(candidate));
-    last.map_or(candidates.len(), |last| last + 1)
+    let last = candidates.position(|candidate| filling.is_full_with(candidate));
+    last.map_or(usize::MAX, |last| last + 1)
 }
 
 /// How far candidates fill an answer of some type. But for those that have lost this type, it is

@@ -2,7 +2,7 @@
 //! it is preferred in one place.
 
 use super::plan::{Candidate, Filling, Holding, Plan, Spread, choose_pool};
-use super::{Facts, Policy, Pool, PoolId, Room, Steer};
+use super::{Facts, Part, Policy, Pool, PoolId, Room, Steer};
 use crate::dns::Rtype;
 
 /// What a pool has to offer.
@@ -10,10 +10,25 @@ use crate::dns::Rtype;
 pub struct Slate<'a> {
     pool: &'a Pool,
     spread: Spread,
+    /// The pool whose answers are written down.
+    written_down: Option<PoolId>,
     /// By member; none: it is passed over.
     candidates: Box<[Option<Candidate>]>,
+    /// By member: those that the operator drains, where clients are given out.
+    draining: Box<[Option<Candidate>]>,
     /// By member: whether it goes before all that do not, however near they are.
     goes_first: Box<[bool]>,
+}
+
+/// The members that a group is given to, by their index in the pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Given {
+    /// The TTL of answers, in seconds.
+    pub ttl: u32,
+    /// Those that share its clients, with their weights.
+    pub shared: Vec<(u16, u32)>,
+    /// Those that stand in for them.
+    pub others: Vec<u16>,
 }
 
 /// The pool that answers where these rules hold, and its slate; none: no records.
@@ -24,27 +39,38 @@ pub fn slate_for<'a>(
 ) -> Option<(PoolId, Slate<'a>)> {
     let choice = choose_pool(policy, holding, facts)?;
     let pool = choice.pool?;
-    Some((pool, Slate::new(facts.pool(pool), facts, choice.failed_open)))
+    Some((pool, Slate::new(pool, facts, choice.failed_open)))
 }
 
 impl<'a> Slate<'a> {
     /// With `failed_open`, the pool is down and answers as if it were up.
-    pub fn new(pool: &'a Pool, facts: &Facts, failed_open: bool) -> Slate<'a> {
+    pub fn new(id: PoolId, facts: &Facts<'a>, failed_open: bool) -> Slate<'a> {
+        let pool = facts.pool(id);
         let spread = match pool.steer {
             Steer::Capacity | Steer::Nearest | Steer::Failover => Spread::Ordered,
             Steer::Weighted => Spread::Weighted,
             Steer::RoundRobin => Spread::Even,
             Steer::Hash => Spread::Hash,
         };
-        let mut candidates = vec![None; pool.members.len()];
-        for candidate in pool.candidates(facts, failed_open) {
-            let member = usize::from(candidate.member);
-            candidates[member] = Some(candidate);
-        }
+        let by_member = |candidates: &mut dyn Iterator<Item = Candidate>| {
+            let mut all = vec![None; pool.members.len()].into_boxed_slice();
+            for candidate in candidates {
+                let member = usize::from(candidate.member);
+                all[member] = Some(candidate);
+            }
+            all
+        };
+        let candidates = by_member(&mut pool.candidates(facts, failed_open).into_iter());
+        let draining = match facts.shares.allotment(id) {
+            Some(_) => by_member(&mut pool.draining(facts)),
+            None => Box::default(),
+        };
         let goes_first = pool.members.iter().map(|member| {
             pool.steer != Steer::Capacity || facts.shares.room(member.datacenter) == Room::Free
         });
-        Slate { pool, spread, candidates: candidates.into(), goes_first: goes_first.collect() }
+        let goes_first = goes_first.collect();
+        let written_down = (pool.steer == Steer::Capacity).then_some(id);
+        Slate { pool, spread, written_down, candidates, draining, goes_first }
     }
 
     /// Puts into `chosen` the members that answers are drawn from, the most preferred first.
@@ -74,6 +100,70 @@ impl<'a> Slate<'a> {
         }
     }
 
+    /// The members that the clients of a group are given to: those of its part that may be answered,
+    /// and after them as many as may be needed to fill an answer.
+    pub fn choose_for(&self, part: &Part) -> Given {
+        let mut given = Given { ttl: part.ttl, shared: Vec::new(), others: Vec::new() };
+        let mut filling = [
+            Filling::new(self.pool.answers, Rtype::A),
+            Filling::new(self.pool.answers, Rtype::AAAA),
+        ];
+        let mut is_full = [false; 2];
+        let mut add = |candidate: &Candidate| {
+            for (filling, is_full) in filling.iter_mut().zip(&mut is_full) {
+                *is_full |= filling.is_full_with(candidate);
+            }
+            is_full == [true; 2]
+        };
+        let mut enough = false;
+        for &(member, weight) in part.weights.iter().filter(|(_, weight)| *weight > 0) {
+            if let Some(candidate) = self.given_to(member) {
+                given.shared.push((member, weight));
+                enough |= add(candidate);
+            }
+        }
+        // A member that the order forgot stands at its end: nobody goes without an answer.
+        for member in part.order.iter().copied().chain(self.pool.members_in_order()) {
+            if enough {
+                break;
+            }
+            let is_known = given.shared.iter().any(|(shared, _)| *shared == member)
+                || given.others.contains(&member);
+            if let Some(Some(candidate)) = self.candidates.get(usize::from(member))
+                && !is_known
+            {
+                given.others.push(member);
+                enough = add(candidate);
+            }
+        }
+        given
+    }
+
+    /// The plan that answers with the members that a group is given to.
+    pub fn plan_of(&self, given: &Given) -> Plan {
+        let shared = given.shared.iter().filter_map(|&(member, weight)| {
+            Some(Candidate { weight, ..self.given_to(member)?.clone() })
+        });
+        let others = given.others.iter().filter_map(|&it| self.candidates[usize::from(it)].clone());
+        Plan {
+            ttl: given.ttl,
+            answers: self.pool.answers,
+            spread: match given.shared.len() {
+                0 | 1 => Spread::Ordered,
+                among => Spread::Split { among: among as u16 },
+            },
+            pool: self.written_down,
+            candidates: shared.chain(others).collect(),
+        }
+    }
+
+    /// The candidate that a member is where it is given clients.
+    fn given_to(&self, member: u16) -> Option<&Candidate> {
+        let index = usize::from(member);
+        let fit = self.candidates.get(index)?.as_ref();
+        fit.or_else(|| self.draining.get(index)?.as_ref())
+    }
+
     /// The plan that draws from the chosen members.
     pub fn plan(&self, chosen: &[u16]) -> Plan {
         let candidates = chosen.iter().filter_map(|&it| self.candidates[usize::from(it)].clone());
@@ -81,6 +171,7 @@ impl<'a> Slate<'a> {
             ttl: self.pool.ttl,
             answers: self.pool.answers,
             spread: self.spread,
+            pool: self.written_down,
             candidates: candidates.collect(),
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use ipnet::IpNet;
 
-use super::{DatacenterId, Match, Policy, Pool, PoolId, Steering};
+use super::{DatacenterId, GroupId, Groups, Match, Policy, Pool, PoolId, Steer, Steering};
 use crate::geo::range_table::Key;
 use crate::geo::{LocationId, RangeTable, World};
 
@@ -30,31 +30,80 @@ pub struct Survey {
 /// world knows, and from the networks that the rules ask for: no table of addresses is kept.
 #[derive(Debug)]
 pub struct Terrain {
-    /// By cell: which rules hold there, as an index of `holds`.
-    pub cells: Box<[u32]>,
+    /// The cells.
+    pub cells: Box<[Cell]>,
     /// For each rule, whether its keys about the client hold.
     pub holds: Box<[Box<[bool]>]>,
     /// Which resolvers the rules tell apart; none when no rule asks for the resolver.
     pub resolvers: Option<Resolvers>,
+    /// Where clients are given out by group; none when no pool in reach steers by capacity.
+    pub districts: Option<Arc<Districts>>,
     orders: Box<[CellOrders]>,
-    networks: Networks,
-    /// By location, where the class of networks is the first; [`NO_CELL`] where no address is.
+    parcels: Parcels,
+}
+
+/// An area of clients that are decided alike, wherever nothing is given out by group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// Which rules hold there, as an index of [`Terrain::holds`].
+    pub holds: u32,
+    /// The district that it is in, where there are districts.
+    pub district: u32,
+}
+
+/// The world as cut by rules and client groups, and nothing else. Terrains whose rules ask for the
+/// same places share it, and so do all their charts: when clients are given out anew, what changes
+/// is the plan of a district, not who is in it.
+#[derive(Debug)]
+pub struct Districts {
+    /// The districts.
+    pub list: Box<[District]>,
+    holds: Vec<Box<[bool]>>,
+    /// The district of every IPv4 address.
+    pub v4: RangeTable<u32>,
+    /// The district of every IPv6 address.
+    pub v6: RangeTable<u128>,
+    parcels: Parcels,
+}
+
+/// The clients of one group for whom the same rules hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct District {
+    /// Which rules hold there, as an index of [`Terrain::holds`].
+    pub holds: u32,
+    /// The group.
+    pub group: GroupId,
+}
+
+/// A number for each combination of a location and a class of networks in which there are addresses.
+#[derive(Debug)]
+struct Parcels {
+    networks: Arc<Networks>,
+    /// By location, where the class is the first; [`NO_NUMBER`] where no address is.
     first_class: Box<[u32]>,
-    /// By location and class of networks, where it is another.
+    /// By location and class, where it is another.
     other_classes: HashMap<(u32, u32), u32, RandomState>,
 }
 
-/// Which addresses the rules' `network` keys tell apart.
+/// Which addresses are told apart by the rules' `network` keys and by groups of one prefix.
 #[derive(Debug)]
 struct Networks {
     /// The class of every IPv4 address.
     v4: RangeTable<u32>,
     /// The class of every IPv6 address.
     v6: RangeTable<u128>,
+    classes: Vec<NetworkClass>,
 }
 
-/// The number of no cell.
-const NO_CELL: u32 = u32::MAX;
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct NetworkClass {
+    /// By rule: whether its `network` key holds.
+    hold: Box<[bool]>,
+    /// The group of one prefix, if it is in one and they are told apart.
+    group: Option<GroupId>,
+}
+
+const NO_NUMBER: u32 = u32::MAX;
 
 /// In which order some datacenters lie, seen from each cell.
 #[derive(Debug)]
@@ -87,9 +136,15 @@ pub struct Resolvers {
 }
 
 /// Surveys for all policies over one world. What policies have in common is looked at once.
-pub fn survey_all(world: &World, steering: &Steering) -> Vec<Survey> {
-    let mut surveyor =
-        Surveyor { world, steering, orders: HashMap::default(), terrains: HashMap::new() };
+pub fn survey_all(world: &World, groups: &Groups, steering: &Steering) -> Vec<Survey> {
+    let mut surveyor = Surveyor {
+        world,
+        groups,
+        steering,
+        orders: HashMap::default(),
+        districts: HashMap::new(),
+        terrains: HashMap::new(),
+    };
     steering.policies.iter().map(|policy| surveyor.survey(policy)).collect()
 }
 
@@ -125,9 +180,12 @@ impl Orders {
 /// What surveys have in common.
 struct Surveyor<'w> {
     world: &'w World,
+    groups: &'w Groups,
     steering: &'w Steering,
     /// By the pool's datacenters.
     orders: HashMap<Vec<DatacenterId>, Arc<Orders>, RandomState>,
+    /// By what the rules ask for.
+    districts: HashMap<Vec<Match>, Arc<Districts>>,
     terrains: HashMap<Outlook, Arc<Terrain>>,
 }
 
@@ -136,6 +194,8 @@ struct Surveyor<'w> {
 struct Outlook {
     /// What the rules ask for.
     matches: Vec<Match>,
+    /// Whether groups are told apart.
+    by_group: bool,
     /// The datacenters of the pools that steer by place.
     datacenters: Vec<Vec<DatacenterId>>,
 }
@@ -161,90 +221,185 @@ impl Surveyor<'_> {
             });
             by_pool.push((id, at));
         }
-        let matches = policy.rules.iter().map(|rule| rule.matches.clone()).collect();
-        let outlook = Outlook { matches, datacenters: seen };
+        let matches: Vec<Match> = policy.rules.iter().map(|rule| rule.matches.clone()).collect();
+        let steers_by_capacity =
+            |(id, _): &(PoolId, usize)| steering.pools[id.0 as usize].steer == Steer::Capacity;
+        let by_group = by_pool.iter().any(steers_by_capacity);
+        let districts = by_group.then(|| {
+            let known = self.districts.entry(matches.clone());
+            known.or_insert_with(|| Arc::new(Districts::new(policy, self.groups, world)))
+        });
+        let outlook = Outlook { matches, by_group, datacenters: seen };
         let terrain = self
             .terrains
             .entry(outlook)
-            .or_insert_with(|| Arc::new(Terrain::new(policy, orders, world)));
+            .or_insert_with(|| Arc::new(Terrain::new(policy, orders, districts.cloned(), world)));
         Survey { terrain: Arc::clone(terrain), orders: by_pool.into() }
     }
 }
 
 impl Terrain {
-    fn new(policy: &Policy, orders: Vec<Arc<Orders>>, world: &World) -> Terrain {
-        let (v4, v6, memberships) =
-            classes(policy, |rule| &rule.network, |rule, address| rule.network_holds(address));
-        let networks = Networks { v4, v6 };
+    fn new(
+        policy: &Policy,
+        orders: Vec<Arc<Orders>>,
+        districts: Option<Arc<Districts>>,
+        world: &World,
+    ) -> Terrain {
+        let networks = match &districts {
+            Some(districts) => Arc::clone(&districts.parcels.networks),
+            None => Arc::new(Networks::new(policy, None)),
+        };
         let mut holds: Interned<Box<[bool]>> = Interned::new();
-        let mut cells: Interned<(u32, Box<[u32]>)> = Interned::new();
-        let mut cell_of = |location: u32, class: u32| {
-            let here = world.location(LocationId(location));
-            let in_network = &memberships[class as usize];
-            let rules = policy.rules.iter().zip(in_network);
-            let hold = rules
-                .map(|(rule, &inside)| inside && rule.matches.location_mismatch(here).is_none())
-                .collect();
-            let order = orders.iter().map(|orders| orders.locations[location as usize]);
-            cells.number((holds.number(hold), order.collect()))
-        };
-        let mut first_class = vec![NO_CELL; world.locations().len()].into_boxed_slice();
-        let mut other_classes = HashMap::default();
-        let mut see = |location: u32, class: u32| match class {
-            0 => {
-                let cell = &mut first_class[location as usize];
-                if *cell == NO_CELL {
-                    *cell = cell_of(location, class);
+        if let Some(districts) = &districts {
+            // The districts' numbers are the terrain's.
+            for hold in &districts.holds {
+                holds.number(hold.clone());
+            }
+        }
+        let mut cells: Interned<(u32, u32, Box<[u32]>)> = Interned::new();
+        let parcels = Parcels::new(world, networks, |location, class, networks| {
+            let order = orders.iter().map(|orders| orders.locations[location as usize]).collect();
+            let (holds, district) = match &districts {
+                Some(districts) => {
+                    let district = districts.parcels.number(location, class);
+                    (districts.list[district as usize].holds, district)
                 }
-            }
-            _ => {
-                let cell = other_classes.entry((location, class));
-                cell.or_insert_with(|| cell_of(location, class));
-            }
-        };
-        overlaid(world.v4(), &networks.v4).for_each(|(_, location, class)| see(location, class));
-        overlaid(world.v6(), &networks.v6).for_each(|(_, location, class)| see(location, class));
+                None => (holds.number(holding(policy, world, location, networks)), 0),
+            };
+            cells.number((holds, district, order))
+        });
         let orders = orders.into_iter().enumerate().map(|(index, orders)| CellOrders {
-            cells: cells.values.iter().map(|(_, order)| order[index]).collect(),
+            cells: cells.values.iter().map(|(.., order)| order[index]).collect(),
             orders,
         });
         let orders = orders.collect();
-        let cells = cells.values.into_iter().map(|(hold, _)| hold).collect();
-        let (holds, resolvers) = (holds.values.into(), resolvers(policy));
-        Terrain { cells, holds, resolvers, orders, networks, first_class, other_classes }
+        let cells = cells.values.iter().map(|&(holds, district, _)| Cell { holds, district });
+        let (cells, holds, resolvers) = (cells.collect(), holds.values.into(), resolvers(policy));
+        Terrain { cells, holds, resolvers, districts, orders, parcels }
     }
 
     /// A value for every address of the world that was surveyed: that of its cell.
     pub fn spread(&self, world: &World, values: &[u32]) -> (RangeTable<u32>, RangeTable<u128>) {
-        let value = |location: u32, class: u32| {
-            let cell = match class {
-                0 => self.first_class[location as usize],
-                _ => self.other_classes[&(location, class)],
-            };
-            values[cell as usize]
+        self.parcels.spread(world, |cell| values[cell as usize])
+    }
+}
+
+impl Districts {
+    fn new(policy: &Policy, groups: &Groups, world: &World) -> Districts {
+        let mut holds: Interned<Box<[bool]>> = Interned::new();
+        let mut list: Interned<(u32, GroupId)> = Interned::new();
+        let networks = Arc::new(Networks::new(policy, Some(groups)));
+        let parcels = Parcels::new(world, networks, |location, _, networks| {
+            let group = networks.group.unwrap_or(groups.group_at(LocationId(location)));
+            list.number((holds.number(holding(policy, world, location, networks)), group))
+        });
+        let (v4, v6) = parcels.spread(world, |district| district);
+        let list = list.values.into_iter().map(|(holds, group)| District { holds, group });
+        Districts { list: list.collect(), holds: holds.values, v4, v6, parcels }
+    }
+}
+
+/// By rule: whether its keys about the client hold there.
+fn holding(policy: &Policy, world: &World, location: u32, networks: &NetworkClass) -> Box<[bool]> {
+    let here = world.location(LocationId(location));
+    let rules = policy.rules.iter().zip(&networks.hold);
+    rules.map(|(rule, &inside)| inside && rule.matches.location_mismatch(here).is_none()).collect()
+}
+
+impl Parcels {
+    fn new(
+        world: &World,
+        networks: Arc<Networks>,
+        mut number: impl FnMut(u32, u32, &NetworkClass) -> u32,
+    ) -> Parcels {
+        let mut first_class = vec![NO_NUMBER; world.locations().len()].into_boxed_slice();
+        let mut other_classes = HashMap::default();
+        let mut see = |location: u32, class: u32| {
+            let of_class = &networks.classes[class as usize];
+            match class {
+                0 => {
+                    let known = &mut first_class[location as usize];
+                    if *known == NO_NUMBER {
+                        *known = number(location, class, of_class);
+                    }
+                }
+                _ => {
+                    let known = other_classes.entry((location, class));
+                    known.or_insert_with(|| number(location, class, of_class));
+                }
+            }
         };
-        (table(world.v4(), &self.networks.v4, value), table(world.v6(), &self.networks.v6, value))
+        overlaid(world.v4(), &networks.v4).for_each(|(_, location, class)| see(location, class));
+        overlaid(world.v6(), &networks.v6).for_each(|(_, location, class)| see(location, class));
+        Parcels { networks, first_class, other_classes }
+    }
+
+    /// The number of a combination in which there are addresses.
+    fn number(&self, location: u32, class: u32) -> u32 {
+        match class {
+            0 => self.first_class[location as usize],
+            _ => self.other_classes[&(location, class)],
+        }
+    }
+
+    /// A value for every address: that of its number.
+    fn spread(
+        &self,
+        world: &World,
+        value: impl Fn(u32) -> u32,
+    ) -> (RangeTable<u32>, RangeTable<u128>) {
+        let value = |location: u32, class: u32| value(self.number(location, class));
+        (table(world.v4(), &self.networks.v4, &value), table(world.v6(), &self.networks.v6, &value))
+    }
+}
+
+impl Networks {
+    /// With `groups`, those of one prefix are told apart.
+    fn new(policy: &Policy, groups: Option<&Groups>) -> Networks {
+        let promoted = groups.into_iter().flat_map(Groups::promoted).map(|(_, prefix)| prefix);
+        let (v4, v6, classes) = classes(
+            policy,
+            |rule| &rule.network,
+            promoted,
+            |address| {
+                let rules = policy.rules.iter();
+                NetworkClass {
+                    hold: rules.map(|rule| rule.matches.network_holds(address)).collect(),
+                    group: groups.and_then(|groups| groups.promoted_around(address)),
+                }
+            },
+        );
+        Networks { v4, v6, classes }
     }
 }
 
 fn resolvers(policy: &Policy) -> Option<Resolvers> {
     policy.rules.iter().any(|rule| !rule.matches.resolver.is_empty()).then(|| {
-        let (v4, v6, classes) =
-            classes(policy, |rule| &rule.resolver, |rule, address| rule.resolver_holds(address));
+        let (v4, v6, classes) = classes(
+            policy,
+            |rule| &rule.resolver,
+            [],
+            |address| {
+                let rules = policy.rules.iter();
+                rules.map(|rule| rule.matches.resolver_holds(address)).collect()
+            },
+        );
         Resolvers { v4, v6, classes: classes.into() }
     })
 }
 
-/// Cuts the address space at the bounds of the prefixes that rules ask for; each class is one set
-/// of rules whose key holds.
-fn classes(
+/// Cuts the address space at the bounds of the prefixes that rules ask for, and of others; what is
+/// the same on both sides of a bound is one class.
+fn classes<C: Clone + Eq + Hash>(
     policy: &Policy,
     prefixes: impl Fn(&Match) -> &[IpNet],
-    holds: impl Fn(&Match, IpAddr) -> bool,
-) -> (RangeTable<u32>, RangeTable<u128>, Vec<Box<[bool]>>) {
+    others: impl IntoIterator<Item = IpNet>,
+    class: impl Fn(IpAddr) -> C,
+) -> (RangeTable<u32>, RangeTable<u128>, Vec<C>) {
     let mut starts_v4 = vec![0u32];
     let mut starts_v6 = vec![0u128];
-    for prefix in policy.rules.iter().flat_map(|rule| prefixes(&rule.matches)) {
+    let asked_for = policy.rules.iter().flat_map(|rule| prefixes(&rule.matches)).copied();
+    for prefix in asked_for.chain(others) {
         match prefix {
             IpNet::V4(v4) => {
                 starts_v4.push(v4.network().into());
@@ -257,11 +412,9 @@ fn classes(
         }
     }
     let mut classes = Interned::new();
-    let mut class = |address: IpAddr| {
-        classes.number(policy.rules.iter().map(|rule| holds(&rule.matches, address)).collect())
-    };
-    let v4 = from_bounds(starts_v4, |start| class(IpAddr::V4(start.into())));
-    let v6 = from_bounds(starts_v6, |start| class(IpAddr::V6(start.into())));
+    let mut number = |address: IpAddr| classes.number(class(address));
+    let v4 = from_bounds(starts_v4, |start| number(IpAddr::V4(start.into())));
+    let v6 = from_bounds(starts_v6, |start| number(IpAddr::V6(start.into())));
     (v4, v6, classes.values)
 }
 

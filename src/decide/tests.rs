@@ -131,7 +131,7 @@ impl Given {
             standing: &standing,
             shares: &shares,
         };
-        let surveys = survey_all(&self.world, &self.steering);
+        let surveys = survey_all(&self.world, &groups, &self.steering);
         let policy = &self.steering.policies[0];
         then(&Chart::new(policy, &surveys[0], &facts, &mut Sheets::default()), &facts)
     }
@@ -521,14 +521,13 @@ fn an_explanation_names_the_rule_the_member_and_the_scope() {
 
 #[test]
 fn policies_that_see_the_world_alike_share_what_is_known_of_it() {
-    let second = Pool { name: "other".into(), ..pool(Steer::Capacity, 3) };
+    let second = Pool { name: "other".into(), ..pool(Steer::Nearest, 3) };
     let mut given = given(vec![pool(Steer::Nearest, 0), second], Vec::new());
     let policies = [0, 1].map(|pool| Policy { rules: Box::new([everybody(pool)]) });
     given.steering.policies = Box::new(policies);
-    given.room = [Room::Free; 3];
     let shared = |given: &Given| {
         given.with(|_, facts| {
-            let surveys = survey_all(facts.world, facts.steering);
+            let surveys = survey_all(facts.world, facts.groups, facts.steering);
             let mut sheets = Sheets::default();
             let charts = [0, 1].map(|index: usize| {
                 let policy = &facts.steering.policies[index];
@@ -545,7 +544,7 @@ fn policies_that_see_the_world_alike_share_what_is_known_of_it() {
         })
     };
     assert_eq!(shared(&given), (true, true));
-    given.room[0] = Room::Full;
+    given.standing[3] = Standing::Drained;
     assert_eq!(shared(&given), (false, false), "the second sends nobody to fra");
 }
 
@@ -646,9 +645,10 @@ proptest! {
                     .map(|m| m.location_mismatch(location).is_none() && m.network_holds(address))
                     .collect();
                 let holding = Holding { here: &here, resolver: &[true; 3] };
-                let plan = Plan::new(policy, holding, location, facts);
+                let group = facts.groups.group_of(facts.world, address);
+                let plan = Plan::new(policy, holding, location, group, facts);
                 let decision = chart.decide(&client, Rtype::A);
-                prop_assert_eq!(&decision.choice, &plan.choose(&client, Rtype::A).0);
+                prop_assert_eq!(&decision.choice, &plan.choose(&client, Rtype::A).choice);
                 let told = explain(PolicyId(0), &client, Rtype::A, chart, facts);
                 let in_answer = told.pools.last().map_or(0, |pool| {
                     pool.members.iter().filter(|m| m.verdict == explain::Verdict::Chosen).count()
@@ -675,7 +675,11 @@ proptest! {
             let mask = |len: u8| if len == 0 { 0 } else { u32::MAX << (32 - len) };
             let within = mask(decision.scope);
             for other in inside.iter().map(|bits| (address & within) | (bits & !within)) {
-                prop_assert_eq!(&ask(other), &decision);
+                let there = ask(other);
+                // Who is given to the nearest with room may be of any group.
+                let group = decision.assignment.map(|assignment| assignment.group);
+                let given = there.assignment.zip(group).map(|(it, group)| Assignment { group, ..it });
+                prop_assert_eq!(&Decision { assignment: given, ..there }, &decision);
             }
             if decision.scope > 0 && decision.scope != 24 {
                 // The sibling holds somebody who is planned otherwise: its bounds are looked at.
@@ -684,7 +688,10 @@ proptest! {
                 let mut at = base;
                 let alike = loop {
                     let there = ask(at);
-                    if (&there.choice, there.ttl) != (&decision.choice, decision.ttl) {
+                    let pool = |decision: &Decision| decision.assignment.map(|it| it.pool);
+                    if (&there.choice, there.ttl, pool(&there))
+                        != (&decision.choice, decision.ttl, pool(&decision))
+                    {
                         break false;
                     }
                     if there.scope <= decision.scope {

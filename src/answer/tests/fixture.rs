@@ -117,7 +117,7 @@ pub(crate) fn snapshot() -> Snapshot {
         standing: &standing,
         shares: &shares,
     };
-    let surveys = survey_all(&world, &steering);
+    let surveys = survey_all(&world, &groups, &steering);
     let charts = steering.policies.iter().zip(&surveys);
     let mut sheets = Sheets::default();
     let charts =
