@@ -333,6 +333,47 @@ fn a_relative_configuration_path_needs_no_directory() {
     );
 }
 
+const ALLOCATION: &str = r#"
+[allocation]
+interval = "10s"
+drain = "1m"
+slow_start = "0s"
+nodes = 3
+latency = "latency.csv"
+"#;
+
+#[test]
+fn what_is_said_of_capacity_reaches_the_allocator() {
+    let server = SERVER.replace("8.68 }\n", "8.68 }\ncost = \"2500us\"\n") + ALLOCATION;
+    let zone =
+        ZONE.replace("steer = \"nearest\"", "steer = \"capacity\"\ncapacity = \"30%\"").replace(
+            "check = \"web\"\nwhen",
+            "ttl = { min = \"15s\", max = \"60s\" }\ncheck = \"web\"\nwhen",
+        );
+    let (directory, loaded) = load_files(&[
+        ("portolan.toml", &server),
+        ("zones/example.com.toml", &zone),
+        ("latency.csv", "client,iad\nDE,90\n"),
+    ]);
+    let loaded = accepted(&loaded);
+    let control = &loaded.settings.control;
+    let [web, other] = &control.steering.pools[..] else { panic!("two pools") };
+    assert_eq!((web.ttl_min, web.ttl, web.share), (15, 60, 0.3));
+    assert_eq!((other.ttl_min, other.ttl, other.share), (10, 10, 1.0));
+    let costs: Vec<f32> = control.steering.datacenters.iter().map(|one| one.cost_ms).collect();
+    assert_eq!(costs, [2.5, 0.0, 0.0]);
+    let allocation = control.allocation;
+    assert_eq!(
+        (allocation.interval.as_secs(), allocation.drain.as_secs(), allocation.nodes),
+        (10, 60, 3)
+    );
+    assert!(allocation.slow_start.is_zero());
+    let german = crate::geo::Location { country: "DE".parse().ok(), ..Default::default() };
+    let from = "203.0.113.1".parse().unwrap();
+    assert_eq!(control.latencies.ms(from, &german, DatacenterId(1)), Some(90.0));
+    assert!(loaded.files.contains(&directory.path().join("latency.csv")), "it is watched");
+}
+
 /// What is told of the latencies, and how many there are.
 fn latencies(csv: &str) -> (String, usize) {
     let server = format!("{SERVER}[allocation]\nlatency = \"latency.csv\"\n");
