@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use super::choose::{Choice, Client, Decision};
 use super::plan::{Holding, PassedOver, Plan, choose_pool};
-use super::{Chart, Facts, Match, Member, Policy, PolicyId, Pool, Room, Standing, Steer, Target};
+use super::{
+    Chart, Facts, GroupId, Match, Member, Part, Policy, PolicyId, Pool, Room, Standing, Steer,
+    Target,
+};
 use crate::dns::Rtype;
 use crate::geo::Location;
 
@@ -76,8 +79,21 @@ pub struct PoolStep {
     pub min_healthy: u16,
     /// True when it has enough.
     pub up: bool,
+    /// What the plan gives to the client's group; none: the pool follows no plan.
+    pub group: Option<GroupStep>,
     /// Its members, those that were chosen first, then in the order of preference.
     pub members: Vec<MemberStep>,
+}
+
+/// A client group in the plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupStep {
+    /// Its name.
+    pub name: String,
+    /// The datacenters that share it, and what part each has, as a fraction.
+    pub parts: Vec<(String, f64)>,
+    /// What it is expected to offer, in units of load; none: not known here.
+    pub demand: Option<f64>,
 }
 
 /// One member of a pool.
@@ -93,6 +109,10 @@ pub struct MemberStep {
     pub weight: u32,
     /// Whether its datacenter has room.
     pub room: Room,
+    /// What it costs to serve the client's group there, in milliseconds; none: not known here.
+    pub cost_ms: Option<f64>,
+    /// What a unit more of load costs there by the plan, in milliseconds; none: not known here.
+    pub price_ms: Option<f64>,
     /// The operator's word.
     pub standing: Standing,
     /// Its addresses, or the name its CNAME points to, each with whether it is up.
@@ -121,6 +141,8 @@ pub enum Verdict {
     NoLiveReport,
     /// Another is nearer.
     Farther,
+    /// The plan gives the client's group to others.
+    NotPlanned,
     /// Another stands before it in the file.
     Later,
     /// Another was drawn, by chance or by the client's prefix.
@@ -201,7 +223,9 @@ pub fn explain(
         .into_iter()
         .map(|id| {
             let used = (Some(id) == answers).then_some((&plan, &decision));
-            pool_step(facts.pool(id), used, location, facts)
+            let part = facts.shares.allotment(id).and_then(|allotment| allotment.part(group));
+            let planned = part.map(|part| (group, part));
+            pool_step(facts.pool(id), used, planned, location, facts)
         })
         .collect();
     Explanation {
@@ -248,10 +272,12 @@ fn rule_steps(
     steps.collect()
 }
 
-/// `used`: the plan and what was answered, when this pool answers.
+/// `used`: the plan and what was answered, when this pool answers; `planned`: the client's group and
+/// what it is given.
 fn pool_step(
     pool: &Pool,
     used: Option<(&Plan, &Decision)>,
+    planned: Option<(GroupId, &Part)>,
     location: &Location,
     facts: &Facts,
 ) -> PoolStep {
@@ -264,10 +290,15 @@ fn pool_step(
         let verdict = match used {
             Some(_) if in_answer => Verdict::Chosen,
             Some((_, decision)) if has_lost(member, decision, facts) => Verdict::Down,
-            _ => why_not(pool, member, used.is_some(), facts),
+            _ => why_not(pool, index, used.is_some(), planned.map(|(_, part)| part), facts),
         };
         let step = member_step(member, verdict, location, facts);
-        let order = (!in_answer, rank.unwrap_or(usize::MAX), order_of_distance(pool, &step), index);
+        let place = planned.and_then(|(_, part)| {
+            part.order.iter().position(|member| usize::from(*member) == index)
+        });
+        let distance = order_of_distance(pool, &step);
+        let rank = rank.or(place).unwrap_or(usize::MAX);
+        let order = (!in_answer, rank, distance, index);
         (order, step)
     });
     let mut steps: Vec<_> = steps.collect();
@@ -280,8 +311,19 @@ fn pool_step(
         fit,
         min_healthy: pool.min_healthy,
         up: pool.is_up(facts),
+        group: planned.map(|(group, part)| group_step(pool, group, part, facts)),
         members: steps.into_iter().map(|(_, step)| step).collect(),
     }
+}
+
+fn group_step(pool: &Pool, group: GroupId, part: &Part, facts: &Facts) -> GroupStep {
+    let total: f64 = part.weights.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    let parts = part.weights.iter().filter_map(|&(member, weight)| {
+        let datacenter = pool.members.get(usize::from(member))?.datacenter;
+        Some((facts.datacenter(datacenter).name.clone(), f64::from(weight) / total.max(1.0)))
+    });
+    let name = facts.groups.group(group).name.to_string();
+    GroupStep { name, parts: parts.collect(), demand: None }
 }
 
 fn order_of_distance(pool: &Pool, step: &MemberStep) -> u64 {
@@ -293,7 +335,14 @@ fn order_of_distance(pool: &Pool, step: &MemberStep) -> u64 {
     }
 }
 
-fn why_not(pool: &Pool, member: &Member, used: bool, facts: &Facts) -> Verdict {
+fn why_not(
+    pool: &Pool,
+    index: usize,
+    used: bool,
+    planned: Option<&Part>,
+    facts: &Facts,
+) -> Verdict {
+    let member = &pool.members[index];
     match member.passed_over(facts) {
         Some(PassedOver::Down) => return Verdict::Down,
         Some(PassedOver::ForcedDown) => return Verdict::ForcedDown,
@@ -301,6 +350,12 @@ fn why_not(pool: &Pool, member: &Member, used: bool, facts: &Facts) -> Verdict {
         Some(PassedOver::NoWeight) => return Verdict::NoWeight,
         None if !used => return Verdict::PoolNotUsed,
         None => {}
+    }
+    if let Some(part) = planned {
+        return match part.weights.iter().any(|(given, _)| usize::from(*given) == index) {
+            true => Verdict::NotDrawn,
+            false => Verdict::NotPlanned,
+        };
     }
     match (pool.steer, facts.shares.room(member.datacenter)) {
         (Steer::Capacity, Room::Full) => Verdict::Full,
@@ -356,6 +411,8 @@ fn member_step(
             .then(|| datacenter.effective_distance_km(location)),
         weight: member.weight,
         room: facts.shares.room(member.datacenter),
+        cost_ms: None,
+        price_ms: None,
         standing: facts.standing.of(member.id),
         targets,
         verdict,

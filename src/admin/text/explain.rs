@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use super::plan::{amount, percent};
 use super::{columns, count};
 use crate::admin::explain::{Explained, Link, Outcome};
 use crate::admin::records::Record;
 use crate::decide::explain::{
-    AnswerStep, Explanation, MemberStep, PoolStep, RuleOutcome, RuleStep, Verdict,
+    AnswerStep, Explanation, GroupStep, MemberStep, PoolStep, RuleOutcome, RuleStep, Verdict,
 };
 use crate::decide::{Room, Standing, Steer};
 use crate::geo::Location;
@@ -122,17 +123,29 @@ fn pool_text(pool: &PoolStep, failed_open: bool) -> String {
         (false, true) => "down, answers as if all were up",
         (false, false) => "down",
     };
+    let how = if pool.group.is_some() { "by the plan" } else { steer(pool.steer) };
     let line = format!(
-        "{} of {} ({}) is {state}: {} of {} may be answered, {} needed",
+        "{} of {} ({how}) is {state}: {} of {} may be answered, {} needed",
         pool.pool,
         pool.zone,
-        steer(pool.steer),
         pool.fit,
         count(pool.members.len(), "member"),
         pool.min_healthy,
     );
     let rows: Vec<_> = pool.members.iter().map(|member| member_row(pool.steer, member)).collect();
-    step("pool", &line) + &columns(10, &rows)
+    let group = pool.group.as_ref().map(|group| step("group", &group_text(group)));
+    group.unwrap_or_default() + &step("pool", &line) + &columns(10, &rows)
+}
+
+fn group_text(group: &GroupStep) -> String {
+    let GroupStep { name, parts, demand } = group;
+    let demand = demand.map(|demand| format!(", from which {} is expected,", amount(demand)));
+    let parts = parts.iter().map(|(datacenter, share)| match parts.len() {
+        1 => datacenter.clone(),
+        _ => format!("{datacenter} {}", percent(*share)),
+    });
+    let parts = parts.collect::<Vec<_>>().join(", ");
+    format!("{name}{} is given to {parts}", demand.unwrap_or_default())
 }
 
 fn steer(steer: Steer) -> &'static str {
@@ -163,6 +176,10 @@ fn member_row(steer: Steer, member: &MemberStep) -> Vec<String> {
             Room::Unknown => "no live report".into(),
         });
     }
+    if let Some(cost) = member.cost_ms {
+        let price = member.price_ms.map(|price| format!(" and a price of {price:.1} ms"));
+        row.push(format!("{cost:.1} ms{}", price.unwrap_or_default()));
+    }
     if matches!(steer, Steer::Weighted | Steer::Hash) {
         row.push(format!("weight {}", member.weight));
     }
@@ -184,6 +201,7 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Full => "passed over: full",
         Verdict::NoLiveReport => "passed over: no live report of its load",
         Verdict::Farther => "passed over: another is nearer",
+        Verdict::NotPlanned => "passed over: the plan gives the group to others",
         Verdict::Later => "passed over: another stands before it",
         Verdict::NotDrawn => "passed over: another was drawn",
         Verdict::PoolNotUsed => "not asked: its pool does not answer",
@@ -221,6 +239,7 @@ mod tests {
             fit,
             min_healthy: 1,
             up: true,
+            group: None,
             members: Vec::new(),
         };
         answer_text(&Explanation {
