@@ -90,6 +90,8 @@ struct Given {
     up: [bool; 3],
     standing: Vec<Standing>,
     room: [Room; 3],
+    /// Of the first pool.
+    allotment: Option<Arc<Allotment>>,
 }
 
 fn given(pools: Vec<Pool>, rules: Vec<Rule>) -> Given {
@@ -101,6 +103,7 @@ fn given(pools: Vec<Pool>, rules: Vec<Rule>) -> Given {
         up: [true; 3],
         standing: vec![Standing::Normal; 6],
         room: [Room::Unknown; 3],
+        allotment: None,
     }
 }
 
@@ -121,7 +124,7 @@ impl Given {
     fn with<T>(&self, then: impl FnOnce(&Chart, &Facts) -> T) -> T {
         let health = HealthTable::new(self.up);
         let standing = StandingTable::new(self.standing.iter().copied());
-        let shares = ShareTable::new(self.room);
+        let shares = ShareTable::new(self.room).with_allotments([self.allotment.clone()]);
         let groups = Groups::form(&self.world, MOST_GROUPS, &[]);
         let facts = Facts {
             world: &self.world,
@@ -296,6 +299,32 @@ fn weight_0_and_drain_take_no_new_clients() {
     let verdicts = given.verdicts(IN_DE);
     assert!(verdicts.contains(&("fra".into(), explain::Verdict::NoWeight)));
     assert!(verdicts.contains(&("iad".into(), explain::Verdict::Drained)));
+}
+
+#[test]
+fn a_plan_is_explained_by_the_clients_group_and_what_it_is_given() {
+    let mut given = given_pool(pool(Steer::Capacity, 0));
+    let groups = Groups::form(&given.world, MOST_GROUPS, &[]);
+    let GroupId(german) = groups.group_of(&given.world, IN_DE.parse().unwrap());
+    let part =
+        |weights: &[(u16, u32)]| Part { weights: weights.into(), order: [2, 1, 0].into(), ttl: 15 };
+    let mut by_group = vec![0; groups.list().len()];
+    by_group[german as usize] = 1;
+    let parts = [part(&[(2, 1)]), part(&[(1, 3), (2, 1)])];
+    given.allotment = Some(Arc::new(Allotment { by_group: by_group.into(), parts: parts.into() }));
+    given.with(|chart, facts| {
+        let told = explain(PolicyId(0), &client(IN_DE), Rtype::A, chart, facts);
+        let pool = told.pools.last().unwrap();
+        let group = pool.group.as_ref().unwrap();
+        assert_eq!(&*group.name, &*groups.group(GroupId(german)).name);
+        assert_eq!(group.parts, [("iad".into(), 0.75), ("nrt".into(), 0.25)]);
+        assert_eq!((told.answer.ttl, told.answer.scope.prefix_len()), (15, 24));
+        let [first, second, last] = &pool.members[..] else { panic!("three members") };
+        assert_eq!(first.verdict, explain::Verdict::Chosen);
+        assert_eq!(second.verdict, explain::Verdict::NotDrawn);
+        let fra = (last.datacenter.as_str(), last.verdict);
+        assert_eq!(fra, ("fra", explain::Verdict::NotPlanned), "though it is the nearest");
+    });
 }
 
 #[test]

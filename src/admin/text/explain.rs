@@ -261,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_told_with_its_shares() {
+        let parts = vec![("fra".into(), 0.75), ("iad".into(), 0.25)];
+        let mut group = GroupStep { name: "US/CA".into(), parts, demand: Some(1250.0) };
+        let told = "US/CA, from which 1,250 is expected, is given to fra 75 %, iad 25 %";
+        assert_eq!(group_text(&group), told);
+        group.parts.truncate(1);
+        group.demand = None;
+        assert_eq!(group_text(&group), "US/CA is given to fra");
+    }
+
+    #[test]
     fn an_answer_says_for_whom_it_holds() {
         let one = ["198.51.100.1"];
         let said = |steer, fit| answered(steer, fit, &one).trim_end().to_owned();
