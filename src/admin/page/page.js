@@ -115,7 +115,9 @@ const endpoint = ({ address, port }) => port === 0 ? address : address.includes(
 
 function amounts(dc) {
   const unit = dc.unit ?? "";
-  if (dc.load !== null && dc.capacity !== null) return `${number(dc.load)} of ${number(dc.capacity)} ${unit}`;
+  const rejected = dc.rejected > 0 ? `, ${number(dc.rejected)} of it rejected` : "";
+  const busy = dc.utilisation === null ? "" : `, ${percent(dc.utilisation)} busy`;
+  if (dc.load !== null && dc.capacity !== null) return `${number(dc.load)} of ${number(dc.capacity)} ${unit}${rejected}${busy}`;
   if (dc.capacity !== null) return `load unknown, capacity ${number(dc.capacity)} ${unit}`;
   return dc.load !== null ? `${number(dc.load)} ${unit}` : null;
 }

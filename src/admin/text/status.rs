@@ -1,6 +1,7 @@
 //! The status in words.
 
 use super::overrides::{moment, terms};
+use super::plan::percent;
 use super::{columns, count, word};
 use crate::admin::view::ZoneView;
 use crate::admin::view::datacenters::DatacenterView;
@@ -66,12 +67,18 @@ fn zone_row(zone: &ZoneView) -> Vec<String> {
 
 fn datacenter_row(datacenter: &DatacenterView) -> Vec<String> {
     let unit = datacenter.unit.as_deref().unwrap_or_default();
-    let load = match (datacenter.load, datacenter.capacity) {
+    let mut load = match (datacenter.load, datacenter.capacity) {
         (Some(load), Some(capacity)) => format!("{load:.0} of {capacity:.0} {unit}"),
         (Some(load), None) => format!("{load:.0} {unit}"),
         (None, Some(capacity)) => format!("unknown, of {capacity:.0} {unit}"),
         (None, None) => "unknown".into(),
     };
+    if let Some(rejected) = datacenter.rejected.filter(|rejected| *rejected > 0.0) {
+        load = format!("{}, {rejected:.0} of it rejected", load.trim_end());
+    }
+    if let Some(utilisation) = datacenter.utilisation {
+        load = format!("{}, {} busy", load.trim_end(), percent(utilisation));
+    }
     let report = match &datacenter.report {
         None => "none expected".into(),
         Some(report) => {

@@ -31,6 +31,10 @@ pub struct DatacenterView {
     pub capacity: Option<f64>,
     /// What it is offered now, from a live report.
     pub load: Option<f64>,
+    /// What it rejects of that, from a live report that says so.
+    pub rejected: Option<f64>,
+    /// What part of its scarcest resource is taken, from a live report that says so.
+    pub utilisation: Option<f64>,
     /// What both are counted in.
     pub unit: Option<String>,
     /// Its report; none: it has never sent one and none is expected.
@@ -117,6 +121,8 @@ impl Picture {
             room: self.snapshot.shares.room(DatacenterId(index as u16)),
             capacity: live.and_then(|report| report.capacity).or(stated),
             load: live.map(|report| report.load),
+            rejected: live.and_then(|report| report.rejected),
+            utilisation: live.and_then(|report| report.utilisation),
             unit: live.and_then(|report| report.unit.clone()).or(unit),
             report: status.filter(|_| is_known).map(|status| ReportView {
                 url: configured.and_then(|c| c.source.as_ref()).map(|source| source.url.clone()),
