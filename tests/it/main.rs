@@ -5,6 +5,9 @@
 
 mod support;
 
+#[path = "../bench/peers/mod.rs"]
+mod peers;
+
 mod check;
 mod demo;
 mod failover;
@@ -13,6 +16,7 @@ mod gdnsd;
 mod load;
 mod no_allocation;
 mod readme;
+mod recorded_peers;
 mod reload;
 mod rfc7871;
 mod static_answers;

@@ -251,7 +251,7 @@ fn ipv4_is_found_in_a_database_without_a_tree_of_its_own() {
 fn a_database_that_knows_no_places_is_refused_by_its_name() {
     let useless = database(&[("2001:db8::/32", json!({"is_anonymous": true}))]);
     let message = compile(&[useless], &[]).unwrap_err().to_string();
-    assert!(message.starts_with("test.mmdb: a database of type \"Test\""), "{message}");
+    assert!(message.starts_with("test.mmdb: a database of type \"Test-City\""), "{message}");
     let text = ("notes.txt".to_owned(), b"no database".to_vec());
     let message = compile(&[text], &[]).unwrap_err().to_string();
     assert!(message.starts_with("notes.txt: not a readable MaxMind-format database"), "{message}");

@@ -93,7 +93,7 @@ pub(super) fn database(version: u8, record_bits: u32, networks: &[(IpNet, Value)
         "binary_format_major_version": 2,
         "binary_format_minor_version": 0,
         "build_epoch": 1,
-        "database_type": "Test",
+        "database_type": "Test-City",
         "description": {"en": "a test"},
         "ip_version": version,
         "languages": ["en"],
