@@ -12,7 +12,7 @@ use super::score::{Score, Second, SiteSecond, Tally};
 use super::world::World;
 
 /// Seconds before the beginning that are simulated and not judged: caches fill, estimates settle.
-const WARM_UP: u32 = 300;
+pub(super) const WARM_UP: u32 = 300;
 /// Seconds between two solutions of the optimum.
 const OPTIMUM_EVERY: u32 = 30;
 /// Seconds between two points of the series.
@@ -164,11 +164,11 @@ pub fn optimum_ms(world: &World, scenario: &Scenario, seed: u64) -> f64 {
 }
 
 /// What is the same whoever decides: the demand, and the datacenters with their fates.
-struct Stage<'a> {
+pub(super) struct Stage<'a> {
     world: &'a World,
     scenario: &'a Scenario,
     demand: Demand,
-    plant: Plant,
+    pub(super) plant: Plant,
     next_event: usize,
     /// Requests a second by group.
     now: Vec<f64>,
@@ -176,7 +176,7 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(world: &'a World, scenario: &'a Scenario, seed: u64) -> Stage<'a> {
+    pub(super) fn new(world: &'a World, scenario: &'a Scenario, seed: u64) -> Stage<'a> {
         let half = f64::from(scenario.seconds) / 2.0 / 3600.0;
         let start = scenario.start_hour.unwrap_or_else(|| world.busiest_hour() - half);
         let demand = Demand::new(world, start - f64::from(WARM_UP) / 3600.0, seed);
@@ -185,7 +185,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Goes on to a second, counted from the beginning of the warm-up.
-    fn begin(&mut self, now: f64) {
+    pub(super) fn begin(&mut self, now: f64) {
         let time = now - f64::from(WARM_UP);
         while let Some(event) = self.scenario.events.get(self.next_event)
             && event.at <= time

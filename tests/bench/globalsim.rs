@@ -4,6 +4,12 @@
 //! cargo bench --bench globalsim -- --scenario mix --headroom 1.4 --seeds 5-12 \
 //!     --policies oracle,waterfall,nearest --knowledge rtt,geo --ttl 30 [--json file]
 //! ```
+//!
+//! The policies named in [`peers::Peer`] are answers of the real servers, which are started on loopback
+//! and asked beforehand, where they are installed.
+
+mod peers;
+mod recorded;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -122,6 +128,10 @@ fn compare(
                         );
                         experiment.ttl = ttl;
                         experiment.optimum_ms = Some(optimum);
+                        if let Err(failure) = recorded::ask(&mut experiment) {
+                            println!("{}: {failure}", policy.name());
+                            continue;
+                        }
                         let outcome = run(&experiment);
                         done.lock().unwrap().push((index, seed, outcome));
                     }
@@ -153,7 +163,7 @@ fn contenders(arguments: &Arguments) -> Vec<(Policy, Knowledge)> {
     };
     let knowledge: Vec<Knowledge> = arguments.knowledge.iter().map(known).collect();
     let policies = arguments.policies.iter().map(|name| {
-        Policy::named(name).unwrap_or_else(|| {
+        Policy::named(name).or_else(|| recorded::named(name)).unwrap_or_else(|| {
             panic!("no policy is called {name}; there are {}", Policy::NAMES.join(", "))
         })
     });

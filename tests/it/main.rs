@@ -6,6 +6,7 @@
 mod support;
 
 #[path = "../bench/peers/mod.rs"]
+#[allow(dead_code, reason = "the benchmark knows them by their names")]
 mod peers;
 
 mod check;

@@ -19,7 +19,8 @@ use serde_json::json;
 #[path = "../../../src/geo/compile/tests/encode.rs"]
 mod encode;
 
-use daemon::{Daemon, Failure};
+use daemon::Daemon;
+pub use daemon::Failure;
 
 /// How often each client is asked for in a state, where answers are drawn.
 const DRAWS: usize = 8;
