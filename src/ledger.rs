@@ -9,9 +9,9 @@ use ipnet::IpNet;
 use crate::decide::{Assignment, DatacenterId, GroupId, PoolId};
 use crate::snapshot::EPOCHS;
 
-/// The records that a ledger holds: with a reader every tenth of a second, enough for 600,000
+/// The records that a ledger holds: with a reader every tenth of a second, enough for 300,000
 /// answers a second of one worker.
-const ROOM: usize = 1 << 16;
+const ROOM: usize = 1 << 15;
 
 /// The prefixes that records are about: what resolvers send in ECS (RFC 7871 §11.1).
 const V4_PREFIX_LEN: u8 = 24;

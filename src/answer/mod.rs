@@ -15,6 +15,7 @@ use crate::decide::{Client, PolicyId};
 use crate::dns::query::{HEADER_BYTES, NameRoom};
 use crate::dns::response::{MIN_RESPONSE_BYTES, QNAME_POINTER};
 use crate::dns::{Class, Preamble, Query, Rcode, Rejection, Response, Rtype};
+use crate::ledger::Answered;
 use crate::snapshot::Snapshot;
 use crate::zone::{NameSearch, Zone};
 
@@ -56,6 +57,9 @@ pub struct Outcome {
     pub is_truncated: bool,
     /// The response carries records that were decided for its client.
     pub is_steered: bool,
+    /// For the ledger: whom a pool that steers by capacity sent where. None when the response is
+    /// truncated, as the client comes back.
+    pub answered: Option<Answered>,
 }
 
 impl Outcome {
@@ -68,6 +72,7 @@ impl Outcome {
             has_subnet: false,
             is_truncated: false,
             is_steered: false,
+            answered: None,
         }
     }
 }
@@ -164,6 +169,7 @@ impl<'s, 'r> Asked<'s, 'r> {
             response,
             scope: 0,
             is_steered: false,
+            answered: None,
             is_alias: false,
         };
         let verdict = answer.write(query.qname, search);
@@ -176,6 +182,7 @@ impl<'s, 'r> Asked<'s, 'r> {
             has_subnet: preamble.edns.is_some_and(|edns| edns.subnet.is_some()),
             is_truncated: answer.response.is_truncated(),
             is_steered: answer.is_steered,
+            answered: answer.answered.filter(|_| !answer.response.is_truncated()),
             length: answer.response.finish(preamble, is_authoritative, rcode, scope),
         }
     }
@@ -191,6 +198,7 @@ struct Answer<'a, 'o> {
     /// The most specific scope of what was decided so far.
     scope: u8,
     is_steered: bool,
+    answered: Option<Answered>,
     is_alias: bool,
 }
 
@@ -243,6 +251,7 @@ fn refuse(rcode: Rcode, preamble: &Preamble, packet: &[u8], out: &mut [u8]) -> O
         has_subnet: preamble.edns.is_some_and(|edns| edns.subnet.is_some()),
         is_truncated: false,
         is_steered: false,
+        answered: None,
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Answer, Verdict};
 use crate::decide::{Choice, PolicyId};
 use crate::dns::response::rdata_pointer;
 use crate::dns::{OwnedRrset, Rtype, Section};
+use crate::ledger::Answered;
 use crate::zone::{Delegation, Lookup};
 
 /// How far the answer is.
@@ -64,6 +65,10 @@ impl<'a> Answer<'a, '_> {
             return Written::All(self.write_negative(Verdict::NoData, negative_soa));
         }
         self.is_steered = true;
+        if let Some(assignment) = decision.assignment {
+            let epoch = self.snapshot.epoch;
+            self.answered = Answered::new(self.client.address, assignment, ttl, epoch);
+        }
         match &decision.choice {
             Choice::V4(addresses) => {
                 let octets = addresses.iter().map(|address| address.octets());

@@ -455,3 +455,23 @@ fn check_damaged(packet: &[u8]) {
         check_any(snapshot, packet, Transport::Tcp);
     });
 }
+
+#[test]
+fn what_a_pool_that_steers_by_capacity_answers_is_to_be_written_down() {
+    let mut snapshot = snapshot();
+    snapshot.epoch = 5;
+    let answered = |asked: Asked| {
+        let request = Request { source: asked.source, transport: asked.transport, draw: 0 };
+        respond(&snapshot, &request, &asked.packet(), &mut [0; 1232]).answered
+    };
+    let by_load = ask("by-load.example.com.", Rtype::A);
+    let record = answered(by_load.clone()).expect("a record");
+    assert_eq!(record.prefix(), "203.0.113.0/24".parse().unwrap(), "the resolver's");
+    assert_eq!((record.pool().0, record.datacenter().0), (4, 0));
+    assert_eq!((record.ttl(), record.epoch()), (20, 5));
+    let record = answered(by_load.subnet([198, 51, 100, 0], 24)).expect("a record");
+    assert_eq!(record.prefix(), "198.51.100.0/24".parse().unwrap(), "the client's");
+    assert_eq!(answered(ask("by-load.example.com.", Rtype::AAAA)), None, "no records");
+    assert_eq!(answered(ask("geo.example.com.", Rtype::A)), None, "another way of steering");
+    assert_eq!(answered(ask("www.example.com.", Rtype::A)), None);
+}

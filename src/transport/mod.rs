@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Counters, Totals};
+use crate::ledger::{Ledger, Ledgers};
 use crate::snapshot::Published;
 use connections::Connections;
 pub use tcp::TcpLimits;
@@ -153,6 +154,7 @@ impl Bound {
         let mut running = Running {
             addresses: self.addresses,
             counters: Vec::new(),
+            ledgers: Vec::new(),
             threads: Vec::new(),
             stop_threads: Arc::default(),
             stop_tasks: CancellationToken::new(),
@@ -165,6 +167,7 @@ impl Bound {
                 ours: Arc::clone(&ours),
                 published: Arc::clone(&published),
                 counters: running.new_counters(),
+                ledger: running.new_ledger(),
                 stop: Arc::clone(&running.stop_threads),
             };
             let thread = std::thread::Builder::new().name(format!("dns-udp-{index}"));
@@ -178,6 +181,7 @@ impl Bound {
             connections: Arc::new(connections),
             published,
             counters: running.new_counters(),
+            ledger: running.new_ledger(),
             stop: running.stop_tasks.clone(),
             tasks: running.tasks.clone(),
         });
@@ -194,6 +198,7 @@ impl Bound {
 pub struct Running {
     addresses: Vec<SocketAddr>,
     counters: Vec<Arc<Counters>>,
+    ledgers: Vec<Arc<Ledger>>,
     threads: Vec<JoinHandle<()>>,
     stop_threads: Arc<AtomicBool>,
     stop_tasks: CancellationToken,
@@ -216,6 +221,11 @@ impl Running {
         Tally { counters: self.counters.as_slice().into() }
     }
 
+    /// What the workers write down. Records have one reader: a second call's ledgers are empty.
+    pub fn take_ledgers(&mut self) -> Ledgers {
+        Ledgers::new(self.ledgers.drain(..))
+    }
+
     /// Finishes what is being answered, and closes the sockets.
     pub async fn stop(mut self) {
         self.tell_to_stop();
@@ -234,6 +244,12 @@ impl Running {
     fn tell_to_stop(&self) {
         self.stop_threads.store(true, Ordering::Relaxed);
         self.stop_tasks.cancel();
+    }
+
+    fn new_ledger(&mut self) -> Arc<Ledger> {
+        let ledger = Arc::<Ledger>::default();
+        self.ledgers.push(Arc::clone(&ledger));
+        ledger
     }
 
     fn new_counters(&mut self) -> Arc<Counters> {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Place};
 use crate::answer::{Counters, Event, MAX_MESSAGE_BYTES, Request, Transport, respond};
+use crate::ledger::Ledger;
 use crate::snapshot::Published;
 
 /// How many connections the kernel completes before we accept them.
@@ -78,6 +79,7 @@ pub(super) struct Shared {
     pub(super) connections: Arc<Connections>,
     pub(super) published: Published,
     pub(super) counters: Arc<Counters>,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -231,6 +233,9 @@ impl Shared {
         ROOM.with_borrow_mut(|room| {
             let outcome = respond(&snapshot, &request, message, room);
             self.counters.record_shared(Transport::Tcp, &outcome);
+            if let Some(answered) = outcome.answered {
+                self.ledger.write_shared(answered);
+            }
             if outcome.length > 0 {
                 outgoing.extend_from_slice(&(outcome.length as u16).to_be_bytes());
                 outgoing.extend_from_slice(&room[..outcome.length]);

@@ -176,6 +176,7 @@ fn port_0_and_ourselves_are_forged_sources() {
         ours: [ours.parse().unwrap()].into(),
         published: published(),
         counters: Arc::default(),
+        ledger: Arc::default(),
         stop: Arc::default(),
     };
     let one = worker("198.51.100.1:53");
@@ -295,4 +296,26 @@ fn an_address_that_is_taken_is_named_with_a_way_out() {
     assert!(error.contains("`ss -lnptu` shows which"), "{error}");
     let error = bind(&settings("198.51.100.1:0")).unwrap_err().to_string();
     assert!(error.contains("this machine has no such address"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_out_is_written_down_over_udp_and_tcp() {
+    let (mut running, server) = serve(&settings("127.0.0.1:0"));
+    let mut ledgers = running.take_ledgers();
+    let query = b"\xab\xcd\x01\0\0\x01\0\0\0\0\0\0\x07by-load\x07example\x03com\0\0\x01\0\x01";
+    ask(server, query);
+    let mut stream = tcp_client(server);
+    stream.write_all(&framed(query)).unwrap();
+    read_framed(&mut stream);
+    ask(server, QUERY);
+    let mut records = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while records.len() < 2 && Instant::now() < deadline {
+        // UDP replies are sent after their records are written, and so are those over TCP.
+        ledgers.drain(10, |record| records.push((record.prefix().to_string(), record.pool().0)));
+    }
+    let expected = ("127.0.0.0/24".to_string(), 4);
+    assert_eq!(records, [expected.clone(), expected]);
+    assert_eq!(ledgers.dropped(), 0);
+    running.stop().await;
 }

@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::batch::{self, BATCH, Batch};
 use crate::answer::{Asked, Counters, Event, Outcome, Request, Transport, Verdict};
 use crate::dns::query::NameRoom;
+use crate::ledger::Ledger;
 use crate::snapshot::Published;
 
 /// How long a worker waits before it looks whether it shall stop.
@@ -50,6 +51,7 @@ pub(super) struct Worker {
     pub(super) ours: Arc<[SocketAddr]>,
     pub(super) published: Published,
     pub(super) counters: Arc<Counters>,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) stop: Arc<AtomicBool>,
 }
 
@@ -94,6 +96,9 @@ impl Worker {
                 let (packet, out) = batch.slot(index).buffers();
                 let outcome = asked.answer(packet, out);
                 self.counters.record(Transport::Udp, &outcome);
+                if let Some(answered) = outcome.answered {
+                    self.ledger.write(answered);
+                }
                 if outcome.length > 0 {
                     batch.reply(index, outcome.length);
                 }

@@ -1,4 +1,4 @@
-//! A small zone with something of everything, and three policies: what the tests ask.
+//! A small zone with something of everything, and four policies: what the tests ask.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ www A   198.51.100.90
 ";
 
 /// Policies: 0 answers 203.0.113.1 and 2001:db8::1 within 198.51.100.0/25, and 203.0.113.2 without
-/// IPv6 elsewhere; 1 and 2 answer CNAMEs out of and in the zone.
+/// IPv6 elsewhere; 1 and 2 answer CNAMEs out of and in the zone; 3 answers 203.0.113.5 by capacity.
 pub(crate) fn snapshot() -> Snapshot {
     let long = (0..40).map(|n| format!("long TXT \"{n} {}\"\n", "x".repeat(40)));
     let chain = (0..30).map(|n| format!("c{n} CNAME c{}\n", n + 1));
@@ -68,6 +68,7 @@ pub(crate) fn snapshot() -> Snapshot {
         steered("geo.example.com.", 0, false),
         steered("to-far.example.com.", 1, true),
         steered("to-near.example.com.", 2, true),
+        steered("by-load.example.com.", 3, false),
     ];
     let (zones, problems) = compile(&[
         zone("example.com.", text, steered),
@@ -84,7 +85,11 @@ pub(crate) fn snapshot() -> Snapshot {
         v6: Box::new([]),
     };
     let cname = |name: &str| Target::Cname { name: name.parse().unwrap(), probe: None };
-    let targets = [east, west, cname("Www.Example.net."), cname("ALIAS.example.com.")];
+    let loaded = Target::Addresses {
+        v4: Box::new([(Ipv4Addr::new(203, 0, 113, 5), None)]),
+        v6: Box::new([]),
+    };
+    let targets = [east, west, cname("Www.Example.net."), cname("ALIAS.example.com."), loaded];
     let pools = targets.into_iter().zip(0..).map(|(target, number)| pool(number, target));
     let rule = |network: Option<&str>, pool| Rule {
         matches: Match {
@@ -97,6 +102,7 @@ pub(crate) fn snapshot() -> Snapshot {
         Policy { rules: Box::new([rule(Some("198.51.100.0/25"), 0), rule(None, 1)]) },
         Policy { rules: Box::new([rule(None, 2)]) },
         Policy { rules: Box::new([rule(None, 3)]) },
+        Policy { rules: Box::new([rule(None, 4)]) },
     ]);
     let datacenter = crate::decide::Datacenter {
         name: "one".into(),
@@ -140,7 +146,7 @@ fn pool(number: u32, target: Target) -> Pool {
     Pool {
         zone: "example.com.".parse().unwrap(),
         name: "pool".into(),
-        steer: Steer::Failover,
+        steer: if number == 4 { Steer::Capacity } else { Steer::Failover },
         ttl: 20,
         ttl_min: 20,
         share: 1.0,
