@@ -7,9 +7,9 @@ use std::sync::Arc;
 use portolan::answer::{Request, Transport};
 use portolan::decide::survey::survey_all;
 use portolan::decide::{
-    Chart, Datacenter, DatacenterId, Facts, Groups, HealthTable, Match, Member, MemberId, Policy,
-    PolicyId, Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target,
-    WhenAllDown,
+    Allotment, Chart, Datacenter, DatacenterId, Facts, Groups, HealthTable, Match, Member,
+    MemberId, Part, Policy, PolicyId, Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer,
+    Steering, Target, WhenAllDown,
 };
 use portolan::dns::{Name, Rtype};
 use portolan::geo::{Coordinates, Location, RangeTable, World};
@@ -21,7 +21,7 @@ const NETWORKS: u32 = 250_000;
 const PLACES: u32 = 500;
 
 /// Ordinary names and a few of every other kind; `steered` is answered by the nearest of eight
-/// datacenters.
+/// datacenters, `by-load` by those that its group is given to, one group in eight being split.
 pub fn snapshot() -> Snapshot {
     let mut text = String::from(
         "@ SOA ns1 hostmaster 1 2h 15m 2w 5m\n@ NS ns1\n@ NS ns2\nns1 A 198.51.100.53\n\
@@ -36,19 +36,21 @@ pub fn snapshot() -> Snapshot {
         origin: name("example.com."),
         default_ttl: 300,
         sources: vec![Source { file: "example.com.zone".into(), text }],
-        steered: vec![Steered {
-            owner: name("steered.example.com."),
-            policy: PolicyId(0),
-            ttl: 30,
-            may_be_cname: false,
-        }],
+        steered: [("steered.example.com.", 0), ("by-load.example.com.", 1)]
+            .map(|(owner, policy)| Steered {
+                owner: name(owner),
+                policy: PolicyId(policy),
+                ttl: 30,
+                may_be_cname: false,
+            })
+            .into(),
     };
     let (zones, problems) = compile(&[zone]);
     let zones = zones.unwrap_or_else(|| panic!("{problems:?}"));
     let (world, steering) = (world(), steering());
     let (health, standing) = (HealthTable::default(), StandingTable::default());
-    let shares = ShareTable::default();
-    let groups = Groups::form(&world, 100, &[]);
+    let groups = Groups::form(&world, 4_000, &[]);
+    let shares = ShareTable::default().with_allotments([None, Some(Arc::new(allotment(&groups)))]);
     let facts = Facts {
         world: &world,
         groups: &groups,
@@ -80,7 +82,9 @@ pub fn snapshot() -> Snapshot {
 fn world() -> World {
     let mut lots = fastrand::Rng::with_seed(1);
     let unknown = Location::default();
-    let places = (0..PLACES).map(|_| Location {
+    let places = (0..PLACES).map(|number| Location {
+        country: "US".parse().ok(),
+        region: Some(number.to_string().into()),
         coordinates: Coordinates::new(lots.f64() * 150.0 - 75.0, lots.f64() * 360.0 - 180.0),
         ..Location::default()
     });
@@ -113,8 +117,8 @@ fn steering() -> Steering {
         bias: 0,
         cost_ms: 0.0,
     });
-    let member = |number: u8| Member {
-        id: MemberId(number.into()),
+    let member = |pool: u8, number: u8| Member {
+        id: MemberId((pool * 8 + number).into()),
         datacenter: DatacenterId(number.into()),
         weight: 1,
         target: Target::Addresses {
@@ -122,21 +126,38 @@ fn steering() -> Steering {
             v6: Box::new([]),
         },
     };
-    let pool = Pool {
+    let pool = |number: u8, steer: Steer| Pool {
         zone: name("example.com."),
         name: "web".into(),
-        steer: Steer::Nearest,
+        steer,
         ttl: 30,
         ttl_min: 30,
         share: 1.0,
         answers: 1,
         min_healthy: 1,
         when_all_down: WhenAllDown::AnswerAll,
-        members: (0..8).map(member).collect(),
+        members: (0..8).map(|one| member(number, one)).collect(),
     };
-    let everybody = Rule { matches: Match::default(), pool: PoolId(0) };
-    let policies = Box::new([Policy { rules: Box::new([everybody]) }]);
-    Steering { datacenters: datacenters.into(), pools: Box::new([pool]), policies }
+    let pools = [pool(0, Steer::Nearest), pool(1, Steer::Capacity)];
+    let everybody = |pool| Rule { matches: Match::default(), pool: PoolId(pool) };
+    let policies = [0, 1].map(|pool| Policy { rules: Box::new([everybody(pool)]) });
+    Steering {
+        datacenters: datacenters.into(),
+        pools: Box::new(pools),
+        policies: Box::new(policies),
+    }
+}
+
+/// Every group to one datacenter, but one in eight to two.
+fn allotment(groups: &Groups) -> Allotment {
+    let parts = (0..groups.list().len() as u32).map(|group| {
+        let order: Box<[u16]> = (0..8).map(|n| ((group + n) % 8) as u16).collect();
+        let among = if group % 8 == 0 { 2 } else { 1 };
+        let weights = order.iter().take(among).map(|&member| (member, 300)).collect();
+        Part { weights, order, ttl: 30 }
+    });
+    let parts: Box<[Part]> = parts.collect();
+    Allotment { by_group: (0..parts.len() as u32).collect(), parts }
 }
 
 fn name(text: &str) -> Name {
@@ -185,6 +206,7 @@ pub fn cases() -> Vec<Case> {
         case("any", &|n| packet(&host(n), Rtype::ANY, Some(&[]))),
         case("refused", &|_| packet("www.example.net.", Rtype::A, Some(&[]))),
         case("steered-ecs", &|_| packet("steered.example.com.", Rtype::A, Some(&subnet()))),
+        case("by-load-ecs", &|_| packet("by-load.example.com.", Rtype::A, Some(&subnet()))),
         case("to-steered-ecs", &|_| packet("to-steered.example.com.", Rtype::A, Some(&subnet()))),
         case("garbage", &|n| (0..n % 97).map(|byte| (byte * 31 % 251) as u8).collect()),
     ]
