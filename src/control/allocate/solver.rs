@@ -9,6 +9,7 @@ mod ground;
 mod moves;
 mod path;
 mod problem;
+mod raise;
 mod solution;
 mod state;
 #[cfg(test)]

@@ -13,7 +13,18 @@ pub(super) struct Flow {
     /// Of each row: its first part.
     first: Vec<u32>,
     /// Of each site: the parts that are there.
-    members: Vec<Vec<u32>>,
+    members: Vec<Vec<Member>>,
+}
+
+/// A part as its site sees it: side by side, what finding the cheapest move needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    pub row: u32,
+    part: u32,
+    /// To be added to the cost of any other site, for what moving a unit there costs.
+    pub base: f64,
+    /// Whether coming back to some site costs less.
+    pub has_returns: bool,
 }
 
 /// What a site has of a row.
@@ -55,8 +66,18 @@ impl Flow {
     }
 
     /// The parts that are at a site, in no particular order.
-    pub fn at_site(&self, site: usize) -> impl Iterator<Item = Held> {
-        self.members[site].iter().map(|part| self.parts[*part as usize])
+    pub fn members(&self, site: usize) -> &[Member] {
+        &self.members[site]
+    }
+
+    /// A part in full.
+    pub fn held(&self, member: &Member) -> Held {
+        self.parts[member.part as usize]
+    }
+
+    /// What moving a unit of a row from a site costs.
+    pub fn member(&self, part: &Held) -> &Member {
+        &self.members[usize::from(part.site)][part.place as usize]
     }
 
     /// How much of a row is at a site.
@@ -65,7 +86,7 @@ impl Flow {
     }
 
     /// Sets how much of a row is at a site.
-    pub fn set(&mut self, row: usize, site: usize, amount: f64) {
+    pub fn set(&mut self, ground: &Ground, row: usize, site: usize, amount: f64) {
         let (mut before, mut at) = (NONE, self.first[row]);
         while at != NONE && usize::from(self.parts[at as usize].site) != site {
             (before, at) = (at, self.parts[at as usize].next);
@@ -75,6 +96,23 @@ impl Flow {
             (NONE, false) => {}
             (_, true) => self.parts[at as usize].amount = amount,
             (_, false) => self.remove(before, at),
+        }
+        self.review(ground, row);
+    }
+
+    /// Notes what the parts of a row, of which one has changed, would cost to move.
+    fn review(&mut self, ground: &Ground, row: usize) {
+        let previous = ground.previous(row);
+        let mut at = self.first[row];
+        while let Some(part) = self.parts.get(at as usize).copied() {
+            let (worth, _) = leaving(ground, &part);
+            let has_room =
+                |had: &&(u16, f64)| had.0 != part.site && self.amount(row, had.0.into()) < had.1;
+            let has_returns = previous.iter().find(has_room).is_some();
+            let member = &mut self.members[usize::from(part.site)][part.place as usize];
+            member.base = ground.stick - worth;
+            member.has_returns = has_returns;
+            at = part.next;
         }
     }
 
@@ -93,7 +131,8 @@ impl Flow {
             }
         };
         self.first[row] = index;
-        self.members[site].push(index);
+        let row = row as u32;
+        self.members[site].push(Member { row, part: index, base: 0.0, has_returns: false });
     }
 
     fn remove(&mut self, before: u32, index: u32) {
@@ -105,7 +144,7 @@ impl Flow {
         let members = &mut self.members[usize::from(part.site)];
         members.swap_remove(part.place as usize);
         if let Some(moved) = members.get(part.place as usize) {
-            self.parts[*moved as usize].place = part.place;
+            self.parts[moved.part as usize].place = part.place;
         }
         self.free.push(index);
     }

@@ -6,6 +6,9 @@ use super::solution::by_key;
 /// How many costs are scanned at a time; rows are padded to a multiple of it.
 pub(super) const LANES: usize = 8;
 
+/// What is smaller than this part of the whole is rounding.
+pub(super) const DUST: f64 = 1e-12;
+
 /// A checked problem. Rows and sites are numbered by their keys here, so that nothing depends on
 /// the order in which the caller has them; one more node, the sink, is the parent of datacenters.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +100,11 @@ impl Ground {
                         None => self.previous.push((site, amount)),
                     }
                 }
+            }
+            for had in &mut self.previous[start..] {
+                // What all but rounding makes the whole is the whole.
+                let is_whole = (had.1 - demand).abs() <= demand * DUST;
+                had.1 = if is_whole { demand } else { had.1 };
             }
             self.previous[start..].sort_unstable_by_key(|had| had.0);
             self.previous_ends.push(self.previous.len() as u32);

@@ -1,29 +1,53 @@
 //! The cheapest way to move a unit from one site to another.
 
-use super::flow::{Flow, Held, leaving};
+use arrayvec::ArrayVec;
+
+use super::flow::{Flow, Member};
 use super::ground::Ground;
 
+/// How many rows of a pair of sites are remembered in order.
+const KEPT: usize = 8;
+
 /// For each pair of sites, what the cheapest move of a unit between them costs, over all parts
-/// that are at the first. Kept up to date lazily: where the cheapest part has left, its cost
-/// stands on as a lower bound until somebody asks.
+/// that are at the first.
+///
+/// Only a lower bound is kept of most pairs, which is a scan of the rows' costs; of those that
+/// paths ask for, the first few rows in order, until they are used up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Moves {
+    /// Lower bounds of what the cheapest move costs.
     least: Vec<f64>,
-    is_stale: Vec<bool>,
+    /// All rows that cost less than this are in the queue; −∞: it has not been asked for.
+    limit: Vec<f64>,
+    queues: Vec<ArrayVec<(f64, u32), KEPT>>,
+    /// Of each site: whether its moves have been counted.
+    is_known: Vec<bool>,
     stride: usize,
 }
 
 impl Moves {
-    /// Takes over where everybody is.
-    pub fn read(&mut self, ground: &Ground, flow: &Flow) {
+    /// Forgets everything.
+    pub fn clear(&mut self, ground: &Ground) {
         self.stride = ground.stride();
         let size = ground.sites() * self.stride;
-        self.least.clear();
         self.least.resize(size, f64::INFINITY);
-        self.is_stale.clear();
-        self.is_stale.resize(size, false);
-        for row in 0..ground.rows() {
-            self.insert(ground, flow, row);
+        self.limit.resize(size, f64::NEG_INFINITY);
+        self.queues.resize_with(size, ArrayVec::new);
+        self.is_known.clear();
+        self.is_known.resize(ground.sites(), false);
+    }
+
+    /// Counts the moves from a site, if that has not been done.
+    pub fn know(&mut self, ground: &Ground, flow: &Flow, site: usize) {
+        if std::mem::replace(&mut self.is_known[site], true) {
+            return;
+        }
+        let start = site * self.stride;
+        self.limit[start..][..self.stride].fill(f64::NEG_INFINITY);
+        let least = &mut self.least[start..][..self.stride];
+        least.fill(f64::INFINITY);
+        for member in flow.members(site) {
+            Offer::of(ground, flow, site, member).lower(least);
         }
     }
 
@@ -32,38 +56,54 @@ impl Moves {
         &self.least[site * self.stride..][..self.stride]
     }
 
-    /// The exact cost of the cheapest move.
-    pub fn exact(&mut self, ground: &Ground, flow: &Flow, from: usize, to: usize) -> f64 {
+    /// The exact cost of the cheapest move, and whose it is: the first of equals.
+    pub fn cheapest(&mut self, ground: &Ground, flow: &Flow, from: usize, to: usize) -> (f64, u32) {
         let at = from * self.stride + to;
-        if self.is_stale[at] {
-            let costs = flow.at_site(from).map(|part| Offer::of(ground, flow, part).to(to));
-            self.least[at] = costs.fold(f64::INFINITY, f64::min);
-            self.is_stale[at] = false;
+        let queue = &mut self.queues[at];
+        if self.limit[at] == f64::NEG_INFINITY {
+            queue.clear();
+            self.limit[at] = f64::INFINITY;
+            for member in flow.members(from) {
+                let cost = Offer::of(ground, flow, from, member).to(to);
+                if cost < self.limit[at] {
+                    self.limit[at] = enqueue(queue, cost, member.row);
+                }
+            }
+            self.least[at] = queue.first().map_or(f64::INFINITY, |first| first.0);
         }
-        self.least[at]
-    }
-
-    /// The row whose move is the cheapest; the first of equals.
-    pub fn cheapest(&self, ground: &Ground, flow: &Flow, from: usize, to: usize) -> Option<Held> {
-        let least = self.least[from * self.stride + to];
-        let offers =
-            flow.at_site(from).filter(|part| Offer::of(ground, flow, *part).to(to) == least);
-        offers.min_by_key(|part| part.row)
+        queue.first().copied().unwrap_or((f64::INFINITY, 0))
     }
 
     /// Forgets what a row offers, which is about to change.
     pub fn retract(&mut self, ground: &Ground, flow: &Flow, row: usize) {
         for part in flow.of_row(row) {
-            let offer = Offer::of(ground, flow, part);
-            let start = usize::from(part.site) * self.stride;
-            let least = &self.least[start..][..self.stride];
-            let stale = &mut self.is_stale[start..][..self.stride];
-            for ((stale, least), cost) in stale.iter_mut().zip(least).zip(offer.costs) {
-                *stale |= f64::from(*cost) + offer.base == *least;
+            if !self.is_known[usize::from(part.site)] {
+                continue;
             }
-            for (site, cost) in offer.returns() {
-                let at = start + site;
-                self.is_stale[at] |= cost == self.least[at];
+            let offer = Offer::of(ground, flow, part.site.into(), flow.member(&part));
+            let start = usize::from(part.site) * self.stride;
+            for at in 0..self.stride {
+                if f64::from(offer.costs[at]) + offer.member.base <= self.limit[start + at] {
+                    self.dequeue(start + at, part.row);
+                }
+            }
+            for (site, _) in offer.returns() {
+                self.dequeue(start + site, part.row);
+            }
+        }
+    }
+
+    fn dequeue(&mut self, at: usize, row: u32) {
+        let queue = &mut self.queues[at];
+        if self.limit[at] == f64::NEG_INFINITY {
+            return;
+        }
+        queue.retain(|queued| queued.1 != row);
+        match queue.first() {
+            Some(first) => self.least[at] = first.0,
+            None => {
+                self.least[at] = self.limit[at];
+                self.limit[at] = f64::NEG_INFINITY;
             }
         }
     }
@@ -71,17 +111,43 @@ impl Moves {
     /// Takes in what a row offers now.
     pub fn insert(&mut self, ground: &Ground, flow: &Flow, row: usize) {
         for part in flow.of_row(row) {
-            let offer = Offer::of(ground, flow, part);
+            if !self.is_known[usize::from(part.site)] {
+                continue;
+            }
             let start = usize::from(part.site) * self.stride;
-            let least = &mut self.least[start..][..self.stride];
-            for (least, cost) in least.iter_mut().zip(offer.costs) {
-                let cost = f64::from(*cost) + offer.base;
-                *least = if cost < *least { cost } else { *least };
+            let offer = Offer::of(ground, flow, part.site.into(), flow.member(&part));
+            offer.lower(&mut self.least[start..][..self.stride]);
+            for at in 0..self.stride {
+                if f64::from(offer.costs[at]) + offer.member.base < self.limit[start + at] {
+                    self.enqueue(start + at, offer.to(at), part.row);
+                }
             }
             for (site, cost) in offer.returns() {
-                least[site] = least[site].min(cost);
+                let anew = f64::from(offer.costs[site]) + offer.member.base;
+                if cost < self.limit[start + site] && anew >= self.limit[start + site] {
+                    self.enqueue(start + site, cost, part.row);
+                }
             }
         }
+    }
+
+    fn enqueue(&mut self, at: usize, cost: f64, row: u32) {
+        let limit = enqueue(&mut self.queues[at], cost, row);
+        self.limit[at] = self.limit[at].min(limit);
+    }
+}
+
+/// Queues a row in order of cost. Returns from where on costs are not in the queue.
+fn enqueue(queue: &mut ArrayVec<(f64, u32), KEPT>, cost: f64, row: u32) -> f64 {
+    let place = queue.partition_point(|queued| *queued < (cost, row));
+    if queue.is_full() {
+        queue.pop();
+    }
+    // Its cost is below the limit, so it does not come last in a full queue.
+    queue.insert(place.min(queue.len()), (cost, row));
+    match queue.last() {
+        Some(last) if queue.is_full() => last.0,
+        _ => f64::INFINITY,
     }
 }
 
@@ -89,34 +155,45 @@ impl Moves {
 struct Offer<'a> {
     ground: &'a Ground,
     flow: &'a Flow,
-    part: Held,
-    /// What leaving is worth.
-    worth: f64,
+    site: usize,
+    member: &'a Member,
     costs: &'a [f32],
-    /// To be added to the cost of any site.
-    base: f64,
 }
 
 impl<'a> Offer<'a> {
-    fn of(ground: &'a Ground, flow: &'a Flow, part: Held) -> Offer<'a> {
-        let (worth, _) = leaving(ground, &part);
-        let costs = ground.costs(part.row as usize);
-        Offer { ground, flow, part, worth, costs, base: ground.stick - worth }
+    fn of(ground: &'a Ground, flow: &'a Flow, site: usize, member: &'a Member) -> Offer<'a> {
+        Offer { ground, flow, site, member, costs: ground.costs(member.row as usize) }
     }
 
     /// Where the row comes back to what it had, which costs less.
     fn returns(&self) -> impl Iterator<Item = (usize, f64)> {
-        let row = self.part.row as usize;
-        let elsewhere = self.ground.previous(row).iter().filter(|had| had.0 != self.part.site);
-        elsewhere.filter_map(move |&(site, had)| {
+        let row = self.member.row as usize;
+        let previous = if self.member.has_returns { self.ground.previous(row) } else { &[] };
+        previous.iter().filter_map(move |&(site, had)| {
             let site = usize::from(site);
-            let has_room = self.flow.amount(row, site) < had;
-            has_room.then(|| (site, self.ground.cost(row, site) - self.worth))
+            let has_room = site != self.site && self.flow.amount(row, site) < had;
+            has_room.then(|| {
+                (site, self.ground.cost(row, site) + (self.member.base - self.ground.stick))
+            })
         })
     }
 
+    /// Lowers the least costs to this offer's, where it is cheaper.
+    fn lower(&self, least: &mut [f64]) {
+        for (least, cost) in least.iter_mut().zip(self.costs) {
+            let cost = f64::from(*cost) + self.member.base;
+            *least = if cost < *least { cost } else { *least };
+        }
+        for (site, cost) in self.returns() {
+            least[site] = least[site].min(cost);
+        }
+    }
+
     fn to(&self, site: usize) -> f64 {
-        let anew = f64::from(self.costs[site]) + self.base;
+        let anew = f64::from(self.costs[site]) + self.member.base;
+        if !self.member.has_returns {
+            return anew;
+        }
         let back = self.returns().filter(|back| back.0 == site);
         back.map(|back| back.1).fold(anew, f64::min)
     }

@@ -1,6 +1,6 @@
 //! The shortest path from where there is too much to where there is too little.
 
-use super::ground::Ground;
+use super::ground::{Ground, LANES};
 use super::state::{Arc, State};
 
 /// Dijkstra's algorithm over the sites and the sink, on reduced costs; dense, for there are few.
@@ -10,6 +10,8 @@ pub(super) struct Search {
     /// The distance of those that are not final, ∞ for the others.
     open: Vec<f64>,
     came: Vec<(u16, Arc)>,
+    /// The distance of the nearest place found with room; what is farther does not matter.
+    nearest: f64,
     /// The last path found.
     path: Vec<(usize, usize, Arc)>,
 }
@@ -35,15 +37,18 @@ impl Search {
     fn settle(&mut self, ground: &Ground, state: &mut State) -> Option<usize> {
         let nodes = ground.sink() + 1;
         self.distance.clear();
-        self.distance.resize(nodes, f64::INFINITY);
+        // Padded for scanning.
+        self.distance.resize(nodes.next_multiple_of(LANES), f64::INFINITY);
         self.came.clear();
         self.came.resize(nodes, (0, Arc::Move));
+        self.nearest = f64::INFINITY;
         for node in 0..nodes {
             if state.excess[node] > state.dust {
                 self.distance[node] = 0.0;
             }
         }
-        self.open.clone_from(&self.distance);
+        self.open.clear();
+        self.open.extend_from_slice(&self.distance[..nodes]);
         loop {
             let (mut node, mut least) = (0, f64::INFINITY);
             for (at, distance) in self.open.iter().enumerate() {
@@ -65,33 +70,48 @@ impl Search {
     fn relax(&mut self, ground: &Ground, state: &mut State, node: usize) {
         let base = self.distance[node] - state.prices[node];
         if node != ground.sink() {
-            for site in 0..ground.sites() {
-                let bound = base + state.moves.from(node)[site] + state.prices[site];
-                // Rounding may let a reduced cost be a trifle below 0.
-                if bound.max(self.distance[node]) < self.distance[site] {
-                    let cost = state.moves.exact(ground, &state.flow, node, site);
-                    self.reach(node, site, base + cost + state.prices[site], Arc::Move);
+            state.moves.know(ground, &state.flow, node);
+            for start in (0..ground.stride()).step_by(LANES) {
+                let least: &[f64; LANES] = lanes(state.moves.from(node), start);
+                let prices: &[f64; LANES] = lanes(&state.prices, start);
+                let distance: &[f64; LANES] = lanes(&self.distance, start);
+                let mut nearer = 0;
+                for lane in 0..LANES {
+                    let bound = distance[lane].min(self.nearest);
+                    nearer |= u32::from(base + least[lane] + prices[lane] < bound) << lane;
+                }
+                while nearer != 0 {
+                    let site = start + nearer.trailing_zeros() as usize;
+                    nearer &= nearer - 1;
+                    // Rounding may let a reduced cost be a trifle below 0.
+                    if self.distance[site] > self.distance[node] {
+                        let (cost, _) = state.moves.cheapest(ground, &state.flow, node, site);
+                        self.reach(state, node, site, base + cost + state.prices[site], Arc::Move);
+                    }
                 }
             }
             let parent = usize::from(ground.parent[node]);
             let (cost, _) = state.up(ground, node);
-            self.reach(node, parent, base + cost + state.prices[parent], Arc::Up);
+            self.reach(state, node, parent, base + cost + state.prices[parent], Arc::Up);
         }
         for &child in &ground.children[node] {
             let child = usize::from(child);
             let (cost, holds) = state.down(ground, child);
             if holds > 0.0 {
-                self.reach(node, child, base - cost + state.prices[child], Arc::Down);
+                self.reach(state, node, child, base - cost + state.prices[child], Arc::Down);
             }
         }
     }
 
-    fn reach(&mut self, from: usize, to: usize, distance: f64, arc: Arc) {
+    fn reach(&mut self, state: &State, from: usize, to: usize, distance: f64, arc: Arc) {
         let distance = distance.max(self.distance[from]);
         if distance < self.distance[to] {
             self.distance[to] = distance;
             self.open[to] = distance;
             self.came[to] = (from as u16, arc);
+            if state.excess[to] < -state.dust {
+                self.nearest = self.nearest.min(distance);
+            }
         }
     }
 
@@ -121,4 +141,9 @@ impl Search {
         }
         self.path.reverse();
     }
+}
+
+fn lanes(values: &[f64], start: usize) -> &[f64; LANES] {
+    const NONE: [f64; LANES] = [f64::INFINITY; LANES];
+    values[start..].first_chunk().unwrap_or(&NONE)
 }

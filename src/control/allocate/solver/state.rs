@@ -6,13 +6,11 @@
 //! there is too little.
 
 use super::flow::{Flow, coming, leaving};
-use super::ground::{Ground, LANES};
+use super::ground::{DUST, Ground, LANES};
 use super::moves::Moves;
 
 /// Prices this near to a slope are meant to be equal to it, relative to both.
 const SAME: f64 = 1e-9;
-/// Excess smaller than this part of the whole is rounding.
-const DUST: f64 = 1e-12;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
@@ -53,7 +51,6 @@ impl State {
                 self.place(ground, row);
             }
         }
-        self.moves.read(ground, &self.flow);
         self.outflow.clear();
         self.outflow.resize(sites, 0.0);
         self.excess[ground.sink()] = -ground.total;
@@ -69,6 +66,8 @@ impl State {
             self.excess[site] -= outflow;
             self.excess[usize::from(ground.parent[site])] += outflow;
         }
+        self.ascend(ground);
+        self.moves.clear(ground);
     }
 
     /// Takes prices over, moved to where some load belongs to them.
@@ -114,7 +113,7 @@ impl State {
         match previous {
             // As good as always.
             [had] if had.1 >= left && worth(had) <= anew => {
-                return self.put(row, had.0.into(), left);
+                return self.put(ground, row, had.0.into(), left);
             }
             [] => {}
             _ => {
@@ -122,20 +121,20 @@ impl State {
                 had.sort_by(|a, b| worth(a).total_cmp(&worth(b)));
                 for had in had {
                     let amount = left.min(had.1);
-                    self.put(row, had.0.into(), amount);
+                    self.put(ground, row, had.0.into(), amount);
                     left -= amount;
                 }
             }
         }
-        if left > 0.0 {
-            self.put(row, site, left);
+        if left > ground.demand[row] * DUST {
+            self.put(ground, row, site, left);
         }
     }
 
-    fn put(&mut self, row: usize, site: usize, amount: f64) {
+    fn put(&mut self, ground: &Ground, row: usize, site: usize, amount: f64) {
         // A row may come to one site twice: for what it had there, and for more.
         let before = if self.flow.is_empty(row) { 0.0 } else { self.flow.amount(row, site) };
-        self.flow.set(row, site, before + amount);
+        self.flow.set(ground, row, site, before + amount);
         self.excess[site] += amount;
     }
 
@@ -189,12 +188,12 @@ impl State {
                 Arc::Up => self.up(ground, from).1,
                 Arc::Down => self.down(ground, to).1,
                 Arc::Move => {
-                    let Some(part) = self.moves.cheapest(ground, &self.flow, from, to) else {
+                    row = self.moves.cheapest(ground, &self.flow, from, to).1 as usize;
+                    let mut parts = self.flow.of_row(row);
+                    let Some(part) = parts.find(|part| usize::from(part.site) == from) else {
                         return;
                     };
-                    row = part.row as usize;
-                    let room = coming(ground, &self.flow, row, to).1;
-                    leaving(ground, &part).1.min(room)
+                    leaving(ground, &part).1.min(coming(ground, &self.flow, row, to).1)
                 }
             };
             amount = amount.min(holds);
@@ -222,7 +221,7 @@ impl State {
     }
 
     /// Changes what a site passes on; exactly to the bound where that is meant.
-    fn pass(&mut self, ground: &Ground, site: usize, amount: f64, holds: f64) {
+    pub fn pass(&mut self, ground: &Ground, site: usize, amount: f64, holds: f64) {
         self.outflow[site] += amount;
         if amount.abs() >= holds {
             let out = self.outflow[site];
@@ -235,18 +234,20 @@ impl State {
     /// Moves a part of a row; exactly to the bounds where that is meant.
     fn shift(&mut self, ground: &Ground, row: usize, from: usize, to: usize, amount: f64) {
         self.moves.retract(ground, &self.flow, row);
-        let (had, has) = (ground.had(row, from), self.flow.amount(row, from));
-        let holds = if has > had { has - had } else { has };
-        let rest = match amount >= holds {
-            true if has > had => had,
-            true => 0.0,
-            false => has - amount,
-        };
-        self.flow.set(row, from, rest);
-        let (had, has) = (ground.had(row, to), self.flow.amount(row, to));
-        let fills = has < had && amount >= had - has;
-        self.flow.set(row, to, if fills { had } else { has + amount });
+        self.transfer(ground, row, from, to, amount);
         self.moves.insert(ground, &self.flow, row);
+    }
+
+    /// As [`shift`](State::shift), while moves are not counted.
+    pub fn transfer(&mut self, ground: &Ground, row: usize, from: usize, to: usize, amount: f64) {
+        // Rounding must leave neither crumbs nor room for them.
+        let crumb = ground.demand[row] * DUST;
+        for (site, change) in [(from, -amount), (to, amount)] {
+            let exact = self.flow.amount(row, site) + change;
+            let bounds = [0.0, ground.had(row, site), ground.demand[row]];
+            let near = bounds.into_iter().find(|bound| (bound - exact).abs() <= crumb);
+            self.flow.set(ground, row, site, near.unwrap_or(exact));
+        }
     }
 
     /// Clears a site and its entries, as if no row might go there: what was there goes where it
@@ -258,14 +259,16 @@ impl State {
         for &site in &closed {
             self.prices[site] = f64::INFINITY;
         }
-        let mut left: Vec<_> = closed.iter().flat_map(|site| self.flow.at_site(*site)).collect();
+        let mut left: Vec<_> = closed
+            .iter()
+            .flat_map(|site| self.flow.members(*site))
+            .map(|member| self.flow.held(member))
+            .collect();
         left.sort_by_key(|part| (part.row, part.site));
         for part in left {
             let row = part.row as usize;
-            self.moves.retract(ground, &self.flow, row);
-            self.flow.set(row, part.site.into(), 0.0);
+            self.flow.set(ground, row, part.site.into(), 0.0);
             self.find_place(ground, row, part.amount);
-            self.moves.insert(ground, &self.flow, row);
         }
         for &site in &closed {
             let parent = usize::from(ground.parent[site]);
@@ -275,6 +278,8 @@ impl State {
             self.outflow[site] = 0.0;
             self.excess[site] = 0.0;
         }
+        self.ascend(ground);
+        self.moves.clear(ground);
     }
 
     /// Sends a part of a row to where it is cheapest; a row with no place left demands no more.
@@ -293,7 +298,7 @@ impl State {
                 return;
             }
             let amount = left.min(room);
-            self.put(row, best, amount);
+            self.put(ground, row, best, amount);
             left -= amount;
         }
     }

@@ -74,7 +74,7 @@ impl Water<'_> {
         if amount <= 0.0 {
             return 0.0;
         }
-        self.flow.set(row, site, self.flow.amount(row, site) + amount);
+        self.flow.set(self.ground, row, site, self.flow.amount(row, site) + amount);
         self.loads[site] += amount;
         if let Some(parent) = self.parent(site) {
             self.loads[parent] += amount;
