@@ -5,13 +5,13 @@
 //!     --policies oracle,waterfall,nearest --knowledge rtt,geo --ttl 30 [--json file]
 //! ```
 //!
-//! The policies named in [`peers::Peer`] are answers of the real servers, which are started on loopback
-//! and asked beforehand, where they are installed.
+//! `gdnsd-…` and `pdns-…` are the answers of the real servers, which are started on loopback and asked
+//! beforehand, where they are installed.
 
 mod peers;
 mod recorded;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -20,6 +20,8 @@ use portolan::simulate::{
     Built, Experiment, Knowledge, Outcome, Policy, Row, Scenario, Ttl, World, optimum_ms, run,
     table,
 };
+
+use peers::Peer;
 
 #[derive(Parser)]
 struct Arguments {
@@ -61,7 +63,7 @@ struct Arguments {
 fn main() {
     let mut arguments = Arguments::parse();
     if arguments.policies.is_empty() {
-        arguments.policies = Policy::NAMES.map(String::from).to_vec();
+        arguments.policies = names().map(String::from).collect();
     }
     let seeds = numbers(&arguments.seeds);
     let ttl = numbers(&arguments.ttl);
@@ -91,6 +93,11 @@ fn main() {
     }
 }
 
+/// The policies' names.
+fn names() -> impl Iterator<Item = &'static str> {
+    Policy::NAMES.into_iter().chain(Peer::ALL.map(Peer::name))
+}
+
 /// `5-8` or `1,3`.
 fn numbers(text: &str) -> Vec<u64> {
     let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("not a number: {word}"));
@@ -112,6 +119,7 @@ fn compare(
     let contenders = contenders(arguments);
     let work: Mutex<VecDeque<u64>> = Mutex::new(seeds.iter().copied().collect());
     let done: Mutex<Vec<(usize, u64, Outcome)>> = Mutex::new(Vec::new());
+    let failures: Mutex<BTreeSet<String>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..arguments.threads.min(seeds.len()) {
             scope.spawn(|| {
@@ -129,7 +137,10 @@ fn compare(
                         experiment.ttl = ttl;
                         experiment.optimum_ms = Some(optimum);
                         if let Err(failure) = recorded::ask(&mut experiment) {
-                            println!("{}: {failure}", policy.name());
+                            failures
+                                .lock()
+                                .unwrap()
+                                .insert(format!("{}: {failure}", policy.name()));
                             continue;
                         }
                         let outcome = run(&experiment);
@@ -139,6 +150,7 @@ fn compare(
             });
         }
     });
+    failures.into_inner().unwrap().iter().for_each(|failure| println!("{failure}"));
     let mut done = done.into_inner().unwrap();
     done.sort_by_key(|(index, seed, _)| (*index, *seed));
     let row = |(index, (policy, knowledge)): (usize, &(Policy, Knowledge))| {
@@ -151,7 +163,7 @@ fn compare(
         let (seeds, scores) = own.map(|(_, seed, outcome)| (*seed, outcome.score.clone())).unzip();
         Row { title, seeds, scores }
     };
-    contenders.iter().enumerate().map(row).collect()
+    contenders.iter().enumerate().map(row).filter(|row| !row.scores.is_empty()).collect()
 }
 
 /// The policies, twice where what they know of the round trips makes a difference.
@@ -164,7 +176,10 @@ fn contenders(arguments: &Arguments) -> Vec<(Policy, Knowledge)> {
     let knowledge: Vec<Knowledge> = arguments.knowledge.iter().map(known).collect();
     let policies = arguments.policies.iter().map(|name| {
         Policy::named(name).or_else(|| recorded::named(name)).unwrap_or_else(|| {
-            panic!("no policy is called {name}; there are {}", Policy::NAMES.join(", "))
+            panic!(
+                "no policy is called {name}; there are {}",
+                names().collect::<Vec<_>>().join(", ")
+            )
         })
     });
     policies

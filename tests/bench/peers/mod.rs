@@ -24,6 +24,8 @@ pub use daemon::Failure;
 
 /// How often each client is asked for in a state, where answers are drawn.
 const DRAWS: usize = 8;
+/// How often a state is asked for, should the server change its mind meanwhile.
+const TRIES: usize = 5;
 
 /// A server and the way it chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,11 +127,9 @@ impl Setting {
     fn database(&self) -> Vec<u8> {
         let record = |prefix: IpNet, at: Coordinates| {
             let Coordinates { latitude, longitude } = at;
-            (
-                prefix,
-                json!({ "location": { "latitude": latitude, "longitude": longitude,
-                "accuracy_radius": 10 } }),
-            )
+            // PowerDNS does without a location that has no accuracy.
+            let of = json!({ "latitude": latitude, "longitude": longitude, "accuracy_radius": 10 });
+            (prefix, json!({ "location": of }))
         };
         let clients = self.clients.iter().enumerate();
         let clients = clients.map(|(client, at)| record(prefix_of(client).into(), *at));
@@ -161,18 +161,29 @@ pub fn record(peer: Peer, setting: &Setting, states: &[Vec<usize>]) -> Result<An
     let mut daemon = Daemon::start(peer, setting)?;
     let mut answers = Answers::new();
     for state in states {
-        daemon.set_down(state)?;
-        let mut given = sweep(peer, setting, &daemon)?;
-        // On a busy machine a check may fail that should not; then what was answered is not worth it.
-        while !daemon.sees_down(state) {
-            daemon.set_down(state)?;
-            given = sweep(peer, setting, &daemon)?;
-        }
-        answers.insert(state.clone(), given);
+        answers.insert(state.clone(), in_state(peer, setting, &mut daemon, state)?);
     }
     Ok(answers)
 }
 
+fn in_state(
+    peer: Peer,
+    setting: &Setting,
+    daemon: &mut Daemon,
+    down: &[usize],
+) -> Result<Vec<Vec<u16>>, Failure> {
+    for _ in 0..TRIES {
+        daemon.set_down(down)?;
+        let answers = sweep(peer, setting, daemon)?;
+        // On a busy machine a check may fail that should not; then the answers are worth nothing.
+        if daemon.sees_down(down) {
+            return Ok(answers);
+        }
+    }
+    Err(Failure::Mute(format!("{}: its checks waver", peer.name())))
+}
+
+/// What each client is answered now.
 fn sweep(peer: Peer, setting: &Setting, daemon: &Daemon) -> Result<Vec<Vec<u16>>, Failure> {
     let rounds = match peer {
         Peer::GdnsdWeighted | Peer::PowerdnsRandom => DRAWS,
