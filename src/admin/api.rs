@@ -43,6 +43,7 @@ pub fn routes() -> Router<Arc<Window>> {
         .route("/datacenters/{name}/report", put(change::push_report))
         .route("/l4", get(l4))
         .route("/report", get(report))
+        .route("/plan", get(plan))
         .route("/overrides", get(overrides).post(change::set).delete(change::clear))
         .route("/events", get(events))
         .route("/explain", get(explained))
@@ -101,6 +102,25 @@ async fn l4(From(window): From<Arc<Window>>) -> impl IntoResponse {
     Json(ServiceView::all(l4.load(), &overrides.unwrap_or_default()))
 }
 
+/// What the query of `plan` may say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanQuery {
+    #[serde(default)]
+    all: bool,
+}
+
+async fn plan(
+    From(window): From<Arc<Window>>,
+    query: Result<Query<PlanQuery>, QueryRejection>,
+) -> Reply<impl IntoResponse> {
+    let Query(PlanQuery { all }) = query.map_err(|rejection| {
+        ApiError::bad_request(rejection.body_text())
+            .help("expected plan, or plan?all=true for every client group")
+    })?;
+    window.pictured(|picture| picture.plan(all))
+}
+
 /// What another site's server polls: the load of this one's L4 services.
 async fn report(From(window): From<Arc<Window>>) -> Reply<Json<Report>> {
     let load = window.state.l4.as_ref().map(L4::load).unwrap_or_default();
@@ -148,7 +168,8 @@ async fn explained(
     let ExplainQuery { name, rtype, client, resolver } = query;
     let rtype = rtype.as_deref().unwrap_or("A");
     let question = question(&name, rtype, client.as_deref(), resolver.as_deref());
-    let explained = explain(&control.snapshot(), &question.map_err(ApiError::bad_request)?);
+    let mut explained = explain(&control.snapshot(), &question.map_err(ApiError::bad_request)?);
+    explained.price(&control.plan());
     Ok(told(&headers, &explained, text::explain::explained))
 }
 

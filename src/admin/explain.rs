@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::records::{Record, owned_records, records};
+use crate::control::PlanStatus;
 use crate::decide::{self, Client, Explanation};
 use crate::dns::{Name, Rtype};
 use crate::snapshot::Snapshot;
@@ -95,6 +96,37 @@ pub enum Outcome {
     },
     /// The chain goes on for too long, or in a circle.
     ChainTooLong,
+}
+
+impl Explained {
+    /// Tells what the plan knows of demand and costs.
+    pub fn price(&mut self, status: &PlanStatus) {
+        let PlanStatus { plan, layout, .. } = status;
+        let decisions = self.links.iter_mut().filter_map(|link| match &mut link.outcome {
+            Outcome::Steered { decision } => Some(decision),
+            _ => None,
+        });
+        for pool in decisions.flat_map(|decision| &mut decision.pools) {
+            let Some(step) = &mut pool.group else { continue };
+            let group = layout.groups.iter().position(|group| group.name == step.name);
+            let Some(group) = group else { continue };
+            let name = format!("{}/{}", pool.zone, pool.pool);
+            let number = layout.pools.iter().position(|known| known.name == name);
+            let row = plan
+                .groups
+                .iter()
+                .find(|row| row.group_number as usize == group && Some(row.pool) == number);
+            step.demand = Some(row.map_or(0.0, |row| row.demand));
+            for member in &mut pool.members {
+                let known = plan.datacenters.iter().zip(0..);
+                let datacenter = known.into_iter().find(|(one, _)| one.name == member.datacenter);
+                let Some((planned, index)) = datacenter else { continue };
+                member.price_ms = Some(planned.price_ms);
+                let cost = layout.cost_ms.get(group * layout.datacenters.len() + index);
+                member.cost_ms = cost.map(|cost| f64::from(*cost));
+            }
+        }
+    }
 }
 
 /// False for a /0, with which a client asks not to be located (RFC 7871 §7.1.2): it is the resolver

@@ -16,6 +16,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Window;
+use super::view::Picture;
+use super::view::plan::{PlanState, PlanView};
 use super::view::status::{DnsView, Status};
 use crate::control::LoadStatus;
 use crate::decide::Room;
@@ -30,16 +32,19 @@ pub async fn scrape(From(window): From<Arc<Window>>, headers: HeaderMap) -> Resp
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
     let kind = if is_open { OPEN_METRICS } else { PLAIN };
-    match exposition(Status::of(&window)).map(|text| if is_open { text } else { plain(&text) }) {
+    let plan = window.state.control.as_ref().map(|control| Picture::of(control).plan(false));
+    match exposition(Status::of(&window), plan)
+        .map(|text| if is_open { text } else { plain(&text) })
+    {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
 /// The whole text, in the newer format.
-fn exposition(status: Status) -> Result<String, fmt::Error> {
+fn exposition(status: Status, plan: Option<PlanView>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("portolan");
-    registry.register_collector(Box::new(Scrape(status)));
+    registry.register_collector(Box::new(Scrape(status, plan)));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
@@ -64,12 +69,12 @@ fn plain(open: &str) -> String {
 }
 
 #[derive(Debug)]
-struct Scrape(Status);
+struct Scrape(Status, Option<PlanView>);
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut families = Families(encoder);
-        let Scrape(status) = self;
+        let Scrape(status, plan) = self;
         let version = [("version", status.version.to_owned())];
         families.gauges("build_info", "Always 1; the version is a label.", [(version, 1.0)])?;
         let started = [([], status.started as f64)];
@@ -83,6 +88,9 @@ impl Collector for Scrape {
         encode_probes(&mut families, status)?;
         encode_pools(&mut families, status)?;
         encode_datacenters(&mut families, status)?;
+        if let Some(plan) = plan.as_ref().filter(|plan| !plan.pools.is_empty()) {
+            encode_plan(&mut families, plan)?;
+        }
         encode_services(&mut families, status)
     }
 }
@@ -179,6 +187,59 @@ fn encode_datacenters(families: &mut Families, status: &Status) -> fmt::Result {
     let room = named.filter(|(_, dc)| dc.room != Room::Unknown);
     let room = room.map(|(labels, dc)| (labels, bit(dc.room == Room::Free)));
     families.gauges("datacenter_has_room", "Absent without a live report.", room)
+}
+
+fn encode_plan(families: &mut Families, plan: &PlanView) -> fmt::Result {
+    let datacenters = plan.datacenters.iter();
+    let named = datacenters.map(|one| ([("datacenter", one.name.clone())], one));
+    let capacity = named.clone().filter_map(|(labels, one)| Some((labels, one.capacity?)));
+    families.gauges("allocation_capacity", "What is planned with, in units of load.", capacity)?;
+    let load = named.clone().map(|(labels, one)| (labels, one.planned_load));
+    families.gauges("allocation_planned_load", "What the plan gives it.", load)?;
+    let load = named.clone().map(|(labels, one)| (labels, one.predicted_load));
+    let help = "What it should be offered now, by the answers that clients hold.";
+    families.gauges("allocation_predicted_load", help, load)?;
+    let wall = named.clone().map(|(labels, one)| (labels, one.wall));
+    let help = "The part of its capacity up to which nothing is the matter.";
+    families.gauges("allocation_wall_ratio", help, wall)?;
+    let price = named.clone().map(|(labels, one)| (labels, one.price_ms / 1e3));
+    let help = "What one more unit of load there costs, as a latency.";
+    families.gauges("allocation_price_seconds", help, price)?;
+    let lost = named.filter_map(|(labels, one)| Some((labels, one.loss.as_ref()?.overflow)));
+    let help = "What nobody could take if it were lost, in units of load.";
+    families.gauges("allocation_overflow_if_lost", help, lost)?;
+
+    let pools = plan.pools.iter();
+    let pools = pools.map(|one| ([("zone", one.zone.clone()), ("pool", one.pool.clone())], one));
+    let demand = pools.clone().map(|(labels, one)| (labels, one.demand));
+    families.gauges("allocation_demand", "What the pool's clients ask for.", demand)?;
+    let split = pools.map(|(labels, one)| (labels, one.groups_split as f64));
+    let help = "The pool's client groups that are divided between datacenters.";
+    families.gauges("allocation_split_groups", help, split)?;
+
+    let states = PlanState::ALL
+        .map(|state| ([("state", super::text::word(&state))], bit(state == plan.state)));
+    families.gauges("allocation_state", "1 for how the allocation stands.", states)?;
+    let age = plan.age_seconds.map(|age| ([], age));
+    families.gauges::<0>("allocation_age_seconds", "Since the plan was worked out.", age)?;
+    let work = &plan.work;
+    let solves = [([], work.solves_total)];
+    families.counters::<0>("allocation_solves", "How often a plan was worked out.", solves)?;
+    let took = [([], work.last_solve_seconds)];
+    let help = "How long working out the latest plan took.";
+    families.gauges::<0>("allocation_solve_seconds", help, took)?;
+    let refused = [([], work.refused_total)];
+    let help = "Plans that are not served, as they did not pass the checks.";
+    families.counters::<0>("allocation_refused_plans", help, refused)?;
+    let answers = [([], work.answers_total)];
+    let help = "Answers by which demand was estimated.";
+    families.counters::<0>("allocation_records", help, answers)?;
+    let missed = [([], work.answers_missed_total)];
+    let help = "Answers that went by uncounted.";
+    families.counters::<0>("allocation_records_missed", help, missed)?;
+    let promoted = [([], work.promoted.len() as f64)];
+    let help = "Prefixes that are client groups of their own.";
+    families.gauges::<0>("allocation_promoted_prefixes", help, promoted)
 }
 
 fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {

@@ -87,7 +87,7 @@ fn offline(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let ground = Ground::new(Arc::new(settings), None);
+    let ground = Ground::new(Arc::new(settings), &[], None);
     let snapshot = Publisher::new(ground, Tables::default()).published().load_full();
     let mut explained = explain(&snapshot, &question);
     explained.note = Some(OFFLINE_NOTE.into());

@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::allocate::SiteReport;
+use super::allotting::AgedReport;
 use super::{ControlError, Settings};
-use crate::decide::Room;
+use crate::decide::{DatacenterId, Room};
 
 /// A pushed report without settings of its own is stale after this.
 const STALE_AFTER: Duration = Duration::from_secs(10);
@@ -93,6 +95,8 @@ struct Latest {
     measured: Option<SystemTime>,
     /// Since the origin of time.
     received: Duration,
+    /// Whether the allocator knows it.
+    is_heard: bool,
 }
 
 impl Capacity {
@@ -118,6 +122,8 @@ impl Capacity {
         for site in &mut self.sites {
             if let Some(before) = old.sites.iter().find(|before| before.name == site.name) {
                 site.latest.clone_from(&before.latest);
+                // A capacity from the files may have been another one.
+                site.latest.iter_mut().for_each(|latest| latest.is_heard = false);
                 site.error.clone_from(&before.error);
             }
         }
@@ -135,7 +141,7 @@ impl Capacity {
         let measured = site.check(&report)?;
         site.error = None;
         if site.is_news(measured, now) {
-            site.latest = Some(Latest { report, measured, received: now });
+            site.latest = Some(Latest { report, measured, received: now, is_heard: false });
         }
         Ok(())
     }
@@ -150,6 +156,23 @@ impl Capacity {
     /// By `DatacenterId`.
     pub fn room(&self, now: Duration) -> Vec<Room> {
         self.sites.iter().map(|site| site.room(now)).collect()
+    }
+
+    /// The reports that the allocator has not heard of; from now on it has.
+    pub fn unheard(&mut self, now: Duration) -> Vec<AgedReport> {
+        let numbered = (0..).map(DatacenterId).zip(&mut self.sites);
+        let unheard = numbered.filter_map(|(datacenter, site)| {
+            let latest = site.latest.as_mut().filter(|latest| !latest.is_heard)?;
+            latest.is_heard = true;
+            let report = SiteReport {
+                capacity: latest.report.capacity,
+                load: latest.report.load,
+                rejected: latest.report.rejected.unwrap_or(0.0),
+                utilisation: latest.report.utilisation,
+            };
+            Some((datacenter, report, now.saturating_sub(latest.received)))
+        });
+        unheard.collect()
     }
 
     /// By `DatacenterId`.

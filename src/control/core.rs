@@ -4,15 +4,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use super::allotting::{Allotting, News, PlanStatus, Work};
 use super::capacity::Capacity;
 use super::overrides::{Overrides, check_target};
+use super::presence::presence;
 use super::publish::{Ground, Publisher, Tables};
 use super::{
     ControlError, Event, EventKind, LoadStatus, Loaded, Override, Report, ReportStatus, Settings,
     Target,
 };
-use crate::decide::{HealthTable, Room, ShareTable};
+use crate::decide::{DatacenterId, HealthTable, Room, ShareTable};
 use crate::health::Verdict;
+use crate::ledger::Answered;
 use crate::snapshot::Published;
 
 /// A moment, by both clocks that count here.
@@ -33,6 +38,7 @@ pub struct Core {
     /// Of the probes of the settings being served, by `ProbeId`.
     verdicts: Arc<[Verdict]>,
     room: Vec<Room>,
+    allotting: Allotting,
     load: LoadStatus,
     /// What has happened and has not been fetched.
     events: Vec<Event>,
@@ -40,26 +46,49 @@ pub struct Core {
 
 impl Core {
     /// Publishes a first snapshot, in which nothing is watched and nothing has been reported; what
-    /// is known already counts from the first [`refresh`](Self::refresh) on.
-    pub fn new(ground: Ground, overrides: Overrides, verdicts: Arc<[Verdict]>) -> Core {
-        Core {
-            capacity: Capacity::new(&ground.settings),
+    /// is known already counts from the first [`tick`](Self::tick) on.
+    pub fn new(ground: Ground, overrides: Overrides, verdicts: Arc<[Verdict]>, now: Now) -> Core {
+        let capacity = Capacity::new(&ground.settings);
+        let work = Work::on(&ground, None, now);
+        let mut core = Core {
+            capacity,
             publisher: Publisher::new(ground, Tables::default()),
             overrides,
             verdicts,
             room: Vec::new(),
+            allotting: Allotting::default(),
             load: LoadStatus::default(),
             events: Vec::new(),
-        }
+        };
+        core.allotting.replace(work, Duration::ZERO);
+        core
     }
 
-    /// Serves other settings from now on, with the verdicts of their probes.
+    /// Serves another ground from now on, with the verdicts of its probes.
     pub fn replace(&mut self, ground: Ground, verdicts: Arc<[Verdict]>, now: Now) {
+        let mut work = Work::on(&ground, self.begin_work(now), now);
+        if let Some(work) = &mut work {
+            work.run(now);
+        }
+        self.replace_with(ground, verdicts, work, Duration::ZERO, now);
+    }
+
+    /// The same with what was worked out for that ground in so much time.
+    pub fn replace_with(
+        &mut self,
+        ground: Ground,
+        verdicts: Arc<[Verdict]>,
+        work: Option<Work>,
+        took: Duration,
+        now: Now,
+    ) {
         self.verdicts = verdicts;
         self.capacity.replace(&ground.settings);
+        let news = self.allotting.replace(work, took);
         let tables = self.tables(&ground.settings, now);
         self.publisher.replace(ground, tables);
         self.room = self.capacity.room(now.elapsed);
+        self.note_news(news, now);
     }
 
     /// Where the current snapshot is found.
@@ -92,9 +121,19 @@ impl Core {
         }
     }
 
-    /// Does what the passing of time asks for; to be called about every second. True when the
-    /// list of overrides is another one.
+    /// Does what the passing of time asks for, and works out a plan if one is due; to be called
+    /// about every second. True when the list of overrides is another one.
     pub fn tick(&mut self, now: Now) -> bool {
+        let has_expired = self.expire(now);
+        if let Some(mut work) = self.begin_work(now) {
+            work.run(now);
+            self.end_work(work, Duration::ZERO, now);
+        }
+        has_expired
+    }
+
+    /// The same, but for the plan.
+    pub fn expire(&mut self, now: Now) -> bool {
         let ended = self.overrides.expire(now.unix_seconds);
         self.publisher.sweep();
         self.refresh(now);
@@ -102,6 +141,46 @@ impl Core {
             self.note(now, EventKind::Override, &one.target.to_string(), "expired".into());
         }
         !ended.is_empty()
+    }
+
+    /// Begins to work out a plan, if there is anything to allocate and nobody is at it. Whoever does
+    /// must [end](Self::end_work) it.
+    pub fn begin_work(&mut self, now: Now) -> Option<Work> {
+        let (epoch, capacity) = (self.publisher.epoch(), &mut self.capacity);
+        self.allotting.lend(epoch, || capacity.unheard(now.elapsed))
+    }
+
+    /// Publishes the plan that was worked out in so much time.
+    pub fn end_work(&mut self, work: Work, took: Duration, now: Now) {
+        let news = self.allotting.take_back(work, took);
+        self.refresh(now);
+        self.note_news(news, now);
+    }
+
+    /// Begins to allocate anew, with nothing learned, when work was begun and cannot be ended.
+    pub fn begin_anew(&mut self, now: Now) {
+        let work = Work::on(self.ground(), None, now);
+        self.allotting.replace(work, Duration::ZERO);
+        self.refresh(now);
+    }
+
+    /// Counts an answer that was given. What is from a snapshot before the latest reload is passed
+    /// over, as its numbers are others.
+    pub fn count(&mut self, answered: Answered, now: Now) {
+        if answered.epoch() == self.publisher.epoch() {
+            self.allotting.count(answered, now);
+        }
+    }
+
+    /// The plan that is served.
+    pub fn plan(&self, now: Now) -> PlanStatus {
+        self.allotting.status(self.ground().promoted(), now)
+    }
+
+    /// The prefixes that should be client groups of their own, if others than those that are. For
+    /// them a new ground is to be made, and to [replace](Self::replace) this one.
+    pub fn promotions(&mut self, now: Now) -> Option<Vec<IpNet>> {
+        self.allotting.promotions(&self.publisher.ground().promoted(), now)
     }
 
     /// Takes the verdicts on the probes of the settings being served.
@@ -113,6 +192,11 @@ impl Core {
         for (probe, (old, new)) in changes.filter(|(_, (old, new))| old != new) {
             self.note(now, EventKind::Health, &probe.name, format!("{old} → {new}"));
         }
+    }
+
+    /// The verdicts on the probes of the settings being served.
+    pub fn verdicts(&self) -> Arc<[Verdict]> {
+        Arc::clone(&self.verdicts)
     }
 
     /// Takes a datacenter's report in. It counts from the next [`refresh`](Self::refresh) on.
@@ -192,11 +276,34 @@ impl Core {
     }
 
     /// What is unknown is not up: a probe without a verdict has had a whole round of time.
-    fn tables(&self, settings: &Settings, now: Now) -> Tables {
-        Tables {
-            health: HealthTable::new(self.verdicts.iter().map(|verdict| *verdict == Verdict::Up)),
-            standing: self.overrides.standing(&settings.steering),
-            shares: ShareTable::new(self.capacity.room(now.elapsed)),
+    fn tables(&mut self, settings: &Settings, now: Now) -> Tables {
+        let steering = &settings.steering;
+        let health = HealthTable::new(self.verdicts.iter().map(|verdict| *verdict == Verdict::Up));
+        let drain = self.allotting.is_planned().then_some(settings.allocation.drain);
+        let members = presence(steering, &health, &self.overrides, drain, now.unix_seconds);
+        for lost in self.allotting.note(&members.availability, now) {
+            let name = &steering.datacenters[lost].name;
+            self.note(now, EventKind::Plan, name, "lost: served is the plan for that case".into());
+        }
+        let doubted = |datacenter: DatacenterId| self.allotting.is_doubted(datacenter);
+        let standing = members.standing(steering, doubted);
+        let shares = ShareTable::new(self.capacity.room(now.elapsed))
+            .with_allotments(self.allotting.allotments(steering.pools.len()));
+        Tables { health, standing, shares }
+    }
+
+    fn note_news(&mut self, news: News, now: Now) {
+        let News { state, refusal } = news;
+        if let Some(state) = state {
+            self.note(now, EventKind::Plan, "allocation", state);
+        }
+        if let Some(refusal) = refusal {
+            self.note(
+                now,
+                EventKind::Plan,
+                "allocation",
+                format!("a plan is not served: {refusal}"),
+            );
         }
     }
 
@@ -204,3 +311,8 @@ impl Core {
         self.events.push(Event { time: now.unix_seconds, kind, subject: subject.into(), text });
     }
 }
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,19 @@
 //! overrides come in, and snapshots go out.
 
 pub mod allocate;
+pub mod allotting;
 pub mod capacity;
 pub mod core;
+pub mod layout;
 pub mod override_file;
 pub mod overrides;
 pub mod poll;
+mod presence;
 pub mod publish;
 pub mod reload;
 pub mod settings;
 pub mod status;
+mod worker;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,14 +24,17 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use crate::health::{Probe, ProbeStatus, Verdict, Verdicts, Watch};
+use crate::ledger::Ledgers;
 use crate::snapshot::{Published, Snapshot};
 use override_file::OverrideFile;
 use overrides::Overrides;
 use poll::Poller;
 use publish::Ground;
 use status::unix_seconds;
+use worker::{Wake, Works};
 
 pub use self::core::{Core, Now};
+pub use allotting::PlanStatus;
 pub use capacity::{Report, ReportSource, ReportStatus};
 pub use overrides::{Action, Override, Target};
 pub use settings::{AllocationSettings, ReportSettings, Settings};
@@ -52,6 +59,10 @@ struct Inner {
     published: Published,
     /// Never held across an await, and never on the way of a query.
     state: Mutex<State>,
+    /// Held while the allocator is lent out, by threads that may wait; taken before `state`.
+    works: Mutex<Works>,
+    /// Wakes the thread that works plans out.
+    wake: Wake,
 }
 
 struct State {
@@ -118,6 +129,7 @@ impl Control {
     ) -> Control {
         let watch = Watch::start(settings.probes.clone());
         let ground = survey(Arc::clone(&settings), None).await;
+        let origin = Instant::now();
         watch.first_round(watch.round_limit()).await;
         let verdicts = watch.verdicts().borrow().clone();
         if !verdicts.verdicts.is_empty() {
@@ -125,25 +137,36 @@ impl Control {
             tracing::info!(up, of = verdicts.verdicts.len(), "checked");
         }
         let state = State {
-            core: Core::new(ground, overrides, verdicts.verdicts),
+            core: Core::new(ground, overrides, verdicts.verdicts, Now::default()),
             override_file,
             probes_generation: verdicts.generation,
             pollers: JoinSet::new(),
         };
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let (origin, published) = (Instant::now(), state.core.published());
-        let inner = Arc::new(Inner { origin, watch, events, published, state: Mutex::new(state) });
-        let control = Control { inner };
+        let published = state.core.published();
+        let (wake, woken) = worker::wake();
+        let inner = Inner {
+            origin,
+            watch,
+            events,
+            published,
+            state: Mutex::new(state),
+            works: Mutex::default(),
+            wake,
+        };
+        let control = Control { inner: Arc::new(inner) };
         let reports = first_reports(&settings).await;
         control.tell(|state, now| {
             state.core.note_load(loaded, now);
             for (datacenter, result) in reports {
                 state.take_report(&datacenter, result, now);
             }
-            state.core.refresh(now);
+            // With a first plan, by what is known beforehand.
+            state.core.tick(now);
         });
         control.poll(&mut control.state(), &settings);
         control.follow();
+        worker::start(&control, woken);
         control
     }
 
@@ -153,14 +176,23 @@ impl Control {
         let previous = self.state().core.ground().share();
         let ground = survey(Arc::clone(&settings), Some(previous)).await;
         self.probe_once(&settings).await;
+        let control = self.clone();
+        off_thread(move || control.replace_ground(ground, loaded)).await;
+        self.poll(&mut self.state(), &settings);
+    }
+
+    /// Serves another ground from now on, with a plan for it. May wait, and work for long.
+    fn replace_ground(&self, ground: Ground, loaded: Loaded) {
+        let works = self.works();
+        let (work, took) = self.work_for(&works, &ground);
         self.tell(|state, now| {
-            self.watch_instead(state, settings.probes.clone());
+            self.watch_instead(state, ground.settings.probes.clone());
             // Read under the lock: a flip from now on finds the new list.
             let verdicts = self.inner.watch.verdicts().borrow().verdicts.clone();
-            state.core.replace(ground, verdicts, now);
+            state.core.replace_with(ground, verdicts, work, took, now);
             state.core.note_load(loaded, now);
-            self.poll(state, &settings);
         });
+        drop(works);
     }
 
     /// Waits until the probes of new settings have been sent once; those of the settings being
@@ -257,6 +289,16 @@ impl Control {
         self.state().core.load_status()
     }
 
+    /// The plan by which clients are allotted to datacenters.
+    pub fn plan(&self) -> PlanStatus {
+        self.state().core.plan(self.now())
+    }
+
+    /// Estimates demand by what these tell of the answers that are given.
+    pub fn read(&self, ledgers: Ledgers) {
+        self.works().ledgers = Some(ledgers);
+    }
+
     /// What happens from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.inner.events.subscribe()
@@ -265,6 +307,11 @@ impl Control {
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves facts that were each whole.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn works(&self) -> MutexGuard<'_, Works> {
+        // A panic elsewhere leaves ledgers that can be read on.
+        self.inner.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Now {
@@ -343,11 +390,12 @@ impl Control {
                 state.core.take_verdicts(new.verdicts, now);
             }
         });
+        self.inner.wake.wake();
     }
 
     fn tick(&self) {
         self.tell(|state, now| {
-            if state.core.tick(now) {
+            if state.core.expire(now) {
                 state.save_overrides();
             }
         });
@@ -385,7 +433,15 @@ impl State {
 
 /// Surveys off the asynchronous threads: a large world takes seconds.
 async fn survey(settings: Arc<Settings>, previous: Option<Ground>) -> Ground {
-    let task = tokio::task::spawn_blocking(move || Ground::new(settings, previous.as_ref()));
+    off_thread(move || {
+        let promoted = previous.as_ref().map(Ground::promoted).unwrap_or_default();
+        Ground::new(settings, &promoted, previous.as_ref())
+    })
+    .await
+}
+
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let task = tokio::task::spawn_blocking(work);
     task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 

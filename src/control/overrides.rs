@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::ControlError;
-use crate::decide::{Pool, Standing, StandingTable, Steering};
+use crate::decide::{Pool, Standing, Steering};
 
 /// The most overrides that are kept.
 const MAX_OVERRIDES: usize = 10_000;
@@ -112,10 +112,13 @@ impl Overrides {
         ended.into_values().collect()
     }
 
-    /// The operator's word on every member: that on the member itself, else on its pool, else on
-    /// its datacenter.
-    pub fn standing(&self, steering: &Steering) -> StandingTable {
-        let standing = steering.pools.iter().flat_map(|pool| {
+    /// The operator's word on every member, by `MemberId`: that on the member itself, else on its
+    /// pool, else on its datacenter.
+    pub fn words<'a>(
+        &'a self,
+        steering: &'a Steering,
+    ) -> impl Iterator<Item = Option<&'a Override>> + 'a {
+        let members = steering.pools.iter().flat_map(move |pool| {
             pool.members.iter().map(move |member| {
                 let datacenter = &steering.datacenters[usize::from(member.datacenter.0)].name;
                 [
@@ -125,16 +128,18 @@ impl Overrides {
                 ]
             })
         });
-        let word = |targets: [Target; 3]| {
-            let action = targets.iter().find_map(|target| self.by_target.get(target));
-            match action.map(|found| found.action) {
-                None => Standing::Normal,
-                Some(Action::ForceUp) => Standing::ForcedUp,
-                Some(Action::ForceDown) => Standing::ForcedDown,
-                Some(Action::Drain) => Standing::Drained,
-            }
-        };
-        StandingTable::new(standing.map(word))
+        members.map(|targets| targets.iter().find_map(|target| self.by_target.get(target)))
+    }
+}
+
+impl Action {
+    /// What it makes of a member.
+    pub fn standing(self) -> Standing {
+        match self {
+            Action::ForceUp => Standing::ForcedUp,
+            Action::ForceDown => Standing::ForcedDown,
+            Action::Drain => Standing::Drained,
+        }
     }
 }
 
@@ -318,8 +323,10 @@ mod tests {
         let steering = steering();
         let mut overrides = Overrides::default();
         let standing = |overrides: &Overrides| {
-            let table = overrides.standing(&steering);
-            [table.of(MemberId(0)), table.of(MemberId(1))]
+            let words = overrides.words(&steering);
+            words
+                .map(|word| word.map_or(Standing::Normal, |word| word.action.standing()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(standing(&overrides), [Standing::Normal; 2]);
         overrides.set(word("datacenter/fra", Action::ForceDown)).unwrap();

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
 use super::Settings;
-use crate::decide::group::USUAL_GROUPS;
+use super::allocate::Layout;
+use super::layout::{layout, most_groups};
 use crate::decide::{
     Chart, Facts, Groups, HealthTable, PoolId, ShareTable, Sheets, StandingTable, Steer, Survey,
     Target, survey_all,
@@ -31,6 +33,8 @@ pub struct Ground {
     pub settings: Arc<Settings>,
     /// The client groups.
     pub groups: Arc<Groups>,
+    /// What there is to allocate.
+    pub layout: Arc<Layout>,
     surveys: Arc<[Survey]>,
     /// By policy: the pools it can come to.
     reach: Vec<Vec<PoolId>>,
@@ -47,24 +51,35 @@ pub struct Publisher {
 }
 
 impl Ground {
-    /// Surveys the world for every policy: the expensive part of a load. A reload that moves
-    /// neither the world nor the pools keeps the surveys of `previous`.
-    pub fn new(settings: Arc<Settings>, previous: Option<&Ground>) -> Ground {
-        let kept = previous.filter(|previous| {
-            Arc::ptr_eq(&previous.settings.world, &settings.world)
-                && previous.settings.steering == settings.steering
+    /// Surveys the world for every policy: the expensive part of a load. `promoted`: the prefixes
+    /// that are client groups of their own. A reload that moves neither the world nor the pools
+    /// keeps the surveys of `previous`.
+    pub fn new(settings: Arc<Settings>, promoted: &[IpNet], previous: Option<&Ground>) -> Ground {
+        let most = most_groups(&settings.steering);
+        let previous = previous.filter(|old| Arc::ptr_eq(&old.settings.world, &settings.world));
+        let groups = match previous.filter(|old| {
+            most_groups(&old.settings.steering) == most && old.promoted().iter().eq(promoted.iter())
+        }) {
+            Some(old) => Arc::clone(&old.groups),
+            None => Arc::new(Groups::form(&settings.world, most, promoted)),
+        };
+        let previous = previous.filter(|old| old.settings.steering == settings.steering);
+        let previous = previous.filter(|old| Arc::ptr_eq(&old.groups, &groups));
+        let surveys = match previous {
+            Some(old) => Arc::clone(&old.surveys),
+            None => survey_all(&settings.world, &groups, &settings.steering).into(),
+        };
+        let kept = previous.filter(|old| {
+            old.settings.capacity == settings.capacity
+                && old.settings.latencies == settings.latencies
         });
-        let (groups, surveys) = match kept {
-            Some(previous) => (Arc::clone(&previous.groups), Arc::clone(&previous.surveys)),
-            None => {
-                let groups = Groups::form(&settings.world, USUAL_GROUPS, &[]);
-                let surveys = survey_all(&settings.world, &groups, &settings.steering);
-                (Arc::new(groups), surveys.into())
-            }
+        let layout = match kept {
+            Some(old) => Arc::clone(&old.layout),
+            None => Arc::new(layout(&settings, &groups)),
         };
         let policies = settings.steering.policies.iter();
         let reach = policies.map(|policy| policy.reach(&settings.steering)).collect();
-        Ground { settings, groups, surveys, reach }
+        Ground { settings, groups, layout, surveys, reach }
     }
 
     /// A second handle on the same ground, for a survey that is made while this one serves.
@@ -72,9 +87,15 @@ impl Ground {
         Ground {
             settings: Arc::clone(&self.settings),
             groups: Arc::clone(&self.groups),
+            layout: Arc::clone(&self.layout),
             surveys: Arc::clone(&self.surveys),
             reach: self.reach.clone(),
         }
+    }
+
+    /// The prefixes that are client groups of their own.
+    pub fn promoted(&self) -> Vec<IpNet> {
+        self.groups.promoted().map(|(_, prefix)| prefix).collect()
     }
 
     fn facts<'a>(&'a self, tables: &'a Tables) -> Facts<'a> {
@@ -163,6 +184,11 @@ impl Publisher {
         self.published.load().generation
     }
 
+    /// Of the snapshot being served.
+    pub fn epoch(&self) -> u8 {
+        self.published.load().epoch
+    }
+
     fn publish(&mut self, next: Snapshot) {
         self.retired.push(self.published.swap(Arc::new(next)));
         self.sweep();
@@ -206,6 +232,9 @@ fn differs(id: PoolId, old: &Facts, new: &Facts) -> bool {
         let room = |facts: &Facts| facts.shares.room(member.datacenter);
         probed
             || old.standing.of(member.id) != new.standing.of(member.id)
-            || (pool.steer == Steer::Capacity && room(old) != room(new))
+            // Where groups are given out, the room of a datacenter is in what they are given.
+            || (pool.steer == Steer::Capacity
+                && new.shares.allotment(id).is_none()
+                && room(old) != room(new))
     })
 }

@@ -47,6 +47,8 @@ pub enum EventKind {
     Room,
     /// An override was set, cleared, or expired.
     Override,
+    /// The allocation: a datacenter was lost, there is too much demand, or a plan is not believed.
+    Plan,
     /// The files were read.
     Load,
     /// The files were read, and cannot be served.

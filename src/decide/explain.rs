@@ -370,7 +370,7 @@ fn why_not(
 
 /// True when all of its addresses of the family that is answered are down.
 fn has_lost(member: &Member, decision: &Decision, facts: &Facts) -> bool {
-    if facts.standing.of(member.id) != Standing::Normal {
+    if !matches!(facts.standing.of(member.id), Standing::Normal | Standing::Draining) {
         return false;
     }
     match (&member.target, &decision.choice) {

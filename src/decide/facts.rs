@@ -53,6 +53,11 @@ pub enum Standing {
     ForcedDown,
     /// No new clients.
     Drained,
+    /// Fewer and fewer clients, as it is shared out: its health decides until there are none.
+    Draining,
+    /// Up, though its probes say that it is down: so do those of so many others that it is rather
+    /// the probes that have failed.
+    Doubted,
 }
 
 /// The operator's word on every member.

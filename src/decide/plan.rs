@@ -7,7 +7,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::slate::slate_for;
 use super::{
-    DatacenterId, Facts, GroupId, Member, Policy, Pool, PoolId, Standing, Target, WhenAllDown,
+    DatacenterId, Facts, GroupId, HealthTable, Member, Policy, Pool, PoolId, Standing, Target,
+    WhenAllDown,
 };
 use crate::dns::{Name, Rtype};
 use crate::geo::Location;
@@ -213,7 +214,7 @@ impl Pool {
         let members = self.members.iter().enumerate().filter(|(_, member)| {
             facts.standing.of(member.id) == Standing::Drained
                 && member.weight > 0
-                && member.is_healthy(facts)
+                && member.is_healthy(facts.health)
         });
         members.map(|(index, member)| self.candidate(index, member, facts, false))
     }
@@ -245,7 +246,8 @@ impl Pool {
     }
 
     fn candidate(&self, index: usize, member: &Member, facts: &Facts, all: bool) -> Candidate {
-        let all = all || facts.standing.of(member.id) == Standing::ForcedUp;
+        let standing = facts.standing.of(member.id);
+        let all = all || matches!(standing, Standing::ForcedUp | Standing::Doubted);
         let (mut has_v4, mut has_v6) = (false, false);
         let datacenter = &facts.datacenter(member.datacenter).name;
         let (v4, v6, cname) = match &member.target {
@@ -312,19 +314,21 @@ impl Member {
             Standing::ForcedDown => Some(PassedOver::ForcedDown),
             Standing::Drained => Some(PassedOver::Drained),
             _ if self.weight == 0 => Some(PassedOver::NoWeight),
-            Standing::ForcedUp => None,
-            Standing::Normal => (!self.is_healthy(facts)).then_some(PassedOver::Down),
+            Standing::ForcedUp | Standing::Doubted => None,
+            Standing::Normal | Standing::Draining => {
+                (!self.is_healthy(facts.health)).then_some(PassedOver::Down)
+            }
         }
     }
 
     /// True when at least one of its addresses is up.
-    pub fn is_healthy(&self, facts: &Facts) -> bool {
+    pub fn is_healthy(&self, health: &HealthTable) -> bool {
         match &self.target {
             Target::Addresses { v4, v6 } => {
-                v4.iter().any(|(_, probe)| facts.health.is_up(*probe))
-                    || v6.iter().any(|(_, probe)| facts.health.is_up(*probe))
+                v4.iter().any(|(_, probe)| health.is_up(*probe))
+                    || v6.iter().any(|(_, probe)| health.is_up(*probe))
             }
-            Target::Cname { probe, .. } => facts.health.is_up(*probe),
+            Target::Cname { probe, .. } => health.is_up(*probe),
         }
     }
 }

@@ -58,7 +58,7 @@ fn measure(directory: &Path) {
     let settings = Arc::new(loaded.settings.control.clone());
     let members = settings.steering.pools.iter().map(|pool| pool.members.len()).sum();
     let datacenters = settings.steering.datacenters.len();
-    let ground = step("survey", || Ground::new(settings, None));
+    let ground = step("survey", || Ground::new(settings, &[], None));
     let mut tables =
         Tables { shares: ShareTable::new(vec![Room::Free; datacenters]), ..Tables::default() };
     let mut publisher = step("chart", || Publisher::new(ground, tables.clone()));

@@ -182,7 +182,7 @@ fn load(server: &str, zone: &str, networks: &str, latency: &str) -> Result<Loade
 }
 
 fn snapshot(loaded: Loaded) -> Arc<Snapshot> {
-    let ground = Ground::new(Arc::new(loaded.settings.control), None);
+    let ground = Ground::new(Arc::new(loaded.settings.control), &[], None);
     Publisher::new(ground, Tables::default()).published().load_full()
 }
 

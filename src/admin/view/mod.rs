@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::control::{Control, Override, ReportStatus, Settings, Target};
+use crate::control::{Control, Override, PlanStatus, ReportStatus, Settings, Target};
 use crate::decide::{Member, Pool};
 use crate::health::ProbeStatus;
 use crate::snapshot::Snapshot;
@@ -28,6 +28,8 @@ pub struct Picture {
     pub reports: Vec<ReportStatus>,
     /// Those in force.
     pub overrides: Vec<Override>,
+    /// The plan by which clients are allotted to datacenters.
+    pub plan: PlanStatus,
 }
 
 /// A zone.
@@ -52,6 +54,7 @@ impl Picture {
             probes: control.probe_statuses(),
             reports: control.report_statuses(),
             overrides: control.overrides(),
+            plan: control.plan(),
         }
     }
 

@@ -2,6 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Picture;
+use crate::control::allocate::{self, DatacenterState, State};
+use crate::decide::Pool;
+
+/// The groups that are told of by default, besides those that are split.
+const HEAVIEST: usize = 100;
+
 /// `GET plan`: the allocation that is served. Loads and demands are in the datacenters' unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanView {
@@ -163,4 +170,136 @@ pub struct PlanWork {
     pub answers_missed_total: u64,
     /// Prefixes that are client groups of their own, as so much comes from them.
     pub promoted: Vec<String>,
+}
+
+impl Picture {
+    /// The plan, with `all` client groups or the heaviest.
+    pub fn plan(&self, all: bool) -> PlanView {
+        let planned = &self.plan.plan;
+        let pools: Vec<Option<&Pool>> = self
+            .plan
+            .layout
+            .pools
+            .iter()
+            .map(|pool| self.settings.steering.pools.get(pool.id.0 as usize))
+            .collect();
+        let mut units = self.settings.units.iter();
+        let unit = units
+            .next()
+            .cloned()
+            .flatten()
+            .filter(|first| units.all(|unit| unit.as_ref() == Some(first)));
+        let groups = planned.groups.iter().enumerate();
+        let groups = groups.filter(|(rank, one)| all || *rank < HEAVIEST || one.parts.len() > 1);
+        let groups = groups.filter_map(|(_, one)| {
+            let pool = pools.get(one.pool).copied().flatten()?;
+            Some(PlannedGroup::of(one, pool))
+        });
+        PlanView {
+            state: planned.state.into(),
+            reason: planned.reason.clone(),
+            age_seconds: self.plan.age.map(|age| age.as_secs_f64()),
+            demand: planned.demand,
+            unit,
+            datacenters: planned.datacenters.iter().map(PlannedDatacenter::of).collect(),
+            pools: planned
+                .pools
+                .iter()
+                .zip(&pools)
+                .filter_map(|(planned, pool)| {
+                    let pool = (*pool)?;
+                    Some(PlannedPool {
+                        zone: pool.zone.to_string(),
+                        pool: pool.name.clone(),
+                        demand: planned.demand,
+                        share: pool.share,
+                        groups_split: planned.groups_split,
+                    })
+                })
+                .collect(),
+            groups: groups.collect(),
+            groups_total: planned.groups_total,
+            groups_split: planned.groups_split,
+            work: PlanWork {
+                solves_total: planned.counters.solved,
+                last_solve_seconds: self.plan.last_solve.as_secs_f64(),
+                refused_total: planned.counters.refused,
+                last_refusal: planned.counters.last_refusal.clone(),
+                answers_total: planned.counters.answers,
+                answers_missed_total: self.plan.answers_missed_total,
+                promoted: self.plan.promoted.iter().map(ToString::to_string).collect(),
+            },
+        }
+    }
+}
+
+impl PlanState {
+    /// All of them.
+    pub const ALL: [PlanState; 6] = [
+        PlanState::None,
+        PlanState::Calm,
+        PlanState::NearWall,
+        PlanState::Overloaded,
+        PlanState::Panic,
+        PlanState::FailStatic,
+    ];
+}
+
+impl From<State> for PlanState {
+    fn from(state: State) -> PlanState {
+        match state {
+            State::Unlimited => PlanState::None,
+            State::Calm => PlanState::Calm,
+            State::NearWall => PlanState::NearWall,
+            State::Overloaded => PlanState::Overloaded,
+            State::Panic => PlanState::Panic,
+            State::FailStatic => PlanState::FailStatic,
+        }
+    }
+}
+
+impl PlannedDatacenter {
+    fn of(planned: &allocate::PlannedDatacenter) -> PlannedDatacenter {
+        PlannedDatacenter {
+            name: planned.name.clone(),
+            state: match planned.state {
+                DatacenterState::Up => PlannedState::Up,
+                DatacenterState::Ramping => PlannedState::Ramping,
+                DatacenterState::Draining => PlannedState::Draining,
+                DatacenterState::Down => PlannedState::Down,
+            },
+            capacity: planned.capacity,
+            inferred_capacity: planned.inferred_capacity,
+            planned_load: planned.planned_load,
+            predicted_load: planned.predicted_load,
+            reported_load: planned.reported_load,
+            wall: planned.wall,
+            price_ms: planned.price_ms,
+            loss: planned.loss.as_ref().map(|loss| Loss {
+                survives: loss.overflow <= 0.0,
+                overflow: loss.overflow,
+                overflow_fraction: loss.overflow_share,
+                goes_to: loss.goes_to.clone(),
+                fullest: loss.fullest.clone(),
+            }),
+        }
+    }
+}
+
+impl PlannedGroup {
+    fn of(planned: &allocate::PlannedGroup, pool: &Pool) -> PlannedGroup {
+        let parts = planned.parts.iter().map(|part| PlannedPart {
+            datacenter: part.datacenter.clone(),
+            share: part.share,
+            cost_ms: part.cost_ms,
+        });
+        PlannedGroup {
+            group: planned.group.clone(),
+            zone: pool.zone.to_string(),
+            pool: pool.name.clone(),
+            demand: planned.demand,
+            ttl: planned.ttl,
+            parts: parts.collect(),
+        }
+    }
 }

@@ -14,6 +14,8 @@ const FORBIDDEN: f32 = f32::INFINITY;
 const BLIND_FACTOR: (f64, f64) = (0.5, 3.0);
 /// From one publication for the sake of TTLs alone to the next, in seconds.
 const TTL_EVERY_S: f64 = 10.0;
+/// From one publication for the sake of very few clients to the next, in seconds.
+const LITTLE_EVERY_S: f64 = 30.0;
 /// The share of the demand whose TTLs must change for that.
 const TTL_SHARE: f64 = 0.02;
 
@@ -77,7 +79,11 @@ impl Allocator {
             .sum();
         let is_ttl = now - self.published >= TTL_EVERY_S
             && (of_total(changed) > TTL_SHARE || total <= 0.0 && ttls != self.ttls);
-        if is_first || moved >= self.tuning.least_change || idle || is_ttl || self.sends_to_dead() {
+        // What moves little waits, but not for ever: to those who are moved it is not little.
+        let is_other = planned.shares != self.shares;
+        let is_late = is_other && (is_event || now - self.published >= LITTLE_EVERY_S);
+        let is_much = moved >= self.tuning.least_change;
+        if is_first || is_much || is_late || idle || is_ttl || self.sends_to_dead() {
             return Some(self.publish(now, planned));
         }
         // What is answered stays; what is known of it is new.
@@ -341,7 +347,12 @@ impl Allocator {
         let demands: Vec<f64> = (0..ground.rows()).map(demand).collect();
         let mut fixed = vec![0.0; ground.datacenters() + ground.entries.len()];
         for (index, fixed) in fixed.iter_mut().enumerate().take(ground.datacenters()) {
-            *fixed = warmth * self.demand.sites[index].load;
+            // Too few answers are known yet to explain a load: what is beyond the plan is not ours.
+            let beyond = self.latest.as_ref().zip(self.sites[index].report);
+            let beyond = beyond.map_or(0.0, |(latest, report)| {
+                (report.load - (latest.loads[index] - latest.fixed[index])).max(0.0)
+            });
+            *fixed = warmth * self.demand.sites[index].load + (1.0 - warmth) * beyond;
         }
         let mut movable = demands.clone();
         for held in self.history.latest() {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::availability::disbelieved;
 use super::planner::Planned;
 use super::wall::wall;
 use super::{
     Allocator, Availability, DatacenterState, Loss, Plan, PlannedDatacenter, PlannedGroup,
-    PlannedPart, PlannedPool, Promotion,
+    PlannedPart, PlannedPool, Promotion, Tuning,
 };
 
 impl Allocator {
@@ -54,6 +55,17 @@ impl Allocator {
             counters: self.counters.clone(),
             promotions,
         }
+    }
+
+    /// By the datacenter: whether it is not believed that it is down, as so much was said to go
+    /// down together with it.
+    pub fn disbelieved(&self, now: Duration) -> Vec<bool> {
+        disbelieved(&self.sites, now.as_secs_f64(), &self.tuning)
+    }
+
+    /// Goes by other constants from now on.
+    pub fn retune(&mut self, tuning: Tuning) {
+        self.tuning = tuning;
     }
 
     fn group(&self, row: usize, demand: f64) -> PlannedGroup {
