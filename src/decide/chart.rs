@@ -12,7 +12,7 @@ use super::choose::{Assignment, Choice, Chosen, Client, Decision};
 use super::plan::{Candidate, Holding, Plan};
 use super::slate::{Given, Slate, slate_for};
 use super::survey::{Cell, District, Districts, Interned, Resolvers, Survey, Terrain};
-use super::{Allotment, Facts, GroupId, Part, Policy, PoolId, Steer};
+use super::{Allotment, Facts, GroupId, Part, Policy, PoolId};
 use crate::dns::Rtype;
 use crate::geo::{RangeTable, World};
 
@@ -222,10 +222,7 @@ impl<'f> Offers<'f> {
                 return Offer::Everywhere(Plan::no_data());
             };
             if facts.pool(pool).steers_by_place() {
-                let allotment = facts.shares.allotment(pool).map(|allotment| &**allotment);
-                let steers_by_capacity = facts.pool(pool).steer == Steer::Capacity;
-                let allotment = allotment.filter(|_| steers_by_capacity);
-                return Offer::ByPlace { pool, slate, allotment };
+                return Offer::ByPlace { pool, slate, allotment: facts.allotment(pool) };
             }
             let mut chosen = Vec::new();
             slate.choose(facts.pool(pool).members_in_order(), &mut chosen);

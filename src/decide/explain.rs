@@ -223,7 +223,7 @@ pub fn explain(
         .into_iter()
         .map(|id| {
             let used = (Some(id) == answers).then_some((&plan, &decision));
-            let part = facts.shares.allotment(id).and_then(|allotment| allotment.part(group));
+            let part = facts.allotment(id).and_then(|allotment| allotment.part(group));
             let planned = part.map(|part| (group, part));
             pool_step(facts.pool(id), used, planned, location, facts)
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Datacenter, DatacenterId, GroupId, Groups, MemberId, Policy, Pool, PoolId};
+use super::{Datacenter, DatacenterId, GroupId, Groups, MemberId, Policy, Pool, PoolId, Steer};
 use crate::geo::World;
 
 /// The index of a probe's verdict in a [`HealthTable`]. Members that are watched by the same check
@@ -186,6 +186,12 @@ impl<'a> Facts<'a> {
     /// The datacenter of that number.
     pub fn datacenter(&self, DatacenterId(index): DatacenterId) -> &'a Datacenter {
         &self.steering.datacenters[usize::from(index)]
+    }
+
+    /// What the client groups of a pool are given, where it steers by capacity and that is known.
+    pub fn allotment(&self, id: PoolId) -> Option<&'a Allotment> {
+        let allotment = self.shares.allotment(id)?;
+        (self.pool(id).steer == Steer::Capacity).then_some(allotment)
     }
 
     /// The pool of that number.

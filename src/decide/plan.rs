@@ -127,7 +127,7 @@ impl Plan {
         let Some((id, slate)) = slate_for(policy, holding, facts) else {
             return Plan::no_data();
         };
-        if let Some(part) = facts.shares.allotment(id).and_then(|allotment| allotment.part(group)) {
+        if let Some(part) = facts.allotment(id).and_then(|allotment| allotment.part(group)) {
             return slate.plan_of(&slate.choose_for(part));
         }
         let pool = facts.pool(id);

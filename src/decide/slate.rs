@@ -61,7 +61,7 @@ impl<'a> Slate<'a> {
             all
         };
         let candidates = by_member(&mut pool.candidates(facts, failed_open).into_iter());
-        let draining = match facts.shares.allotment(id) {
+        let draining = match facts.allotment(id) {
             Some(_) => by_member(&mut pool.draining(facts)),
             None => Box::default(),
         };

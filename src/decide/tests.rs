@@ -3,9 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::group::MOST_GROUPS;
+mod allotments;
+
 use super::plan::Holding;
 use super::plan::Plan;
 use super::survey::survey_all;
@@ -90,8 +93,9 @@ struct Given {
     up: [bool; 3],
     standing: Vec<Standing>,
     room: [Room; 3],
-    /// Of the first pool.
-    allotment: Option<Arc<Allotment>>,
+    /// By pool.
+    allotments: Vec<Option<Arc<Allotment>>>,
+    promoted: Vec<IpNet>,
 }
 
 fn given(pools: Vec<Pool>, rules: Vec<Rule>) -> Given {
@@ -103,7 +107,8 @@ fn given(pools: Vec<Pool>, rules: Vec<Rule>) -> Given {
         up: [true; 3],
         standing: vec![Standing::Normal; 6],
         room: [Room::Unknown; 3],
-        allotment: None,
+        allotments: Vec::new(),
+        promoted: Vec::new(),
     }
 }
 
@@ -124,8 +129,8 @@ impl Given {
     fn with<T>(&self, then: impl FnOnce(&Chart, &Facts) -> T) -> T {
         let health = HealthTable::new(self.up);
         let standing = StandingTable::new(self.standing.iter().copied());
-        let shares = ShareTable::new(self.room).with_allotments([self.allotment.clone()]);
-        let groups = Groups::form(&self.world, MOST_GROUPS, &[]);
+        let shares = ShareTable::new(self.room).with_allotments(self.allotments.clone());
+        let groups = Groups::form(&self.world, MOST_GROUPS, &self.promoted);
         let facts = Facts {
             world: &self.world,
             groups: &groups,
@@ -311,7 +316,8 @@ fn a_plan_is_explained_by_the_clients_group_and_what_it_is_given() {
     let mut by_group = vec![0; groups.list().len()];
     by_group[german as usize] = 1;
     let parts = [part(&[(2, 1)]), part(&[(1, 3), (2, 1)])];
-    given.allotment = Some(Arc::new(Allotment { by_group: by_group.into(), parts: parts.into() }));
+    let allotment = Allotment { by_group: by_group.into(), parts: parts.into() };
+    given.allotments = vec![Some(Arc::new(allotment))];
     given.with(|chart, facts| {
         let told = explain(PolicyId(0), &client(IN_DE), Rtype::A, chart, facts);
         let pool = told.pools.last().unwrap();
@@ -588,6 +594,26 @@ fn any_steer() -> impl Strategy<Value = Steer> {
     ]
 }
 
+/// None, or anything that an allocator might say of the three members, the silly included.
+fn any_allotment() -> impl Strategy<Value = Option<Allotment>> {
+    let part = (
+        proptest::collection::vec((0u16..4, 0u32..4), 0..4),
+        Just(vec![0u16, 1, 2]).prop_shuffle(),
+        0usize..=3,
+        10u32..60,
+    );
+    let part = part.prop_map(|(mut weights, mut order, known, ttl)| {
+        weights.sort_unstable();
+        weights.dedup_by_key(|(member, _)| *member);
+        order.truncate(known);
+        Part { weights: weights.into(), order: order.into(), ttl }
+    });
+    let parts = proptest::collection::vec(part, 1..5);
+    let allotment = (parts, proptest::collection::vec(0u32..5, 0..8))
+        .prop_map(|(parts, of)| Allotment { by_group: of.into(), parts: parts.into() });
+    proptest::option::of(allotment)
+}
+
 prop_compose! {
     /// Any facts: a patchwork world, two pools, rules by country and network.
     fn any_given()(
@@ -602,6 +628,8 @@ prop_compose! {
         network in (any::<u32>(), 0u8..=32),
         min_healthy in 1u16..3,
         when_all_down in 0u8..3,
+        allotments in [any_allotment(), any_allotment()],
+        promoted in proptest::collection::vec((any::<u32>(), 16u8..=32), 0..3),
     ) -> Given {
         let mut first = pool(steers[0], 0);
         let mut second = Pool { name: "other".into(), ..pool(steers[1], 3) };
@@ -650,6 +678,11 @@ prop_compose! {
                 2 => Standing::Drained,
                 _ => Standing::Normal,
             })
+            .collect();
+        given.allotments = allotments.into_iter().map(|it| it.map(Arc::new)).collect();
+        given.promoted = promoted
+            .into_iter()
+            .filter_map(|(bits, len)| IpNet::new(IpAddr::V4(bits.into()), len).ok())
             .collect();
         given.room = room.map(|n| [Room::Unknown, Room::Free, Room::Full][usize::from(n)]);
         given
@@ -733,10 +766,12 @@ proptest! {
                     at = next;
                 };
                 // Two plans may by chance draw the same; only ordered answers show the difference.
-                let ordered = given.steering.pools.iter().all(|pool| {
-                    matches!(pool.steer, Steer::Nearest | Steer::Capacity | Steer::Failover)
-                        && pool.answers == 1
+                // Where clients are given out by group, another group is another district.
+                let ordered = given.steering.pools.iter().zip(&given.allotments).all(|(pool, given)| {
+                    matches!(pool.steer, Steer::Nearest | Steer::Failover)
+                        || (pool.steer == Steer::Capacity && given.is_none())
                 });
+                let ordered = ordered && given.steering.pools.iter().all(|pool| pool.answers == 1);
                 prop_assert!(!(ordered && alike), "{address:#x}/{} could be wider", decision.scope);
             }
             Ok(())
