@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use super::site::{BACKENDS, Site};
+use super::site::{BACKENDS, CAPACITY, Site};
 
 /// The sites of the demo; a lever holds them all while it is pulled.
 pub type Sites = Arc<Mutex<Vec<Site>>>;
@@ -31,7 +31,7 @@ pub async fn serve(address: SocketAddr, sites: Sites) -> std::io::Result<()> {
 
 const USAGE: &str = "\
 POST /SITE/stop, /SITE/start            the whole datacenter
-POST /SITE/fill, /SITE/empty            connections up to its capacity
+POST /SITE/fill, /SITE/empty            more clients from nearby than it can take
 POST /SITE/backend/N/stop, …/start      one backend
 ";
 
@@ -51,12 +51,12 @@ async fn pull_site(
             Ok(format!("{} runs\n", site.name))
         }
         "fill" => {
-            let held = site.fill().await.map_err(failed)?;
-            Ok(format!("{} holds {held} connections\n", site.name))
+            let clients = site.fill();
+            Ok(format!("{clients} clients come near {}, which can take {CAPACITY}\n", site.name))
         }
         "empty" => {
-            let let_go = site.empty();
-            Ok(format!("{} let {let_go} connections go\n", site.name))
+            let clients = site.empty();
+            Ok(format!("{clients} clients near {} go\n", site.name))
         }
         _ => Err((StatusCode::NOT_FOUND, USAGE.into())),
     }

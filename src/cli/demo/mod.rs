@@ -1,6 +1,7 @@
 //! `portolan demo`: three datacenters on loopback, to try it out.
 
 mod backend;
+mod crowd;
 mod levers;
 mod site;
 
@@ -46,9 +47,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 async fn demo(path: &Path, json: bool) -> anyhow::Result<()> {
     let sites: Sites = Arc::new(Mutex::new(vec![
-        Site::new("fra", "Frankfurt", Ipv4Addr::new(127, 0, 1, 1)),
-        Site::new("iad", "Washington", Ipv4Addr::new(127, 0, 2, 1)),
-        Site::new("nrt", "Tokyo", Ipv4Addr::new(127, 0, 3, 1)),
+        Site::new("fra", "Frankfurt", Ipv4Addr::new(127, 0, 1, 1), Ipv4Addr::new(130, 92, 0, 0)),
+        Site::new("iad", "Washington", Ipv4Addr::new(127, 0, 2, 1), Ipv4Addr::new(142, 150, 0, 0)),
+        Site::new("nrt", "Tokyo", Ipv4Addr::new(127, 0, 3, 1), Ipv4Addr::new(133, 11, 0, 0)),
     ]));
     for site in sites.lock().await.iter_mut() {
         let started = site.start().await;
@@ -89,7 +90,12 @@ Follow the answer to a backend, and see why it was given:
 
 Look:  http://127.0.0.1:8053/
 
-Stop a backend, both, a whole datacenter; fill one; and ask again:
+See which clients go where, and what the loss of a datacenter would mean:
+
+  portolan plan                                               (cargo run --release -- plan)
+
+Stop a backend, both, a whole datacenter; ask again. Let more clients come to one than it can take,
+and see within a minute how many of them it keeps:
 
   curl -X POST http://127.0.0.1:8054/nrt/backend/1/stop       and back: …/start
   curl -X POST http://127.0.0.1:8054/nrt/stop                 and back: …/start

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
+use super::crowd::Crowd;
 use crate::admin::{self, Admin};
 use crate::health::{Check, HttpCheck, Kind};
 use crate::l4::{self, L4};
@@ -25,6 +25,8 @@ const BACKEND_PORT: u16 = 9001;
 pub const BACKENDS: usize = 2;
 /// Connections a site can take: few, so that it is soon full.
 pub const CAPACITY: u64 = 20;
+/// Clients that come when it is to be filled: more than it can take.
+const CROWD: u8 = 30;
 
 /// A datacenter of the demo.
 pub struct Site {
@@ -36,8 +38,10 @@ pub struct Site {
     pub address: Ipv4Addr,
     backends: [Option<Backend>; BACKENDS],
     running: Option<Running>,
-    /// Connections that keep it full.
-    held: Vec<TcpStream>,
+    /// A network near it, a /16.
+    clients: Ipv4Addr,
+    /// Clients from there.
+    crowd: Option<Crowd>,
 }
 
 struct Running {
@@ -48,8 +52,14 @@ struct Running {
 
 impl Site {
     /// A site that does not run yet.
-    pub fn new(name: &'static str, city: &'static str, address: Ipv4Addr) -> Site {
-        Site { name, city, address, backends: [None, None], running: None, held: Vec::new() }
+    pub fn new(
+        name: &'static str,
+        city: &'static str,
+        address: Ipv4Addr,
+        clients: Ipv4Addr,
+    ) -> Site {
+        let (backends, running, crowd) = ([None, None], None, None);
+        Site { name, city, address, backends, running, clients, crowd }
     }
 
     /// Where the VIP listens.
@@ -82,7 +92,6 @@ impl Site {
 
     /// Stops everything at once, as a power cut would.
     pub async fn stop(&mut self) {
-        self.held.clear();
         self.backends = [None, None];
         if let Some(Running { l4, stop, api }) = self.running.take() {
             stop.cancel();
@@ -109,17 +118,14 @@ impl Site {
         self.backends[index] = None;
     }
 
-    /// Opens as many connections to the VIP as the site can take, and holds them.
-    pub async fn fill(&mut self) -> std::io::Result<usize> {
-        while (self.held.len() as u64) < CAPACITY {
-            self.held.push(TcpStream::connect(self.vip()).await?);
-        }
-        Ok(self.held.len())
+    /// Lets more clients come from nearby than the site can take; they go where the DNS says.
+    pub fn fill(&mut self) -> usize {
+        self.crowd.get_or_insert_with(|| Crowd::gather(self.clients, CROWD)).len()
     }
 
-    /// Lets the held connections go.
+    /// Lets them go.
     pub fn empty(&mut self) -> usize {
-        std::mem::take(&mut self.held).len()
+        self.crowd.take().map_or(0, |crowd| crowd.len())
     }
 
     fn backend_address(&self, index: usize) -> SocketAddr {
