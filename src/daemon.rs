@@ -126,7 +126,11 @@ impl Daemon {
         )
         .await;
         let dns = match &settings.dns {
-            Some(dns) => Some(start_dns(dns, &control)?),
+            Some(dns) => {
+                let mut dns = start_dns(dns, &control)?;
+                control.read(dns.take_ledgers());
+                Some(dns)
+            }
             None => None,
         };
         let admin = match &settings.admin {

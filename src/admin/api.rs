@@ -112,13 +112,16 @@ struct PlanQuery {
 
 async fn plan(
     From(window): From<Arc<Window>>,
+    headers: HeaderMap,
     query: Result<Query<PlanQuery>, QueryRejection>,
-) -> Reply<impl IntoResponse> {
+) -> Reply<Response> {
     let Query(PlanQuery { all }) = query.map_err(|rejection| {
         ApiError::bad_request(rejection.body_text())
             .help("expected plan, or plan?all=true for every client group")
     })?;
-    window.pictured(|picture| picture.plan(all))
+    let plan = Picture::of(window.control()?).plan(all);
+    let style = text::plan::Style { all, ..text::plan::Style::default() };
+    Ok(told(&headers, &plan, |plan| text::plan::plan(plan, style)))
 }
 
 /// What another site's server polls: the load of this one's L4 services.

@@ -8,6 +8,8 @@ use crate::decide::Pool;
 
 /// The groups that are told of by default, besides those that are split.
 const HEAVIEST: usize = 100;
+/// An inferred capacity is told of where it is less than this part of what the datacenter says.
+const NEWS: f64 = 0.95;
 
 /// `GET plan`: the allocation that is served. Loads and demands are in the datacenters' unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -269,7 +271,10 @@ impl PlannedDatacenter {
                 DatacenterState::Down => PlannedState::Down,
             },
             capacity: planned.capacity,
-            inferred_capacity: planned.inferred_capacity,
+            inferred_capacity: planned.inferred_capacity.filter(|inferred| {
+                let said = planned.reported_capacity.or(planned.configured_capacity);
+                said.is_none_or(|said| *inferred < NEWS * said)
+            }),
             planned_load: planned.planned_load,
             predicted_load: planned.predicted_load,
             reported_load: planned.reported_load,
