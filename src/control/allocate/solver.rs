@@ -5,6 +5,7 @@
 //! The prices of the last solution are nearly those of the next, so that little has to move.
 
 mod flow;
+mod forest;
 mod ground;
 mod moves;
 mod path;
@@ -50,7 +51,14 @@ impl Solver {
         let keys = self.ground.site_keys.iter();
         let prices: Vec<f64> = keys.map(|key| self.known_price(*key)).collect();
         self.state.start(&self.ground, &prices);
-        let solution = finish(&self.ground, &mut self.state, &mut self.search);
+        let steps = STEPS_LEAST + STEPS_PER_ROW * (problem.rows.len() + problem.sites.len());
+        let mut solution = finish(&self.ground, &mut self.state, &mut self.search, steps);
+        if !solution.is_exact {
+            let simple = waterfall::pour(&self.ground);
+            if simple.objective < solution.objective {
+                solution = simple;
+            }
+        }
         let keys = self.ground.site_keys.iter().copied();
         self.known = keys.zip(self.state.prices.iter().copied()).collect();
         Ok(solution)
@@ -59,11 +67,12 @@ impl Solver {
     /// What the last problem's solution would be without a site and its entries: as if none of
     /// its rows might go there. The index is that of the last problem; the solver stays as it is.
     pub fn without(&mut self, site: usize) -> Solution {
-        self.trial.clone_from(&self.state);
+        self.trial.resume(&self.state);
         if let Some(site) = self.ground.site_order.iter().position(|place| *place == site) {
             self.trial.close(&self.ground, site);
         }
-        finish(&self.ground, &mut self.trial, &mut self.search)
+        let steps = STEPS_LEAST + STEPS_PER_ROW * (self.ground.rows() + self.ground.sites());
+        finish(&self.ground, &mut self.trial, &mut self.search, steps)
     }
 
     /// The price that a site had; free if it is new.
@@ -73,19 +82,20 @@ impl Solver {
     }
 }
 
-/// Carries what does not fit to where it does, and reads the result.
-fn finish(ground: &Ground, state: &mut State, search: &mut Search) -> Solution {
-    let limit = 1000 + 20 * (ground.rows() + ground.sites());
-    let mut left = limit;
+/// Carries what does not fit to where it does, in at most so many steps, and reads the result.
+/// Every row is somewhere all the time, so what has been reached is always a solution.
+fn finish(ground: &Ground, state: &mut State, search: &mut Search, steps: usize) -> Solution {
+    let mut left = steps;
     let is_exact = search.carry(ground, state, &mut left);
+    if is_exact {
+        state.untangle(ground);
+    }
     let mut solution = Solution::value(ground, &state.flow, &state.prices);
     solution.is_exact = is_exact;
-    if !is_exact {
-        let simple = waterfall::pour(ground);
-        if simple.objective < solution.objective {
-            solution = simple;
-        }
-    }
-    solution.steps = limit - left;
+    solution.steps = steps - left;
     solution
 }
+
+/// The bound on work; what has been seen to be needed is less than one step a row.
+const STEPS_PER_ROW: usize = 10;
+const STEPS_LEAST: usize = 1000;

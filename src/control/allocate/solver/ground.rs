@@ -9,6 +9,9 @@ pub(super) const LANES: usize = 8;
 /// What is smaller than this part of the whole is rounding.
 pub(super) const DUST: f64 = 1e-12;
 
+/// As near to the whole, single-precision shares add up to it.
+const WHOLE: f64 = 1e-6;
+
 /// A checked problem. Rows and sites are numbered by their keys here, so that nothing depends on
 /// the order in which the caller has them; one more node, the sink, is the parent of datacenters.
 #[derive(Clone, Debug, Default)]
@@ -91,22 +94,9 @@ impl Ground {
             let demand = problem.rows[row].demand;
             self.demand.push(demand);
             self.total += if least.is_finite() { demand } else { 0.0 };
-            let start = self.previous.len();
-            for &(site, amount) in problem.rows[row].previous {
-                let site = rank[usize::from(site)];
-                if amount > 0.0 && self.stick > 0.0 {
-                    match self.previous[start..].iter_mut().find(|had| had.0 == site) {
-                        Some(had) => had.1 += amount,
-                        None => self.previous.push((site, amount)),
-                    }
-                }
+            if self.stick > 0.0 {
+                read_previous(problem.rows[row].previous, demand, rank, &mut self.previous);
             }
-            for had in &mut self.previous[start..] {
-                // What all but rounding makes the whole is the whole.
-                let is_whole = (had.1 - demand).abs() <= demand * DUST;
-                had.1 = if is_whole { demand } else { had.1 };
-            }
-            self.previous[start..].sort_unstable_by_key(|had| had.0);
             self.previous_ends.push(self.previous.len() as u32);
         }
     }
@@ -168,6 +158,30 @@ impl Ground {
     pub fn had(&self, row: usize, site: usize) -> f64 {
         let mut previous = self.previous(row).iter();
         previous.find(|had| usize::from(had.0) == site).map_or(0.0, |had| had.1)
+    }
+}
+
+/// Appends what a row had, by site.
+fn read_previous(given: &[(u16, f64)], demand: f64, rank: &[u16], previous: &mut Vec<(u16, f64)>) {
+    let start = previous.len();
+    let had = given.iter().filter(|had| had.1 > 0.0);
+    previous.extend(had.map(|had| (rank[usize::from(had.0)], had.1)));
+    let had = &mut previous[start..];
+    had.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    // What stands twice counts twice.
+    for at in (1..had.len()).rev() {
+        if had[at].0 == had[at - 1].0 {
+            had[at - 1].1 += had[at].1;
+            had[at].1 = 0.0;
+        }
+    }
+    // Shares times demand that are the whole but for rounding are the whole: else every row
+    // would have a crumb to move.
+    let whole: f64 = had.iter().map(|had| had.1).sum();
+    if (whole - demand).abs() <= demand * WHOLE {
+        for had in had {
+            had.1 = if had.1 == whole { demand } else { had.1 / whole * demand };
+        }
     }
 }
 

@@ -19,18 +19,17 @@ pub(super) struct Search {
 impl Search {
     /// Carries away all excess; false if that takes more than so many steps.
     pub fn carry(&mut self, ground: &Ground, state: &mut State, steps: &mut usize) -> bool {
-        while *steps > 0 {
-            *steps -= 1;
-            let sources = (0..=ground.sink()).filter(|node| state.excess[*node] > state.dust);
-            if sources.clone().next().is_none() {
-                return true;
+        while state.excess.iter().any(|excess| *excess > state.dust) {
+            if *steps == 0 {
+                return false;
             }
+            *steps -= 1;
             let Some(target) = self.settle(ground, state) else { return false };
             self.reprice(ground, state, target);
             self.trace(state, target);
             state.augment(ground, &self.path);
         }
-        false
+        true
     }
 
     /// Finds the nearest node where there is too little.

@@ -33,7 +33,7 @@ pub struct Row<'a> {
     /// How much, ≥ 0.
     pub demand: f64,
     /// What each site has of it now; usually the current shares times `demand`, so that growth
-    /// is not taken for a move. A site may stand here once; 0 is as good as absent.
+    /// is not taken for a move (then their sum may be off by rounding). 0 is as good as absent.
     pub previous: &'a [(u16, f64)],
 }
 

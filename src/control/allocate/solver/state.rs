@@ -70,6 +70,15 @@ impl State {
         self.moves.clear(ground);
     }
 
+    /// Goes on from where another one is.
+    pub fn resume(&mut self, other: &State) {
+        self.flow.clone_from(&other.flow);
+        self.prices.clone_from(&other.prices);
+        self.outflow.clone_from(&other.outflow);
+        self.excess.clone_from(&other.excess);
+        self.dust = other.dust;
+    }
+
     /// Takes prices over, moved to where some load belongs to them.
     fn set_prices(&mut self, ground: &Ground, prices: &[f64]) {
         let sites = ground.sites();

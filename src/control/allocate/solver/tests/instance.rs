@@ -2,7 +2,7 @@
 
 use microlp::{ComparisonOp, OptimizationDirection, Variable};
 
-use super::super::{Problem, Row, Site, Tier};
+use super::super::{Problem, Row, Site, Solution, Solver, Tier};
 
 /// A problem that owns what it is made of.
 #[derive(Clone, Debug)]
@@ -53,6 +53,13 @@ impl Numbers {
 
     pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
+    }
+
+    /// So many indices in any order.
+    pub fn order(&mut self, length: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..length).collect();
+        order.sort_by_cached_key(|_| self.next());
+        order
     }
 }
 
@@ -109,6 +116,188 @@ impl Instance {
             })
             .collect();
         Instance { sites, rows, costs, stick_ms: kind.stick_ms }
+    }
+
+    /// A small one of any kind.
+    pub fn any(seed: u64) -> Instance {
+        let mut numbers = Numbers(seed);
+        let kind = Kind::small(&mut numbers);
+        Instance::random(kind, &mut numbers)
+    }
+
+    /// Datacenters of one capacity, beyond which every unit costs 600 ms.
+    pub fn plain(demands: &[f64], costs: &[f32], sites: u64, capacity: f64) -> Instance {
+        let row = |(demand, key): (&f64, u64)| OwnedRow { key, demand: *demand, previous: vec![] };
+        let site = |key: u64| Site {
+            key,
+            tiers: vec![
+                Tier { up_to: capacity, slope_ms: 0.0 },
+                Tier { up_to: f64::INFINITY, slope_ms: 600.0 },
+            ],
+            parent: None,
+        };
+        Instance {
+            sites: (0..sites).map(site).collect(),
+            rows: demands.iter().zip(0..).map(row).collect(),
+            costs: costs.to_vec(),
+            stick_ms: 0.0,
+        }
+    }
+
+    pub fn solve(&self, solver: &mut Solver) -> Solution {
+        self.with(|problem| solver.solve(problem)).expect("a problem")
+    }
+
+    /// Goes on from a solution: demand and capacity change, and now and then a site dies.
+    pub fn change(&mut self, solution: &Solution, numbers: &mut Numbers) {
+        for (index, row) in self.rows.iter_mut().enumerate() {
+            let factor = 0.8 + 0.4 * numbers.unit();
+            let parts = solution.parts(index).iter();
+            row.previous = parts.map(|part| (part.site, part.amount * factor)).collect();
+            row.demand *= factor;
+        }
+        let dead = numbers.below(2 * self.sites.len());
+        for (index, site) in self.sites.iter_mut().enumerate() {
+            let factor = 0.9 + 0.2 * numbers.unit();
+            for tier in &mut site.tiers {
+                tier.up_to *= factor;
+            }
+            if index == dead {
+                site.tiers = vec![Tier { up_to: f64::INFINITY, slope_ms: 100_000.0 }];
+            }
+        }
+    }
+
+    /// Forbids a site and its entries to all.
+    pub fn forbid(&mut self, lost: usize) {
+        let is_lost = |site: usize| {
+            site == lost
+                || self.sites[site].parent.is_some_and(|parent| usize::from(parent) == lost)
+        };
+        for (at, cost) in self.costs.iter_mut().enumerate() {
+            if is_lost(at % self.sites.len()) {
+                *cost = f32::INFINITY;
+            }
+        }
+    }
+
+    /// The same in another order.
+    pub fn shuffled(&self, rows: &[usize], sites: &[usize]) -> Instance {
+        let place = |site: u16| {
+            sites.iter().position(|at| *at == usize::from(site)).expect("each stands once") as u16
+        };
+        let row = |row: &usize| {
+            let previous = self.rows[*row].previous.iter();
+            let mut previous: Vec<_> = previous.map(|had| (place(had.0), had.1)).collect();
+            previous.reverse();
+            OwnedRow { previous, ..self.rows[*row].clone() }
+        };
+        let site = |site: &usize| {
+            let site = self.sites[*site].clone();
+            Site { parent: site.parent.map(place), ..site }
+        };
+        let costs = rows.iter().flat_map(|row| {
+            sites.iter().map(move |site| self.costs[row * self.sites.len() + site])
+        });
+        Instance {
+            sites: sites.iter().map(site).collect(),
+            rows: rows.iter().map(row).collect(),
+            costs: costs.collect(),
+            stick_ms: self.stick_ms,
+        }
+    }
+
+    /// The same in another unit of demand.
+    pub fn scaled(&self, scale: f64) -> Instance {
+        let mut scaled = self.clone();
+        for row in &mut scaled.rows {
+            row.demand *= scale;
+            row.previous.iter_mut().for_each(|had| had.1 *= scale);
+        }
+        for site in &mut scaled.sites {
+            site.tiers.iter_mut().for_each(|tier| tier.up_to *= scale);
+        }
+        scaled
+    }
+
+    /// Every row has what it demands, of sites it may use, or is named as having none; and loads
+    /// are what the rows make of them.
+    pub fn assert_served(&self, solution: &Solution) {
+        let sites = self.sites.len();
+        let mut loads = vec![0.0; sites];
+        let mut unplaced = Vec::new();
+        assert_eq!(solution.rows(), self.rows.len());
+        for (index, row) in self.rows.iter().enumerate() {
+            let parts = solution.parts(index);
+            let costs = &self.costs[index * sites..][..sites];
+            let sum: f64 = parts.iter().map(|part| part.amount).sum();
+            if parts.is_empty() {
+                unplaced.push(index as u32);
+            } else {
+                assert!((sum - row.demand).abs() <= 1e-12 * row.demand, "{sum} {}", row.demand);
+            }
+            for part in parts {
+                assert!(part.amount > 0.0 || row.demand == 0.0, "{part:?}");
+                assert!(super::super::problem::is_allowed(costs[usize::from(part.site)]));
+                loads[usize::from(part.site)] += part.amount;
+            }
+            assert!(parts.windows(2).all(|pair| pair[0].amount >= pair[1].amount * (1.0 - 1e-9)));
+        }
+        for site in 0..sites {
+            if let Some(parent) = self.sites[site].parent {
+                loads[usize::from(parent)] += loads[site];
+            }
+        }
+        let total: f64 = self.rows.iter().map(|row| row.demand).sum();
+        for (load, said) in loads.iter().zip(&solution.loads) {
+            assert!((load - said).abs() <= 1e-9 * total, "{load} {said}");
+        }
+        assert_eq!(solution.unplaced, unplaced);
+    }
+
+    /// The prices prove that nothing is cheaper (complementary slackness).
+    pub fn assert_priced(&self, solution: &Solution) {
+        const NEAR: f64 = 1e-6;
+        for (site, owned) in self.sites.iter().enumerate() {
+            let above = owned.parent.map_or(0.0, |parent| solution.prices[usize::from(parent)]);
+            let own = solution.prices[site] - above;
+            let load = solution.loads[site];
+            let mut below = 0.0;
+            for tier in &owned.tiers {
+                let width = (tier.up_to - below).min(load.max(1.0));
+                if load > below + 1e-9 * width && tier.up_to > below {
+                    assert!(tier.slope_ms <= own + NEAR, "site {site} uses what is too dear");
+                }
+                if load < tier.up_to - 1e-9 * width && tier.up_to > below {
+                    assert!(tier.slope_ms >= own - NEAR, "site {site} has room that is cheap");
+                }
+                below = below.max(tier.up_to);
+            }
+        }
+        for (index, row) in self.rows.iter().enumerate() {
+            let costs = &self.costs[index * self.sites.len()..][..self.sites.len()];
+            let had = |site: usize| -> f64 {
+                let here = row.previous.iter().filter(|had| usize::from(had.0) == site);
+                here.map(|had| had.1).sum()
+            };
+            let amount = |site: usize| {
+                let parts = solution.parts(index).iter();
+                parts.filter(|part| usize::from(part.site) == site).map(|part| part.amount).sum()
+            };
+            let near = 1e-9 * row.demand;
+            for part in solution.parts(index).iter().filter(|part| part.amount > near) {
+                let site = usize::from(part.site);
+                let is_new = part.amount > had(site) + near;
+                let stays = f64::from(costs[site]) + if is_new { self.stick_ms } else { 0.0 };
+                for (other, cost) in costs.iter().enumerate() {
+                    let amount: f64 = amount(other);
+                    let moves = if amount < had(other) - near { 0.0 } else { self.stick_ms };
+                    let gain = stays + solution.prices[site]
+                        - (f64::from(*cost) + moves + solution.prices[other]);
+                    assert!(other == site || gain <= NEAR, "row {index}: {site} → {other} {gain}");
+                }
+            }
+        }
     }
 
     pub fn with<T>(&self, then: impl FnOnce(&Problem) -> T) -> T {
