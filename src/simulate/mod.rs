@@ -16,6 +16,7 @@
 mod caches;
 mod cities;
 mod demand;
+pub mod drive;
 mod lots;
 mod optimum;
 mod plant;

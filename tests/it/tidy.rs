@@ -50,7 +50,10 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("daemon", &["*"]),
-    ("simulate", &["geo", "decide", "zone", "snapshot", "control"]),
+    (
+        "simulate",
+        &["dns", "geo", "decide", "zone", "snapshot", "ledger", "answer", "health", "control"],
+    ),
     ("cli", &["*"]),
     ("main", &["*"]),
     ("lib", &["*"]),
