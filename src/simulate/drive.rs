@@ -65,7 +65,7 @@ pub struct Answer<'d> {
     /// The response code, where there is neither an address nor a CNAME.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rcode: Option<String>,
-    /// Whose the first address is; none where it is nobody's, or several datacenters'.
+    /// Where the client is sent; none where that is nowhere, or cannot be told by the addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub datacenter: Option<&'d str>,
     /// For how long it may be kept, in seconds.
@@ -166,7 +166,8 @@ impl Drive {
         let outcome = answer::respond(&snapshot, &request, &self.query, &mut self.response);
         let response = &self.response[..outcome.length];
         let reply = read(response).ok_or("the server gave no answer")?;
-        let datacenter = self.places.of(&reply);
+        let given = outcome.answered.map(|answered| answered.datacenter());
+        let datacenter = given.or_else(|| self.places.of(&reply));
         let name = |DatacenterId(index)| &*self.steering.datacenters[usize::from(index)].name;
         Ok(Answer {
             datacenter: datacenter.map(name),

@@ -20,6 +20,7 @@ mod readme;
 mod recorded_peers;
 mod reload;
 mod rfc7871;
+mod simulate;
 mod static_answers;
 mod steering;
 mod tidy;
