@@ -92,8 +92,9 @@ impl Drive {
         let settings = watched_as_wholes(settings);
         let steering = Arc::clone(&settings.steering);
         let verdicts = vec![Verdict::Up; steering.datacenters.len()];
-        let ground = Ground::new(Arc::new(settings), None);
-        let core = Core::new(ground, Overrides::default(), verdicts.as_slice().into());
+        let ground = Ground::new(Arc::new(settings), &[], None);
+        let all_up = verdicts.as_slice().into();
+        let core = Core::new(ground, Overrides::default(), all_up, Now::default());
         Drive {
             published: core.published(),
             core,
@@ -152,8 +153,14 @@ impl Drive {
     }
 
     fn tick(&mut self, then: Duration) {
-        self.core.tick(at(then));
+        let now = at(then);
+        self.core.tick(now);
         self.next_tick = then + TICK;
+        if let Some(promoted) = self.core.promotions(now) {
+            let (settings, verdicts) = (Arc::clone(self.core.settings()), self.core.verdicts());
+            let ground = Ground::new(settings, &promoted, Some(self.core.ground()));
+            self.core.replace(ground, verdicts, now);
+        }
         // Nobody reads them.
         self.core.take_events();
     }
@@ -165,6 +172,9 @@ impl Drive {
         let snapshot = self.published.load();
         let outcome = answer::respond(&snapshot, &request, &self.query, &mut self.response);
         let response = &self.response[..outcome.length];
+        if let Some(answered) = outcome.answered {
+            self.core.count(answered, at(self.now));
+        }
         let reply = read(response).ok_or("the server gave no answer")?;
         let given = outcome.answered.map(|answered| answered.datacenter());
         let datacenter = given.or_else(|| self.places.of(&reply));
