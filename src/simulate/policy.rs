@@ -1,6 +1,7 @@
 //! Who decides: the policies that are compared.
 
 mod baseline;
+mod ours;
 mod planned;
 mod recorded;
 mod shed;
@@ -8,7 +9,9 @@ mod shed;
 use serde::Serialize;
 
 use super::plant::Report;
+use super::run::Ttl;
 use super::world::World;
+use crate::control::allocate::Tuning;
 
 pub use recorded::Recording;
 
@@ -25,6 +28,8 @@ pub enum Knowledge {
 /// Who decides.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Policy {
+    /// The allocator that is shipped.
+    Ours(Box<Tuning>),
     /// All datacenters in turn.
     RoundRobin,
     /// By a draw in proportion to the capacities.
@@ -54,7 +59,8 @@ pub enum Policy {
 
 impl Policy {
     /// Those that have a name: what [`Policy::named`] knows.
-    pub const NAMES: [&str; 8] = [
+    pub const NAMES: [&str; 9] = [
+        "ours",
         "round-robin",
         "weighted",
         "nearest",
@@ -68,6 +74,7 @@ impl Policy {
     /// The policy of that name.
     pub fn named(name: &str) -> Option<Policy> {
         Some(match name {
+            "ours" => Policy::Ours(Box::default()),
             "round-robin" => Policy::RoundRobin,
             "weighted" => Policy::Weighted,
             "nearest" => Policy::Nearest,
@@ -83,6 +90,7 @@ impl Policy {
     /// Its name.
     pub fn name(&self) -> String {
         match self {
+            Policy::Ours(_) => "ours".to_string(),
             Policy::RoundRobin => "round-robin".to_string(),
             Policy::Weighted => "weighted".to_string(),
             Policy::Nearest => "nearest".to_string(),
@@ -104,7 +112,7 @@ impl Policy {
 
     /// True if what it is told of the round trips makes a difference.
     pub fn uses_knowledge(&self) -> bool {
-        matches!(self, Policy::Shed { .. } | Policy::Waterfall)
+        matches!(self, Policy::Ours(_) | Policy::Shed { .. } | Policy::Waterfall)
     }
 }
 
@@ -128,6 +136,7 @@ pub(super) struct Asker {
 
 /// A policy at work.
 pub(super) enum Controller {
+    Ours(Box<ours::Ours>),
     Baseline(baseline::Baseline),
     Shed(shed::Shed),
     Planned(planned::Planned),
@@ -139,9 +148,13 @@ impl Controller {
         policy: &Policy,
         world: &World,
         knowledge: Knowledge,
+        ttl: Ttl,
         seed: u64,
     ) -> Controller {
         match policy {
+            Policy::Ours(tuning) => {
+                Controller::Ours(Box::new(ours::Ours::new(world, knowledge, ttl, tuning)))
+            }
             Policy::RoundRobin | Policy::Weighted | Policy::Nearest | Policy::Latency => {
                 Controller::Baseline(baseline::Baseline::new(policy, world, seed))
             }
@@ -159,6 +172,7 @@ impl Controller {
     /// A check's verdict changes.
     pub(super) fn health(&mut self, datacenter: usize, up: bool) {
         match self {
+            Controller::Ours(ours) => ours.health(datacenter, up),
             Controller::Baseline(baseline) => baseline.up[datacenter] = up,
             Controller::Shed(shed) => shed.up[datacenter] = up,
             Controller::Planned(planned) => planned.health(datacenter, up),
@@ -169,27 +183,42 @@ impl Controller {
     /// A report arrives.
     pub(super) fn report(&mut self, report: &Report) {
         match self {
+            Controller::Ours(ours) => ours.report(report),
             Controller::Shed(shed) => shed.report(report),
             Controller::Planned(planned) => planned.report(report),
             Controller::Baseline(_) | Controller::Recorded(_) => {}
         }
     }
 
-    /// A second begins.
-    pub(super) fn second(&mut self, truth: &Truth<'_>) {
-        if let Controller::Planned(planned) = self {
-            planned.second(truth);
+    /// A second begins; what is heard in it comes next.
+    pub(super) fn begin(&mut self, time: f64) {
+        if let Controller::Ours(ours) = self {
+            ours.begin(time);
         }
     }
 
-    /// Where one who asks is sent.
-    pub(super) fn answer(&mut self, asker: Asker) -> usize {
+    /// All that there is to hear in this second has been heard.
+    pub(super) fn heard(&mut self, truth: &Truth<'_>) {
         match self {
+            Controller::Ours(ours) => ours.tick(),
+            Controller::Planned(planned) => planned.second(truth),
+            _ => {}
+        }
+    }
+
+    /// Where one who asks is sent, and for how many seconds if the policy chooses that.
+    pub(super) fn answer(&mut self, asker: Asker, time: f64) -> (usize, Option<u32>) {
+        let datacenter = match self {
+            Controller::Ours(ours) => {
+                let (datacenter, ttl) = ours.answer(asker, time);
+                return (datacenter, Some(ttl));
+            }
             Controller::Baseline(baseline) => baseline.answer(asker),
             Controller::Shed(shed) => shed.answer(asker),
             Controller::Planned(planned) => planned.answer(asker),
             Controller::Recorded(replay) => replay.answer(asker),
-        }
+        };
+        (datacenter, None)
     }
 }
 

@@ -91,7 +91,7 @@ pub fn run(experiment: &Experiment) -> Outcome {
     let mut stage = Stage::new(world, scenario, *seed);
     let mut caches = Caches::new(world, &experiment.caches, scenario.mislocated, *seed);
     let mut flow = Flow::new(world);
-    let node = |_| Controller::new(policy, world, *knowledge, *seed);
+    let node = |_| Controller::new(policy, world, *knowledge, *ttl, *seed);
     let mut nodes: Vec<Controller> = (0..scenario.nodes.max(1)).map(node).collect();
     let mut tally = Tally::new(scenario.forgiven(f64::from(ttl.max)));
     let mut series = world.datacenters.iter().map(Series::of).collect::<Vec<Series>>();
@@ -100,6 +100,7 @@ pub fn run(experiment: &Experiment) -> Outcome {
         let (now, judged) = (f64::from(clock), clock.checked_sub(WARM_UP));
         stage.begin(now);
         let rooms: Vec<f64> = stage.plant.sites.iter().map(|site| site.room()).collect();
+        nodes.iter_mut().for_each(|node| node.begin(now));
         for (datacenter, up) in stage.plant.checks(now) {
             nodes.iter_mut().for_each(|node| node.health(datacenter, up));
         }
@@ -107,13 +108,13 @@ pub fn run(experiment: &Experiment) -> Outcome {
             nodes.iter_mut().for_each(|node| node.report(&report));
         }
         let truth = Truth { time: now, demand: &stage.now, rooms: &rooms };
-        nodes.iter_mut().for_each(|node| node.second(&truth));
+        nodes.iter_mut().for_each(|node| node.heard(&truth));
         for (time, unit) in caches.due(now) {
             let (home, group) = (caches.units[unit].home, caches.units[unit].seems);
             let asker = Asker { unit, group };
             let node = unit % nodes.len();
-            let datacenter = nodes[node].answer(asker);
-            let given = f64::from(ttl.max);
+            let (datacenter, chosen) = nodes[node].answer(asker, time);
+            let given = f64::from(chosen.unwrap_or(ttl.max));
             let before = caches.units[unit].datacenter;
             let share = caches.units[unit].share;
             if before != Some(datacenter) {

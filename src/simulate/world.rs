@@ -84,13 +84,16 @@ pub struct Built {
     pub headroom: f64,
     /// What part of China's users comes to datacenters outside of it.
     pub china: f64,
+    /// The spread of the part of the capacities that follows nothing: the standard deviation of
+    /// their logarithms.
+    pub skew: f64,
     /// Requests a second of the whole world, if it were the busiest hour everywhere.
     pub demand: f64,
 }
 
 impl Default for Built {
     fn default() -> Built {
-        Built { seed: 1, groups: 800, headroom: 1.4, china: 0.15, demand: 1_000_000.0 }
+        Built { seed: 1, groups: 800, headroom: 1.4, china: 0.15, skew: 0.6, demand: 1_000_000.0 }
     }
 }
 
@@ -118,7 +121,7 @@ impl World {
             capacity: 0.0,
         });
         let mut world = World::new(groups, datacenters.collect(), built.seed);
-        world.provide(built.headroom, built.seed);
+        world.provide(built);
         world
     }
 
@@ -172,7 +175,7 @@ impl World {
     }
 
     /// Gives the datacenters their capacities.
-    fn provide(&mut self, headroom: f64, seed: u64) {
+    fn provide(&mut self, built: &Built) {
         let nearest: Vec<usize> = (0..self.groups.len())
             .map(|group| {
                 let near = self.distance_rtt(group).enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
@@ -185,18 +188,15 @@ impl World {
             nearest.iter().enumerate().for_each(|(group, &dc)| now[dc] += self.usual(group, hour));
             local.iter_mut().zip(now).for_each(|(peak, now)| *peak = peak.max(now));
         }
-        let mut lots = Lots::new(seed, 2);
-        let skew: Vec<f64> = local.iter().map(|_| lots.log_normal(SKEW)).collect();
+        let mut lots = Lots::new(built.seed, 2);
+        let skew: Vec<f64> = local.iter().map(|_| lots.log_normal(built.skew)).collect();
         let (all_local, all_skew): (f64, f64) = (local.iter().sum(), skew.iter().sum());
-        let total = headroom * self.total(self.busiest_hour());
+        let total = built.headroom * self.total(self.busiest_hour());
         for ((datacenter, local), skew) in self.datacenters.iter_mut().zip(local).zip(skew) {
             datacenter.capacity = total * (0.55 * local / all_local + 0.45 * skew / all_skew);
         }
     }
 }
-
-/// The spread of the part of the capacities that follows nothing.
-const SKEW: f64 = 0.6;
 
 /// The quarters of an hour of a day.
 fn quarters() -> impl Iterator<Item = f64> {

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use clap::Parser;
+use portolan::control::allocate::Tuning;
 use portolan::simulate::{
     Built, Experiment, Knowledge, Outcome, Policy, Row, Scenario, Ttl, World, optimum_ms, run,
     table,
@@ -49,6 +50,15 @@ struct Arguments {
     /// DNS servers that know nothing of each other.
     #[arg(long)]
     partition: Option<usize>,
+    /// The hour of the day, UTC, at which it begins; otherwise the busiest hour is in its middle.
+    #[arg(long)]
+    start: Option<f64>,
+    /// The spread of the capacities.
+    #[arg(long)]
+    skew: Option<f64>,
+    /// Other constants of the allocation than the shipped ones: `stick_ms=8`.
+    #[arg(long, value_delimiter = ',')]
+    set: Vec<String>,
     /// Writes every score to a file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -73,6 +83,7 @@ fn main() {
         let mut scenario =
             Scenario::named(name).unwrap_or_else(|| panic!("no scenario is called {name}"));
         scenario.nodes = arguments.partition.unwrap_or(scenario.nodes);
+        scenario.start_hour = arguments.start.or(scenario.start_hour);
         scenario.mislocated = arguments.mislocated.unwrap_or(scenario.mislocated);
         for &headroom in &arguments.headroom {
             println!(
@@ -124,7 +135,9 @@ fn compare(
         for _ in 0..arguments.threads.min(seeds.len()) {
             scope.spawn(|| {
                 while let Some(seed) = { work.lock().unwrap().pop_front() } {
-                    let world = World::built(&Built { seed, headroom, ..Built::default() });
+                    let mut built = Built { seed, headroom, ..Built::default() };
+                    built.skew = arguments.skew.unwrap_or(built.skew);
+                    let world = World::built(&built);
                     let optimum = optimum_ms(&world, scenario, seed);
                     for (index, (policy, knowledge)) in contenders.iter().enumerate() {
                         let mut experiment = Experiment::new(
@@ -175,12 +188,19 @@ fn contenders(arguments: &Arguments) -> Vec<(Policy, Knowledge)> {
     };
     let knowledge: Vec<Knowledge> = arguments.knowledge.iter().map(known).collect();
     let policies = arguments.policies.iter().map(|name| {
-        Policy::named(name).or_else(|| recorded::named(name)).unwrap_or_else(|| {
+        let policy = Policy::named(name).or_else(|| recorded::named(name)).unwrap_or_else(|| {
             panic!(
                 "no policy is called {name}; there are {}",
                 names().collect::<Vec<_>>().join(", ")
             )
-        })
+        });
+        match policy {
+            Policy::Ours(mut tuning) => {
+                arguments.set.iter().for_each(|one| set(&mut tuning, one));
+                Policy::Ours(tuning)
+            }
+            other => other,
+        }
     });
     policies
         .flat_map(|policy| {
@@ -188,4 +208,58 @@ fn contenders(arguments: &Arguments) -> Vec<(Policy, Knowledge)> {
             kinds.iter().map(move |one| (policy.clone(), *one)).collect::<Vec<_>>()
         })
         .collect()
+}
+
+/// Changes one constant of the allocation: `name=value`, or for tiers `name=at:slope;at:slope`.
+fn set(tuning: &mut Tuning, text: &str) {
+    let (name, value) = text.split_once('=').unwrap_or_else(|| panic!("not name=value: {text}"));
+    let number =
+        |text: &str| text.parse::<f64>().unwrap_or_else(|_| panic!("not a number: {text}"));
+    let pair = |text: &str| {
+        let (at, slope) = text.split_once(':').unwrap_or_else(|| panic!("not a pair: {text}"));
+        (number(at), number(slope))
+    };
+    let pairs = || value.split(';').map(pair).collect();
+    let place = match name {
+        "tiers" => return tuning.tiers = pairs(),
+        "overload_tiers" => return tuning.overload_tiers = pairs(),
+        "error_bounds" => return tuning.error_bounds = pair(value),
+        "nodes" => return tuning.nodes = number(value) as u32,
+        "joint_rows" => return tuning.joint_rows = number(value) as usize,
+        "tick_s" => &mut tuning.tick_s,
+        "stick_ms" => &mut tuning.stick_ms,
+        "error_smooth" => &mut tuning.error_smooth,
+        "error_attack" => &mut tuning.error_attack,
+        "error_release" => &mut tuning.error_release,
+        "margin" => &mut tuning.margin,
+        "prior_error" => &mut tuning.prior_error,
+        "prior_scale_error" => &mut tuning.prior_scale_error,
+        "wander_own" => &mut tuning.wander_own,
+        "wander_country" => &mut tuning.wander_country,
+        "wander_region" => &mut tuning.wander_region,
+        "background" => &mut tuning.background,
+        "background_s" => &mut tuning.background_s,
+        "surprise" => &mut tuning.surprise,
+        "step" => &mut tuning.step,
+        "report_noise" => &mut tuning.report_noise,
+        "trend_s" => &mut tuning.trend_s,
+        "trend_share" => &mut tuning.trend_share,
+        "fade_s" => &mut tuning.fade_s,
+        "overstay_s" => &mut tuning.overstay_s,
+        "infer_above" => &mut tuning.infer_above,
+        "infer_slack" => &mut tuning.infer_slack,
+        "infer_s" => &mut tuning.infer_s,
+        "slow_start_share" => &mut tuning.slow_start_share,
+        "slow_start_s" => &mut tuning.slow_start_s,
+        "least_change" => &mut tuning.least_change,
+        "most_change" => &mut tuning.most_change,
+        "unsplit" => &mut tuning.unsplit,
+        "least_share" => &mut tuning.least_share,
+        "same_share" => &mut tuning.same_share,
+        "ttl_near" => &mut tuning.ttl_near,
+        "ttl_after_s" => &mut tuning.ttl_after_s,
+        "late_error" => &mut tuning.late_error,
+        _ => panic!("no constant is called {name} here"),
+    };
+    *place = number(value);
 }
