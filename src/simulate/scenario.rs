@@ -135,7 +135,8 @@ impl Scenario {
         let mut scenario = Scenario {
             name: name.to_string(),
             seconds: 10_800,
-            start_hour: None,
+            // East Asia's evening and India's are the world's busiest hours.
+            start_hour: Some(12.0),
             nodes: 1,
             mislocated: 0.0,
             events: Vec::new(),

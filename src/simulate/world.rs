@@ -93,7 +93,7 @@ pub struct Built {
 
 impl Default for Built {
     fn default() -> Built {
-        Built { seed: 1, groups: 800, headroom: 1.4, china: 0.15, skew: 0.6, demand: 1_000_000.0 }
+        Built { seed: 1, groups: 800, headroom: 1.4, china: 0.15, skew: 0.5, demand: 1_000_000.0 }
     }
 }
 

@@ -106,13 +106,16 @@ fn parts(row: &[f64], demand: f64, rooms: &[f64]) -> Vec<(usize, f64)> {
     rooms.iter().enumerate().map(part).filter(|(_, share)| *share > 0.004).collect()
 }
 
-/// Greedily, the largest group first: each datacenter up to the limit, the rest to the next; what
-/// finds no room is spread as the rooms are.
+/// Greedily, the group with the nearest datacenter first: each datacenter up to the limit, the rest to
+/// the next; what finds no room is spread as the rooms are.
 fn waterfall(demand: &[f64], costs: &[f64], rooms: &[f64]) -> Vec<Vec<(usize, f64)>> {
     let width = rooms.len();
     let mut left: Vec<f64> = rooms.iter().map(|room| WATERFALL_LIMIT * room).collect();
     let mut order: Vec<usize> = (0..demand.len()).collect();
-    order.sort_by(|&a, &b| demand[b].total_cmp(&demand[a]));
+    let nearest = |group: usize| {
+        costs[group * width..][..width].iter().copied().fold(f64::INFINITY, f64::min)
+    };
+    order.sort_by(|&a, &b| nearest(a).total_cmp(&nearest(b)));
     let mut shares = vec![Vec::new(); demand.len()];
     for group in order {
         let mut row = vec![0.0; width + 1];
@@ -135,10 +138,9 @@ mod tests {
 
     #[test]
     fn a_waterfall_fills_the_nearest_and_spills_the_rest() {
-        let shares = waterfall(&[4.5, 9.0], &[10.0, 20.0, 10.0, 20.0], &[10.0, 10.0]);
-        assert_eq!(shares[1], [(0, 1.0)]);
-        assert_eq!(shares[0], [(1, 1.0)]);
-        let shares = waterfall(&[10.0, 9.0], &[10.0, 20.0, 10.0, 20.0], &[10.0, 10.0]);
+        let shares = waterfall(&[4.5, 9.0], &[11.0, 20.0, 10.0, 20.0], &[10.0, 10.0]);
+        assert_eq!(shares, [[(1, 1.0)], [(0, 1.0)]]);
+        let shares = waterfall(&[10.0, 9.0], &[10.0, 20.0, 11.0, 20.0], &[10.0, 10.0]);
         assert_eq!(shares[0], [(0, 0.9), (1, 0.1)]);
     }
 
