@@ -1,8 +1,9 @@
 //! Measures how long a large configuration takes to load, and how much memory.
 //!
-//! `cargo bench --bench load` makes a City database of 3.7 million networks, fifty datacenters, and
-//! 100,000 names in 100 zones, and prints seconds and mebibytes for each step of a load, and for a
-//! member that goes down until its answers are published.
+//! `cargo bench --bench load` takes the database that comes with the sources, and makes a City
+//! database of 3.7 million networks, fifty datacenters, and 100,000 names in 100 zones. It prints
+//! seconds and mebibytes for each step of a load, for a member that goes down until its answers are
+//! published, and for clients that are given out anew.
 
 mod city;
 mod world;
@@ -14,7 +15,10 @@ use std::time::Instant;
 
 use portolan::config;
 use portolan::control::publish::{Ground, Publisher, Tables};
-use portolan::decide::{Room, ShareTable, Standing, StandingTable};
+use portolan::decide::cost::costs;
+use portolan::decide::{
+    Allotment, Latencies, Part, Room, ShareTable, Standing, StandingTable, Steer,
+};
 
 const NETWORKS: usize = 3_700_000;
 const DATACENTERS: u8 = 50;
@@ -29,8 +33,12 @@ fn main() {
         return measure(Path::new(directory));
     }
     let networks = arguments.first().map_or(NETWORKS, |word| word.parse().expect("a number"));
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/geoip/world.mmdb");
+    let shipped = std::fs::read(shipped).expect("the database that is part of the sources");
+    let title = format!("the world that comes with it, {DATACENTERS} datacenters");
+    run(&title, world::steered(shipped, DATACENTERS));
     let title = format!("{networks} networks, {DATACENTERS} datacenters");
-    run(&title, world::steered(networks, DATACENTERS));
+    run(&title, world::steered(city::city(networks), DATACENTERS));
     run("100,000 names in 100 zones", world::names(100, 1_000));
 }
 
@@ -80,7 +88,41 @@ fn measure(directory: &Path) {
             |full| (0..datacenters).map(move |dc| if dc == full { Room::Full } else { Room::Free });
         tables.shares = ShareTable::new(room(1));
         step("a datacenter is full", || publisher.update(tables.clone()));
+        give_out(&mut publisher, &mut tables);
     }
+}
+
+/// Gives the groups of the pools that steer by capacity to datacenters, and some of them to others.
+fn give_out(publisher: &mut Publisher, tables: &mut Tables) {
+    let published = publisher.published().load_full();
+    let facts = published.facts();
+    let datacenters = &facts.steering.datacenters;
+    let costs =
+        step("costs", || costs(facts.world, facts.groups, datacenters, &Latencies::default()));
+    println!("  {} groups", facts.groups.list().len());
+    for round in 0..4 {
+        let allotments = facts.steering.pools.iter().map(|pool| {
+            (pool.steer == Steer::Capacity)
+                .then(|| Arc::new(allotment(&costs, datacenters.len(), round)))
+        });
+        tables.shares = tables.shares.clone().with_allotments(allotments);
+        step("clients are given out", || publisher.update(tables.clone()));
+    }
+}
+
+/// Every group to the datacenter where it costs least, but for one in a hundred that two share.
+/// `round` makes a difference to one in twenty.
+fn allotment(costs: &[f32], datacenters: usize, round: usize) -> Allotment {
+    let parts = costs.chunks(datacenters).enumerate().map(|(group, costs)| {
+        let mut order: Box<[u16]> = (0..datacenters as u16).collect();
+        order.sort_by(|a, b| costs[usize::from(*a)].total_cmp(&costs[usize::from(*b)]));
+        order.rotate_left(usize::from(group % 20 == round));
+        let among = if group % 100 == 0 { 2 } else { 1 };
+        let weights = order.iter().take(among).map(|&member| (member, 500 + round as u32));
+        Part { weights: weights.collect(), ttl: 15 + (group % 4 * 15) as u32, order }
+    });
+    let parts: Box<[Part]> = parts.collect();
+    Allotment { by_group: (0..parts.len() as u32).collect(), parts }
 }
 
 /// Runs a step; prints how long it took, and the memory after it and at most so far.

@@ -5,8 +5,6 @@ use std::fmt::Write;
 
 use fastrand::Rng;
 
-use super::city::city;
-
 /// A configuration's files, but for what names the server's addresses.
 pub struct Files {
     /// The rest of `portolan.toml`.
@@ -17,10 +15,10 @@ pub struct Files {
     pub zones: Vec<(String, String)>,
 }
 
-/// A City database of about so many networks, and names in `example.com` that are steered over so
+/// A database, and names in `example.com` that are steered over so
 /// many datacenters: `nearest`, `capacity`, `hash`, and by `rules`. The member in `dcN` is answered
 /// as 203.0.113.N and 2001:db8::N (in hexadecimal).
-pub fn steered(networks: usize, datacenters: u8) -> Files {
+pub fn steered(database: Vec<u8>, datacenters: u8) -> Files {
     let mut lots = Rng::with_seed(u64::from(datacenters));
     let mut server = "[geoip]\ndatabases = [\"city.mmdb\"]\n".to_string();
     let mut members = String::new();
@@ -54,7 +52,7 @@ rules = [
   { pool = "capacity" },
 ]
 "#;
-    Files { server, database: Some(city(networks)), zones: vec![("example.com.toml".into(), zone)] }
+    Files { server, database: Some(database), zones: vec![("example.com.toml".into(), zone)] }
 }
 
 /// So many zones of so many names each: `host-N.zoneM.example`.

@@ -20,7 +20,7 @@ fn a_city_database_and_fifty_datacenters_are_loaded_in_little_memory_and_follow_
     if !needs("load", &["dig"]) {
         return;
     }
-    let server = start(world::steered(NETWORKS, 50));
+    let server = start(world::steered(city::city(NETWORKS), 50));
     let (checked, code) = server.verb(&["check", "--json"]);
     let checked: serde_json::Value = serde_json::from_str(&checked).expect("JSON");
     assert_eq!(code, 0, "{checked}");
