@@ -31,9 +31,10 @@ pub fn costs(
     for (Part { group, location, prefix }, weight) in parts(world, groups, latencies) {
         weights[group as usize] += weight;
         let location = world.location(LocationId(location));
+        let known = latencies.within(prefix, location);
         let row = &mut sums[group as usize * datacenters.len()..][..datacenters.len()];
         for ((sum, datacenter), id) in row.iter_mut().zip(datacenters).zip(0..) {
-            let known = latencies.ms_within(prefix, location, DatacenterId(id));
+            let known = known.ms(DatacenterId(id));
             *sum += weight * known.map_or_else(|| estimate(datacenter, location), f64::from);
         }
     }

@@ -84,17 +84,19 @@ impl Latencies {
 
     /// The milliseconds from a client at that address and location to a datacenter.
     pub fn ms(&self, address: IpAddr, at: &Location, datacenter: DatacenterId) -> Option<f32> {
-        self.ms_within(self.prefixes.find(address), at, datacenter)
+        self.within(self.prefixes.find(address), at).ms(datacenter)
     }
 
-    /// The same for clients in a prefix of that number, if they are in one.
-    pub(super) fn ms_within(
-        &self,
-        prefix: Option<u32>,
-        at: &Location,
-        datacenter: DatacenterId,
-    ) -> Option<f32> {
-        self.rows(prefix, at).find_map(|row| find(row, datacenter))
+    /// What is known of clients at that location, in a measured prefix of that number if in one.
+    pub(super) fn within(&self, prefix: Option<u32>, at: &Location) -> Known<'_> {
+        let region = at.country.zip(at.region.as_deref()).filter(|_| !self.regions.is_empty());
+        let region = region.map(|(country, name)| (country, name.to_lowercase().into()));
+        Known([
+            prefix.and_then(|number| self.of_prefixes.get(number as usize)),
+            region.and_then(|region| self.regions.get(&region)),
+            at.asn.and_then(|asn| self.systems.get(&asn)),
+            at.country.and_then(|country| self.countries.get(&country)),
+        ])
     }
 
     /// The number of the longest measured prefix around an address.
@@ -106,19 +108,14 @@ impl Latencies {
     pub(super) fn prefixes(&self) -> Option<&Prefixes> {
         (!self.of_prefixes.is_empty()).then_some(&self.prefixes)
     }
+}
 
-    /// What is known of such clients, the narrowest scope first.
-    fn rows(&self, prefix: Option<u32>, at: &Location) -> impl Iterator<Item = &Row> {
-        let region = at.country.zip(at.region.as_deref()).filter(|_| !self.regions.is_empty());
-        let region = region.map(|(country, name)| (country, name.to_lowercase().into()));
-        [
-            prefix.and_then(|number| self.of_prefixes.get(number as usize)),
-            region.and_then(|region| self.regions.get(&region)),
-            at.asn.and_then(|asn| self.systems.get(&asn)),
-            at.country.and_then(|country| self.countries.get(&country)),
-        ]
-        .into_iter()
-        .flatten()
+/// What is known of some clients, the narrowest scope first.
+pub(super) struct Known<'l>([Option<&'l Row>; 4]);
+
+impl Known<'_> {
+    pub(super) fn ms(&self, datacenter: DatacenterId) -> Option<f32> {
+        self.0.iter().flatten().find_map(|row| find(row, datacenter))
     }
 }
 
