@@ -201,14 +201,18 @@ impl Plan {
 }
 
 impl Candidate {
-    /// −ln(u) / weight for a hash u in (0, 1): the candidate with the least cost wins, each in
-    /// proportion to its weight, and a change of one weight moves only what must move (Schindelhauer
-    /// and Schomaker, "Weighted distributed hash tables", SPAA 2005).
     fn rendezvous_cost(&self, prefix: u64) -> f64 {
-        let hash = xxh3_64_with_seed(&prefix.to_be_bytes(), self.seed);
-        let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        -uniform.ln() / f64::from(self.weight)
+        rendezvous_cost(prefix, self.seed, self.weight)
     }
+}
+
+/// −ln(u) / weight for a hash u in (0, 1): of the members of a pool, the one with the least cost
+/// wins a prefix, each in proportion to its weight, and a change of one weight moves only what must
+/// move (Schindelhauer and Schomaker, "Weighted distributed hash tables", SPAA 2005).
+pub fn rendezvous_cost(prefix: u64, seed: u64, weight: u32) -> f64 {
+    let hash = xxh3_64_with_seed(&prefix.to_be_bytes(), seed);
+    let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    -uniform.ln() / f64::from(weight)
 }
 
 /// The candidate that wins the weighted rendezvous for this prefix; the first if none can answer.

@@ -28,7 +28,7 @@ pub mod survey;
 mod tests;
 
 pub use chart::{Chart, Sheets};
-pub use choose::{Assignment, Choice, Client, Decision, MAX_ANSWERS};
+pub use choose::{Assignment, Choice, Client, Decision, MAX_ANSWERS, rendezvous_cost};
 pub use datacenter::{Datacenter, DatacenterId};
 pub use explain::{Explanation, explain};
 pub use facts::{

@@ -245,11 +245,17 @@ impl Pool {
         if willing.is_empty() { taken(&|_| true) } else { willing }
     }
 
+    /// The place in rendezvous hashing of the pool's member in a datacenter: the same on every node
+    /// and in every order of the file.
+    pub fn rendezvous_seed(&self, datacenter: &str) -> u64 {
+        let identity = format!("{}/{}/{datacenter}", self.zone, self.name);
+        xxh3_64(identity.to_ascii_lowercase().as_bytes())
+    }
+
     fn candidate(&self, index: usize, member: &Member, facts: &Facts, all: bool) -> Candidate {
         let standing = facts.standing.of(member.id);
         let all = all || matches!(standing, Standing::ForcedUp | Standing::Doubted);
         let (mut has_v4, mut has_v6) = (false, false);
-        let datacenter = &facts.datacenter(member.datacenter).name;
         let (v4, v6, cname) = match &member.target {
             Target::Addresses { v4, v6 } => {
                 let is_up = |probe| all || facts.health.is_up(probe);
@@ -262,12 +268,11 @@ impl Pool {
             }
             Target::Cname { name, .. } => (Box::default(), Box::default(), Some(name.clone())),
         };
-        let identity = format!("{}/{}/{datacenter}", self.zone, self.name);
         Candidate {
             member: index as u16,
             datacenter: member.datacenter,
             weight: member.weight.max(1),
-            seed: xxh3_64(identity.to_ascii_lowercase().as_bytes()),
+            seed: self.rendezvous_seed(&facts.datacenter(member.datacenter).name),
             lost_v4: has_v4 && v4.is_empty(),
             lost_v6: has_v6 && v6.is_empty(),
             v4,

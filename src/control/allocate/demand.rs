@@ -42,8 +42,10 @@ pub(super) struct Row {
     variance: f64,
     /// Its place among those that are estimated jointly.
     place: Option<u32>,
-    /// How much the queries seen let one expect, a second; none while none is seen.
+    /// How much the queries let one expect, a second, when it was last seen.
     pub rate: f32,
+    /// Whether any of its clients is remembered.
+    pub is_seen: bool,
     /// Whether it was ever seen.
     pub is_known: bool,
 }
@@ -79,6 +81,7 @@ impl Demand {
             variance: prior,
             place: None,
             rate: 0.0,
+            is_seen: false,
             is_known: false,
         };
         let mut demand = Demand {
@@ -103,7 +106,8 @@ impl Demand {
         for (before, row) in old.rows.iter().zip(rows) {
             let Some(row) = row.and_then(|row| self.rows.get_mut(row as usize)) else { continue };
             (row.demand, row.slow) = (before.demand, before.slow);
-            (row.rate, row.is_known) = (before.rate, before.is_known);
+            (row.rate, row.is_seen) = (before.rate, before.is_seen);
+            row.is_known = before.is_known;
             row.variance = row.variance.min(old.variance(before));
             if let Some(place) = row.place {
                 self.joint.set_alone(place as usize, row.variance);
@@ -116,26 +120,42 @@ impl Demand {
         }
     }
 
-    /// Notes where the clients are. A row that is seen for the first time gets the demand that
-    /// its queries let one expect, if others show what a query is worth.
-    pub fn seen(&mut self, sample: &Sample, is_warm: bool) {
-        for row in &mut self.rows {
-            row.rate = 0.0;
-        }
+    /// Notes where the clients are, and how often they come. `follow`: how far the queries are
+    /// believed to tell the rows' demands apart, from 0 to 1; they do as long as the loads have
+    /// not told more.
+    pub fn seen(&mut self, sample: &Sample, follow: f64) {
+        let mut rates = vec![0.0; self.rows.len()];
         for held in &sample.held {
-            if let Some(row) = self.rows.get_mut(held.row as usize) {
-                row.rate = held.rate;
+            if let Some(rate) = rates.get_mut(held.row as usize) {
+                *rate = held.rate;
             }
         }
-        let known = self.rows.iter().filter(|row| row.is_known && row.rate > 0.0);
-        let (demand, rate) =
-            known.fold((0.0, 0.0), |sum, row| (sum.0 + row.demand, sum.1 + f64::from(row.rate)));
-        for row in self.rows.iter_mut().filter(|row| row.rate > 0.0 && !row.is_known) {
-            row.is_known = true;
-            if is_warm && rate > 0.0 {
-                row.demand = row.demand.min(demand / rate * f64::from(row.rate));
-                row.slow = row.demand;
+        let known = self.rows.iter().zip(&rates).filter(|(row, rate)| row.is_known && **rate > 0.0);
+        let (mut demand, mut rate, mut grown) = (0.0, 0.0, 0.0);
+        for (row, &now) in known {
+            demand += row.demand;
+            rate += f64::from(now);
+            grown += row.demand * f64::from(now / row.rate).powf(follow);
+        }
+        if rate <= 0.0 {
+            // The first that are seen share what was expected of them all.
+            demand = self.rows.iter().map(|row| row.demand).sum();
+            rate = rates.iter().map(|rate| f64::from(*rate)).sum();
+        }
+        for (row, &now) in self.rows.iter_mut().zip(&rates).filter(|(_, now)| **now > 0.0) {
+            let before = row.demand;
+            if !row.is_known {
+                row.demand = demand / rate * f64::from(now);
+                row.is_known = true;
+            } else if follow > 0.0 && grown > 0.0 {
+                // What the queries say of the rows' proportions, not of their sum.
+                row.demand *= f64::from(now / row.rate).powf(follow) * demand / grown;
             }
+            row.rate = now;
+            row.slow *= row.demand / before;
+        }
+        for (row, now) in self.rows.iter_mut().zip(rates) {
+            row.is_seen = now > 0.0;
         }
     }
 

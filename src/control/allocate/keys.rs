@@ -6,12 +6,6 @@ use foldhash::fast::RandomState;
 
 use super::tuning::Tuning;
 
-/// What is remembered of a client's earlier visits fades by this factor a visit.
-const MEMORY: f32 = 0.85;
-/// The worth of what one expects of a client before it came, in visits.
-const PRIOR_VISITS: f32 = 2.0;
-/// How often a client is expected to need the name, a second.
-const PRIOR_RATE: f32 = 1.0;
 /// A client that asks this much before its answer expires has several caches, or fetches ahead:
 /// its gaps tell nothing. In seconds.
 const EARLY_S: f64 = 1.0;
@@ -24,6 +18,9 @@ pub(super) struct Keys {
     /// depend on the hash.
     clients: Vec<Client>,
     most: usize,
+    memory: f32,
+    /// How often a client is expected to need the name, a second: as the others do.
+    expected: f32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +68,14 @@ pub(super) struct Heavy {
 }
 
 impl Keys {
-    pub fn new(most: usize) -> Keys {
-        Keys { numbers: HashMap::default(), clients: Vec::new(), most: most.max(1) }
+    pub fn new(tuning: &Tuning) -> Keys {
+        Keys {
+            numbers: HashMap::default(),
+            clients: Vec::new(),
+            most: tuning.max_keys.max(1),
+            memory: tuning.memory as f32,
+            expected: 1.0,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -85,8 +88,8 @@ impl Keys {
             let client = &mut self.clients[number as usize];
             let gap = now - (client.answered + f64::from(client.ttl));
             if gap >= -EARLY_S {
-                client.visits = client.visits * MEMORY + 1.0;
-                client.gaps = client.gaps * MEMORY + gap.max(0.0) as f32;
+                client.visits = client.visits * self.memory + 1.0;
+                client.gaps = client.gaps * self.memory + gap.max(0.0) as f32;
             }
             (client.row, client.datacenter, client.ttl) = (row, datacenter, ttl);
             client.answered = now;
@@ -111,11 +114,17 @@ impl Keys {
     /// Where every row's clients are now; forgets those who have been silent for long.
     pub fn sample(&mut self, now: f64, rows: usize, tuning: &Tuning) -> Sample {
         self.retain(|client| now - client.ends() < tuning.forget_s);
+        let (visits, gaps) = self.clients.iter().fold((0.0, 0.0), |sum, client| {
+            (sum.0 + f64::from(client.visits), sum.1 + f64::from(client.gaps))
+        });
+        if visits > 0.0 && gaps > 0.0 {
+            self.expected = (visits / gaps) as f32;
+        }
         // By row: (datacenter, weight, stuck).
         let mut parts: Vec<Vec<(u16, f64, f64)>> = vec![Vec::new(); rows];
         for client in &self.clients {
             let Some(parts) = parts.get_mut(client.row as usize) else { continue };
-            let (weight, is_stuck) = client.weight(now, tuning);
+            let (weight, is_stuck) = client.weight(now, self.expected, tuning);
             let stuck = if is_stuck { weight } else { 0.0 };
             match parts.iter_mut().find(|part| part.0 == client.datacenter) {
                 Some(part) => (part.1, part.2) = (part.1 + weight, part.2 + stuck),
@@ -137,18 +146,33 @@ impl Keys {
         Sample { at: now, held }
     }
 
+    /// The clients of some rows, with their parts of the demand, by the row's place in `rows`, which
+    /// ascend.
+    pub fn of_rows(&self, now: f64, rows: &[u32], tuning: &Tuning) -> Vec<Vec<(u64, f64)>> {
+        let mut clients = vec![Vec::new(); rows.len()];
+        for client in &self.clients {
+            if let Ok(place) = rows.binary_search(&client.row) {
+                let (weight, is_stuck) = client.weight(now, self.expected, tuning);
+                if !is_stuck {
+                    clients[place].push((client.key, weight));
+                }
+            }
+        }
+        clients
+    }
+
     /// The clients that make up at least this share of their rows, by row; none for rows whose
     /// share is 1 or more.
     pub fn heavy(&self, now: f64, least: &[f64], tuning: &Tuning) -> Vec<Heavy> {
         let mut totals = vec![0.0; least.len()];
         for client in &self.clients {
             if let Some(total) = totals.get_mut(client.row as usize) {
-                *total += client.weight(now, tuning).0;
+                *total += client.weight(now, self.expected, tuning).0;
             }
         }
         let heavy = self.clients.iter().filter_map(|client| {
             let row = client.row as usize;
-            let share = client.weight(now, tuning).0 / *totals.get(row)?;
+            let share = client.weight(now, self.expected, tuning).0 / *totals.get(row)?;
             (share >= *least.get(row)? && least[row] < 1.0).then_some(Heavy {
                 key: client.key,
                 row: client.row,
@@ -215,8 +239,9 @@ impl Client {
     }
 
     /// Its rate a second, fading with silence, and whether it overstays its answer.
-    fn weight(&self, now: f64, tuning: &Tuning) -> (f64, bool) {
-        let rate = (PRIOR_VISITS + self.visits) / (PRIOR_VISITS / PRIOR_RATE + self.gaps);
+    fn weight(&self, now: f64, expected: f32, tuning: &Tuning) -> (f64, bool) {
+        let prior = tuning.prior_visits as f32;
+        let rate = (prior + self.visits) / (prior / expected + self.gaps);
         let rate = f64::from(rate);
         let silent = (now - self.ends()).max(0.0);
         let is_stuck = silent > tuning.overstay_s.max(3.0 / rate);

@@ -56,6 +56,8 @@ pub struct LayoutMember {
     pub datacenter: DatacenterId,
     /// The most of the datacenter's capacity that the pool may use, as a fraction.
     pub limit: Option<f64>,
+    /// Its place in rendezvous hashing: see [`rendezvous_cost`](crate::decide::rendezvous_cost).
+    pub seed: u64,
 }
 
 /// A group of clients.

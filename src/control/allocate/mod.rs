@@ -46,7 +46,7 @@ use history::History;
 use keys::{Heavy, Keys};
 use layout::Ground;
 use planner::Planned;
-use share::Shares;
+use share::{Given, Shares};
 use site::{Freshness, Site};
 use solver::Solver;
 
@@ -58,7 +58,8 @@ const REFUSALS: u32 = 3;
 /// A steered answer, as the hot path recorded it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// The client's prefix, or its resolver's, as a number.
+    /// The client's prefix, or its resolver's, as a number; the low 56 bits are what the rendezvous
+    /// hashes.
     pub key: u64,
     /// The pool that answered.
     pub pool: PoolId,
@@ -126,7 +127,7 @@ impl Allocator {
         let configured = ground.layout.datacenters.iter().map(|dc| Site::new(dc.capacity));
         Allocator {
             sites: configured.collect(),
-            keys: Keys::new(tuning.max_keys),
+            keys: Keys::new(&tuning),
             history: History::default(),
             demand: Demand::new(&ground, &tuning, now),
             members: Members::new(&ground),
@@ -201,11 +202,11 @@ impl Allocator {
             };
             let old_members = &self.ground.layout.pools[self.ground.pool_of(old)].members;
             let members = &next.ground.layout.pools[next.ground.pool_of(row)].members;
-            let kept = self.shares.of(old).iter().filter_map(|&(member, share)| {
-                let old = old_members.get(usize::from(member))?.datacenter.0;
+            let kept = self.shares.of(old).iter().filter_map(|given| {
+                let old = old_members.get(usize::from(given.member))?.datacenter.0;
                 let site = datacenters.get(usize::from(old)).copied().flatten()?;
                 let at = members.iter().position(|member| member.datacenter.0 == site)?;
-                Some((at as u16, share))
+                Some(Given { member: at as u16, ..*given })
             });
             next.shares.push(kept);
             next.ttls[row] = self.ttls[old];
@@ -247,7 +248,7 @@ impl Allocator {
         self.is_urgent |= std::mem::take(&mut site.is_urgent);
         let is_first = self.first_report.is_none();
         self.first_report.get_or_insert(now);
-        if age.as_secs_f64() < self.tuning.late_s && !is_first {
+        if age.as_secs_f64() < self.tuning.late_s && !is_first && self.is_warm(now) {
             self.learn(now, index);
         }
     }
@@ -335,7 +336,8 @@ impl Allocator {
         self.sampled = now;
         let is_warm = self.is_warm(now);
         let sample = self.keys.sample(now, self.ground.rows(), &self.tuning);
-        self.demand.seen(&sample, is_warm);
+        let follow = if is_warm { self.tuning.follow } else { 1.0 };
+        self.demand.seen(&sample, follow);
         self.demand.pass(now, &self.tuning);
         self.history.push(sample);
         if !is_warm || self.first_report.is_some_and(|first| now - first < 5.0) {

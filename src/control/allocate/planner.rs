@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::share::{allotments, by_member, rounded};
+use super::share::{allotments, by_member, rounded, weighed};
 use super::solver::{self, Problem, Solver};
 use super::ttl::{Calm, ttl};
 use super::wall::{tiers, wall};
@@ -140,7 +140,7 @@ impl Allocator {
         let least = |row: usize| {
             let parts = self.shares.of(row).first();
             let pool = &self.ground.layout.pools[self.ground.pool_of(row)];
-            let at = parts.and_then(|part| pool.members.get(usize::from(part.0)));
+            let at = parts.and_then(|part| pool.members.get(usize::from(part.member)));
             let capacity = at.map_or(f64::INFINITY, |at| capacities[usize::from(at.datacenter.0)]);
             let demand = self.demand.rows[row].demand;
             let is_atomic = self.ground.layout.groups[self.ground.group_of(row)].atomic;
@@ -178,9 +178,9 @@ impl Allocator {
                     costs[row * width + usize::from(*site)] = group_costs[datacenter];
                 }
             }
-            let had = self.shares.of(row).iter().filter_map(|&(member, share)| {
-                let site = *ground.sites[pool].get(usize::from(member))?;
-                Some((site, f64::from(share) * movable[row]))
+            let had = self.shares.of(row).iter().filter_map(|had| {
+                let site = *ground.sites[pool].get(usize::from(had.member))?;
+                Some((site, f64::from(had.share) * movable[row]))
             });
             previous.push(had.collect());
         }
@@ -212,8 +212,7 @@ impl Allocator {
         let problem = Problem { sites: &sites, rows: &rows, costs: costs_of_chosen, stick_ms };
         let solution = solver.solve(&problem).map_err(|error| error.to_string())?;
 
-        let mut shares = Shares::default();
-        let mut loads = fixed.clone();
+        let mut wanted: Vec<Vec<(u16, f64)>> = Vec::with_capacity(ground.rows());
         let mut next = order.iter().enumerate().peekable();
         for row in 0..ground.rows() {
             let pool = ground.pool_of(row);
@@ -231,13 +230,9 @@ impl Allocator {
                 }
             };
             let is_atomic = ground.layout.groups[ground.group_of(row)].atomic;
-            let parts = rounded(&amounts, self.shares.of(row), is_atomic, tuning);
-            for &(member, share) in &parts {
-                let site = ground.layout.pools[pool].members[usize::from(member)].datacenter.0;
-                loads[usize::from(site)] += f64::from(share) * movable[row];
-            }
-            shares.push(parts);
+            wanted.push(rounded(&amounts, is_atomic, tuning));
         }
+        let (shares, mut loads) = self.given(now, &wanted, &movable, &fixed, &capacities);
         fixed.truncate(datacenters);
         loads.truncate(datacenters);
         let is_out = (0..datacenters).map(|index| {
@@ -259,6 +254,44 @@ impl Allocator {
         Ok(planned)
     }
 
+    /// The weights for the wanted shares, and the loads that follow from them.
+    fn given(
+        &self,
+        now: f64,
+        wanted: &[Vec<(u16, f64)>],
+        movable: &[f64],
+        fixed: &[f64],
+        capacities: &[Option<f64>],
+    ) -> (Shares, Vec<f64>) {
+        let (ground, tuning) = (&self.ground, &self.tuning);
+        let split: Vec<u32> =
+            (0..wanted.len() as u32).filter(|row| wanted[*row as usize].len() > 1).collect();
+        let mut clients = self.keys.of_rows(now, &split, tuning).into_iter();
+        let (mut shares, mut loads) = (Shares::default(), fixed.to_vec());
+        for (row, wanted) in wanted.iter().enumerate() {
+            let members = &ground.layout.pools[ground.pool_of(row)].members;
+            let datacenter = |member: u16| usize::from(members[usize::from(member)].datacenter.0);
+            let given = if wanted.len() > 1 {
+                let slack = wanted.iter().map(|&(member, _)| {
+                    // A part of the capacity, but no great part of the row.
+                    let capacity = capacities[datacenter(member)].unwrap_or(0.0);
+                    (tuning.same_load * capacity / movable[row].max(1e-9)).clamp(0.005, 0.1)
+                });
+                let slack: Vec<f64> = slack.collect();
+                let seeds: Vec<u64> = members.iter().map(|member| member.seed).collect();
+                let clients = clients.next().unwrap_or_default();
+                weighed(wanted, self.shares.of(row), &clients, &seeds, &slack)
+            } else {
+                weighed(wanted, &[], &[], &[], &[])
+            };
+            for part in &given {
+                loads[datacenter(part.member)] += f64::from(part.share) * movable[row];
+            }
+            shares.push(given);
+        }
+        (shares, loads)
+    }
+
     /// What must be so of every plan, however it came about.
     fn check(&self, planned: &Planned, allowed: &[Vec<bool>]) -> Result<(), String> {
         for row in 0..self.ground.rows() {
@@ -271,11 +304,11 @@ impl Allocator {
             if self.ground.layout.pools[pool].members.is_empty() {
                 continue;
             }
-            let sum: f32 = parts.iter().map(|part| part.1).sum();
+            let sum: f32 = parts.iter().map(|part| part.share).sum();
             if (sum - 1.0).abs() > 1e-3 {
                 return Err(format!("the shares of {} sum to {sum}, not to 1", name()));
             }
-            if parts.iter().any(|part| !allowed[pool][usize::from(part.0)]) {
+            if parts.iter().any(|part| !allowed[pool][usize::from(part.member)]) {
                 return Err(format!("{} has a share where it must not go", name()));
             }
         }
@@ -326,7 +359,7 @@ impl Allocator {
         let demand = |row: usize| {
             let state = &self.demand.rows[row];
             let mut demand = state.demand;
-            if state.rate <= 0.0 {
+            if !state.is_seen {
                 // Nobody has asked: the less is expected the longer one has waited.
                 return demand * (1.0 - warmth);
             }
@@ -420,7 +453,7 @@ impl Allocator {
             let here = pool.members.iter().map(|member| usize::from(member.datacenter.0));
             let nearest = here.min_by(|a, b| costs[*a].total_cmp(&costs[*b]));
             let has = planned.shares.of(row).iter().filter_map(|part| {
-                Some(usize::from(pool.members.get(usize::from(part.0))?.datacenter.0))
+                Some(usize::from(pool.members.get(usize::from(part.member))?.datacenter.0))
             });
             let is_near = has.chain(nearest).any(|index| is_near[index]);
             let ago = now - self.changed[row];

@@ -34,8 +34,11 @@ fn layout(groups: usize, capacities: &[f64]) -> Layout {
     let cost = |group: usize| {
         (0..datacenters).map(move |index| 10.0 + 200.0 * (place(group) - site(index)).abs())
     };
-    let member =
-        |index: usize| LayoutMember { datacenter: DatacenterId(index as u16), limit: None };
+    let member = |index: usize| LayoutMember {
+        datacenter: DatacenterId(index as u16),
+        limit: None,
+        seed: index as u64,
+    };
     Layout {
         datacenters: (0..datacenters)
             .map(|index| LayoutDatacenter {
@@ -109,19 +112,16 @@ impl World {
         }
         let allocation = self.allocator.allocation();
         let part = allocation.pools[0].1.part(crate::decide::GroupId(group as u32)).unwrap();
-        let total: u32 = part.weights.iter().map(|part| part.1).sum();
-        let mut point = (client as u32 * total + total / 2) / CLIENTS as u32;
-        let member = part.weights.iter().find(|(_, weight)| {
-            let is_here = point < *weight;
-            point = point.saturating_sub(*weight);
-            is_here
-        });
-        let member = member.unwrap().0;
+        let key = (group * CLIENTS + client) as u64;
+        let cost =
+            |part: &&(u16, u32)| crate::decide::rendezvous_cost(key, u64::from(part.0), part.1);
+        let best = part.weights.iter().min_by(|a, b| cost(a).total_cmp(&cost(b)));
+        let member = best.unwrap().0;
         // A client's first answers are spread over the time they last.
         let ttl = if until == 0 { 1 + client as u64 } else { u64::from(part.ttl) };
         self.clients[group][client] = (member, self.seconds + ttl);
         let answer = Answered {
-            key: (group * CLIENTS + client) as u64,
+            key,
             pool: POOL,
             group: group as u32,
             datacenter: DatacenterId(member),

@@ -38,6 +38,9 @@ pub struct Tuning {
     pub prior_error: f64,
     /// The same, common to all rows: how many requests follow an answer is not known.
     pub prior_scale_error: f64,
+    /// How far the queries are believed to tell the rows' demands apart once the loads do, from 0
+    /// to 1; before, they are all there is.
+    pub follow: f64,
     /// How much a row's demand wanders in a minute, alone, in logarithms.
     pub wander_own: f64,
     /// The same, together with the rest of its country.
@@ -63,6 +66,11 @@ pub struct Tuning {
     // -- the in-flight table --
     /// The most clients that are remembered.
     pub max_keys: usize,
+    /// What is remembered of a client's earlier visits fades by this factor a visit.
+    pub memory: f64,
+    /// The worth of what one expects of a client before it came, in visits. Rates are spread over
+    /// orders of magnitude, so that it is little.
+    pub prior_visits: f64,
     /// A client that has been silent for this long is forgotten, in seconds.
     pub forget_s: f64,
     /// A silent client's demand halves in this time, in seconds.
@@ -116,6 +124,8 @@ pub struct Tuning {
     pub least_share: f64,
     /// Within this, a share counts as unchanged.
     pub same_share: f64,
+    /// Within this, so does the load that follows from it; a share of the capacity.
+    pub same_load: f64,
     /// The most rows that are solved for; the lighter ones follow the prices.
     pub max_rows: usize,
     /// From one look at what the loss of each datacenter would mean to the next, in seconds.
@@ -151,11 +161,12 @@ impl Default for Tuning {
             margin: 0.005,
             joint_rows: 320,
             prior_error: 0.5,
-            prior_scale_error: 0.5,
+            prior_scale_error: 0.2,
+            follow: 0.0,
             wander_own: 0.01,
             wander_country: 0.01,
             wander_region: 0.005,
-            background: 0.05,
+            background: 0.02,
             background_s: 1_800.0,
             surprise: 3.0,
             step: 0.7,
@@ -163,6 +174,8 @@ impl Default for Tuning {
             trend_s: 25.0,
             trend_share: 0.08,
             max_keys: 1 << 19,
+            memory: 0.9,
+            prior_visits: 0.2,
             forget_s: 7_200.0,
             fade_s: 600.0,
             overstay_s: 10.0,
@@ -187,6 +200,7 @@ impl Default for Tuning {
             unsplit: 0.99,
             least_share: 0.004,
             same_share: 0.005,
+            same_load: 0.004,
             max_rows: 20_000,
             loss_s: 60.0,
             ttl_near: 0.06,

@@ -72,11 +72,11 @@ impl Allocator {
         let ground = &self.ground;
         let (pool, group) = (ground.pool_of(row), ground.group_of(row));
         let members = &ground.layout.pools[pool].members;
-        let parts = self.shares.of(row).iter().filter_map(|&(member, share)| {
-            let datacenter = usize::from(members.get(usize::from(member))?.datacenter.0);
+        let parts = self.shares.of(row).iter().filter_map(|given| {
+            let datacenter = usize::from(members.get(usize::from(given.member))?.datacenter.0);
             Some(PlannedPart {
                 datacenter: ground.layout.datacenters[datacenter].name.clone(),
-                share: f64::from(share),
+                share: f64::from(given.share),
                 cost_ms: f64::from(ground.costs(group)[datacenter]),
             })
         });
