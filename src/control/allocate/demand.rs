@@ -28,7 +28,7 @@ pub(super) struct Demand {
     pub sites: Vec<Unexplained>,
     joint: Joint,
     /// Whether the prior was set from a reported load.
-    is_scaled: bool,
+    pub is_scaled: bool,
     predicted_at: f64,
 }
 

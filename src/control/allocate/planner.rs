@@ -356,12 +356,24 @@ impl Allocator {
     fn demands(&self, now: f64) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         let (ground, tuning) = (&self.ground, &self.tuning);
         let warmth = self.warmth(now);
+        // Who has not asked yet is expected to make up what is reported and not explained, the
+        // less so the longer one has waited.
+        let (mut seen, mut unseen) = (0.0, 0.0);
+        for row in &self.demand.rows {
+            *(if row.is_seen { &mut seen } else { &mut unseen }) += row.demand;
+        }
+        let reported: f64 =
+            self.sites.iter().filter_map(|site| site.report).map(|report| report.load).sum();
+        let missing = if unseen > 0.0 { (reported - seen) / unseen } else { 0.0 };
+        let waited = missing.clamp(0.0, 1.0) * (1.0 - warmth);
         let demand = |row: usize| {
             let state = &self.demand.rows[row];
             let mut demand = state.demand;
+            if !self.demand.is_scaled {
+                return 0.0;
+            }
             if !state.is_seen {
-                // Nobody has asked: the less is expected the longer one has waited.
-                return demand * (1.0 - warmth);
+                return demand * waited;
             }
             // Growth that lasts until the plan is in effect.
             let ahead = f64::from(self.ttls[row]) / 2.0 + 10.0;

@@ -188,3 +188,18 @@ fn load_that_no_answer_explains_leaves_less_room() {
     assert!(loads[0] <= 35.0 + 1e-9, "{loads:?}");
     assert_eq!(loads.iter().sum::<f64>(), 85.0);
 }
+
+#[test]
+fn groups_that_never_ask_are_not_planned_for() {
+    let mut world = World::new(&[0.0; 40], &[20.0; 3]);
+    world.demand[0] = 12.0;
+    for clients in &mut world.clients[1..] {
+        clients.fill((0, u64::MAX));
+    }
+    for length in [5, 20, 60, 100] {
+        let loads = world.run(length);
+        let plan = world.allocator.plan_at(seconds(world.seconds), 9);
+        let reported: f64 = loads.iter().sum();
+        assert!(plan.demand <= 1.2 * reported + 1e-9, "{} of {reported}", plan.demand);
+    }
+}
