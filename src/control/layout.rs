@@ -45,7 +45,7 @@ pub fn layout(settings: &Settings, groups: &Groups) -> Layout {
 fn steered_by_capacity(steering: &Steering) -> impl Iterator<Item = LayoutPool> {
     let numbered = (0..).map(crate::decide::PoolId).zip(&steering.pools);
     let steered = numbered.filter(|(_, pool)| pool.steer == Steer::Capacity);
-    steered.map(|(id, pool)| LayoutPool {
+    steered.map(move |(id, pool)| LayoutPool {
         id,
         name: name(pool),
         members: pool
@@ -54,6 +54,8 @@ fn steered_by_capacity(steering: &Steering) -> impl Iterator<Item = LayoutPool> 
             .map(|member| LayoutMember {
                 datacenter: member.datacenter,
                 limit: (pool.share < 1.0).then_some(pool.share),
+                seed: pool
+                    .rendezvous_seed(&steering.datacenters[usize::from(member.datacenter.0)].name),
             })
             .collect(),
         ttl_min: pool.ttl_min,

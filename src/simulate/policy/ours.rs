@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::super::plant::Report;
 use super::super::run::Ttl;
 use super::super::world::World;
-use super::{Asker, Knowledge, costs, hashed, orders};
+use super::{Asker, Knowledge, costs, orders};
 use crate::control::allocate::{
     Allocator, Answered, Availability, Layout, LayoutDatacenter, LayoutGroup, LayoutMember,
     LayoutPool, SiteReport, Tuning,
 };
-use crate::decide::{Allotment, DatacenterId, PoolId};
+use crate::decide::{Allotment, DatacenterId, PoolId, rendezvous_cost};
 
 /// The one pool there is.
 const POOL: PoolId = PoolId(0);
@@ -29,8 +31,11 @@ pub(in super::super) struct Ours {
 
 impl Ours {
     pub(super) fn new(world: &World, knowledge: Knowledge, ttl: Ttl, tuning: &Tuning) -> Ours {
-        let members = (0..world.datacenters.len() as u16)
-            .map(|number| LayoutMember { datacenter: DatacenterId(number), limit: None });
+        let members = (0..world.datacenters.len() as u16).map(|number| LayoutMember {
+            datacenter: DatacenterId(number),
+            limit: None,
+            seed: seed(number),
+        });
         let pool = LayoutPool {
             id: POOL,
             name: "world".to_string(),
@@ -103,7 +108,7 @@ impl Ours {
                 let usable = |dc: usize| self.up[dc] || none_up;
                 let weights = part.weights.iter().filter(|(dc, _)| usable(usize::from(*dc)));
                 let cost = |&(dc, weight): &(u16, u32)| {
-                    -hashed(asker.unit, usize::from(dc)).ln() / f64::from(weight)
+                    rendezvous_cost(asker.unit as u64, seed(dc), weight)
                 };
                 let best = weights.min_by(|a, b| cost(a).total_cmp(&cost(b))).map(|(dc, _)| *dc);
                 let first = || part.order.iter().copied().find(|dc| usable(usize::from(*dc)));
@@ -124,4 +129,9 @@ impl Ours {
     fn publish(&mut self, pools: &[(PoolId, Arc<Allotment>)]) {
         self.allotment = pools.first().map(|(_, allotment)| allotment.clone());
     }
+}
+
+/// A datacenter's place in rendezvous hashing.
+fn seed(datacenter: u16) -> u64 {
+    xxh3_64(&datacenter.to_be_bytes())
 }
