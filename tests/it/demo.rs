@@ -84,12 +84,21 @@ fn the_demo_does_what_it_says() {
     });
     run(site_back);
     until("Japan is sent home", || japanese() == "127.0.3.1");
-    // Full.
+    // More clients than it can take: it keeps as many as it can.
     run(fill);
-    until("Switzerland is sent elsewhere", || swiss() != "127.0.1.1");
-    assert_eq!(japanese(), "127.0.3.1");
+    until("they come", || loads().iter().sum::<f64>() >= 30.0);
+    until("some are sent elsewhere", || {
+        let [fra, iad, nrt] = loads();
+        (1.0..=20.0).contains(&fra) && fra + iad + nrt >= 30.0 && iad.max(nrt) <= 20.0
+    });
+    until("the plan says so", || {
+        let plan = portolan().arg("plan").current_dir(root()).output().expect("the binary runs");
+        let text = String::from_utf8_lossy(&plan.stdout);
+        plan.status.success() && text.contains("CLIENT GROUPS THAT ARE SPLIT")
+    });
     run(fill_back);
-    until("Switzerland is sent home", || swiss() == "127.0.1.1");
+    until("Switzerland is sent home", || loads() == [0.0; 3] && swiss() == "127.0.1.1");
+    until("Japan stays at home", || japanese() == "127.0.3.1");
     // What is no lever is said.
     let (status, said) =
         http(([127, 0, 0, 1], 8054).into(), "POST", "/lhr/stop", "").expect("an answer");
@@ -172,6 +181,13 @@ fn run(line: &str) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{line}: {said}");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What the datacenters report to be offered: fra, iad, nrt.
+fn loads() -> [f64; 3] {
+    let status = http_get(ADMIN.into(), "/api/v1/status").expect("the status");
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    [0, 1, 2].map(|site: usize| status["datacenters"][site]["load"].as_f64().unwrap_or(f64::NAN))
 }
 
 /// All that it listens on.

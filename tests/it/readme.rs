@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use std::process::Command;
+use std::time::Duration;
 
 use crate::demo;
 use crate::support::server::portolan;
 use crate::support::until;
+
+/// Commands are not run again and again without rest.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// The code blocks of one language, in order.
 fn blocks(language: &str) -> Vec<String> {
@@ -67,7 +71,12 @@ fn the_commands_of_the_readme_print_what_it_says() {
             };
             if let Some(command) = command.replace(next) {
                 // Reports and checks take their time after a lever was pulled.
-                until(command, || prints(command, &wanted));
+                until(command, || {
+                    prints(command, &wanted) || {
+                        std::thread::sleep(LOOK_EVERY);
+                        false
+                    }
+                });
             }
             wanted.clear();
         }
