@@ -139,13 +139,13 @@ fn pool_text(pool: &PoolStep, failed_open: bool) -> String {
 
 fn group_text(group: &GroupStep) -> String {
     let GroupStep { name, parts, demand } = group;
-    let demand = demand.map(|demand| format!(", from which {} is expected,", amount(demand)));
+    let demand = demand.map(|demand| format!("; its demand is {}", amount(demand)));
     let parts = parts.iter().map(|(datacenter, share)| match parts.len() {
         1 => datacenter.clone(),
         _ => format!("{datacenter} {}", percent(*share)),
     });
     let parts = parts.collect::<Vec<_>>().join(", ");
-    format!("{name}{} is given to {parts}", demand.unwrap_or_default())
+    format!("{name} is given to {parts}{}", demand.unwrap_or_default())
 }
 
 fn steer(steer: Steer) -> &'static str {
@@ -264,7 +264,7 @@ mod tests {
     fn a_group_is_told_with_its_shares() {
         let parts = vec![("fra".into(), 0.75), ("iad".into(), 0.25)];
         let mut group = GroupStep { name: "US/CA".into(), parts, demand: Some(1250.0) };
-        let told = "US/CA, from which 1,250 is expected, is given to fra 75 %, iad 25 %";
+        let told = "US/CA is given to fra 75 %, iad 25 %; its demand is 1,250";
         assert_eq!(group_text(&group), told);
         group.parts.truncate(1);
         group.demand = None;
