@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::flow::{Flow, Member};
-use super::ground::Ground;
+use super::ground::{Ground, LANES};
 
 /// How many rows of a pair of sites are remembered in order.
 const KEPT: usize = 8;
@@ -82,9 +82,13 @@ impl Moves {
             }
             let offer = Offer::of(ground, flow, part.site.into(), flow.member(&part));
             let start = usize::from(part.site) * self.stride;
-            for at in 0..self.stride {
-                if f64::from(offer.costs[at]) + offer.member.base <= self.limit[start + at] {
-                    self.dequeue(start + at, part.row);
+            for first in (0..self.stride).step_by(LANES) {
+                if offer.may_queue(&self.limit[start..], first) {
+                    for at in first..first + LANES {
+                        if offer.anew(at) <= self.limit[start + at] {
+                            self.dequeue(start + at, part.row);
+                        }
+                    }
                 }
             }
             for (site, _) in offer.returns() {
@@ -117,15 +121,20 @@ impl Moves {
             let start = usize::from(part.site) * self.stride;
             let offer = Offer::of(ground, flow, part.site.into(), flow.member(&part));
             offer.lower(&mut self.least[start..][..self.stride]);
-            for at in 0..self.stride {
-                if f64::from(offer.costs[at]) + offer.member.base < self.limit[start + at] {
-                    self.enqueue(start + at, offer.to(at), part.row);
+            // First, for what comes anew may lower the limit.
+            for (site, cost) in offer.returns() {
+                let at = start + site;
+                if cost < self.limit[at] && offer.anew(site) >= self.limit[at] {
+                    self.enqueue(at, cost, part.row);
                 }
             }
-            for (site, cost) in offer.returns() {
-                let anew = f64::from(offer.costs[site]) + offer.member.base;
-                if cost < self.limit[start + site] && anew >= self.limit[start + site] {
-                    self.enqueue(start + site, cost, part.row);
+            for first in (0..self.stride).step_by(LANES) {
+                if offer.may_queue(&self.limit[start..], first) {
+                    for at in first..first + LANES {
+                        if offer.anew(at) < self.limit[start + at] {
+                            self.enqueue(start + at, offer.to(at), part.row);
+                        }
+                    }
                 }
             }
         }
@@ -189,8 +198,24 @@ impl<'a> Offer<'a> {
         }
     }
 
+    /// What it costs to where the row has no room to come back.
+    fn anew(&self, site: usize) -> f64 {
+        f64::from(self.costs[site]) + self.member.base
+    }
+
+    /// Whether any of a few sites costs no more than its limit; a quick look.
+    fn may_queue(&self, limits: &[f64], first: usize) -> bool {
+        let mut below = [0.0; LANES];
+        let lanes = self.costs[first..].iter().zip(&limits[first..]);
+        for (below, (cost, limit)) in below.iter_mut().zip(lanes) {
+            let over = f64::from(*cost) + self.member.base - limit;
+            *below = if over <= 0.0 { 1.0 } else { *below };
+        }
+        below != [0.0; LANES]
+    }
+
     fn to(&self, site: usize) -> f64 {
-        let anew = f64::from(self.costs[site]) + self.member.base;
+        let anew = self.anew(site);
         if !self.member.has_returns {
             return anew;
         }

@@ -46,15 +46,9 @@ impl Search {
                 self.distance[node] = 0.0;
             }
         }
-        self.open.clear();
-        self.open.extend_from_slice(&self.distance[..nodes]);
+        self.open.clone_from(&self.distance);
         loop {
-            let (mut node, mut least) = (0, f64::INFINITY);
-            for (at, distance) in self.open.iter().enumerate() {
-                if *distance < least {
-                    (node, least) = (at, *distance);
-                }
-            }
+            let (node, least) = least_of(&self.open);
             if !least.is_finite() {
                 return None;
             }
@@ -71,19 +65,14 @@ impl Search {
         if node != ground.sink() {
             state.moves.know(ground, &state.flow, node);
             for start in (0..ground.stride()).step_by(LANES) {
-                let least: &[f64; LANES] = lanes(state.moves.from(node), start);
-                let prices: &[f64; LANES] = lanes(&state.prices, start);
-                let distance: &[f64; LANES] = lanes(&self.distance, start);
-                let mut nearer = 0;
-                for lane in 0..LANES {
-                    let bound = distance[lane].min(self.nearest);
-                    nearer |= u32::from(base + least[lane] + prices[lane] < bound) << lane;
+                if !self.may_reach(state, node, base, start) {
+                    continue;
                 }
-                while nearer != 0 {
-                    let site = start + nearer.trailing_zeros() as usize;
-                    nearer &= nearer - 1;
+                for site in start..(start + LANES).min(ground.sites()) {
+                    let bound = base + state.moves.from(node)[site] + state.prices[site];
                     // Rounding may let a reduced cost be a trifle below 0.
-                    if self.distance[site] > self.distance[node] {
+                    let bound = bound.max(self.distance[node]);
+                    if bound < self.distance[site].min(self.nearest) {
                         let (cost, _) = state.moves.cheapest(ground, &state.flow, node, site);
                         self.reach(state, node, site, base + cost + state.prices[site], Arc::Move);
                     }
@@ -100,6 +89,21 @@ impl Search {
                 self.reach(state, node, child, base - cost + state.prices[child], Arc::Down);
             }
         }
+    }
+
+    /// Whether any of a few sites is nearer through a node than was known; a quick look.
+    fn may_reach(&self, state: &State, node: usize, base: f64, start: usize) -> bool {
+        let least = lanes(state.moves.from(node), start);
+        let prices = lanes(&state.prices, start);
+        let distance = lanes(&self.distance, start);
+        let mut gain = [0.0; LANES];
+        for lane in 0..LANES {
+            let known = distance[lane];
+            let known = if known < self.nearest { known } else { self.nearest };
+            let change = base + least[lane] + prices[lane] - known;
+            gain[lane] = if change < gain[lane] { change } else { gain[lane] };
+        }
+        gain.iter().any(|gain| *gain < 0.0)
     }
 
     fn reach(&mut self, state: &State, from: usize, to: usize, distance: f64, arc: Arc) {
@@ -145,4 +149,16 @@ impl Search {
 fn lanes(values: &[f64], start: usize) -> &[f64; LANES] {
     const NONE: [f64; LANES] = [f64::INFINITY; LANES];
     values[start..].first_chunk().unwrap_or(&NONE)
+}
+
+/// Where the least of the values stands first, and how much it is.
+fn least_of(values: &[f64]) -> (usize, f64) {
+    let mut least = [f64::INFINITY; LANES];
+    for values in values.chunks_exact(LANES) {
+        for lane in 0..LANES {
+            least[lane] = if values[lane] < least[lane] { values[lane] } else { least[lane] };
+        }
+    }
+    let least = least.into_iter().fold(f64::INFINITY, f64::min);
+    (values.iter().position(|value| *value == least).unwrap_or(0), least)
 }
