@@ -51,9 +51,9 @@ impl Moves {
         }
     }
 
-    /// Lower bounds of the moves from a site to each other one.
-    pub fn from(&self, site: usize) -> &[f64] {
-        &self.least[site * self.stride..][..self.stride]
+    /// A lower bound of what a move costs.
+    pub fn least(&self, from: usize, to: usize) -> f64 {
+        self.least[from * self.stride + to]
     }
 
     /// The exact cost of the cheapest move, and whose it is: the first of equals.

@@ -27,14 +27,24 @@ pub(super) struct State {
 }
 
 /// A way for a unit to get from one node to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Arc {
     /// A part of a row changes its site.
     Move,
     /// More goes on to the parent.
     Up,
-    /// Less goes on to the site from which it came.
+    /// Less goes on to the parent, so that more is left at the site.
     Down,
+}
+
+/// A step of a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop {
+    pub from: usize,
+    pub to: usize,
+    pub arc: Arc,
+    /// What it costs a unit.
+    pub cost: f64,
 }
 
 impl State {
@@ -184,14 +194,29 @@ impl State {
         (0.0, 0.0)
     }
 
-    /// Carries excess along a path, as much as every arc of it holds.
-    pub fn augment(&mut self, ground: &Ground, path: &[(usize, usize, Arc)]) {
-        let (Some(&(source, ..)), Some(&(_, target, _))) = (path.first(), path.last()) else {
-            return;
-        };
+    /// Whether a path is still what it was found to be.
+    pub fn can_carry(&mut self, ground: &Ground, source: usize, path: &[Hop]) -> bool {
+        let Some(last) = path.last() else { return false };
+        let is_needed = self.excess[source] > self.dust && self.excess[last.to] < -self.dust;
+        is_needed
+            && path.iter().all(|hop| match hop.arc {
+                Arc::Up => self.up(ground, hop.from).0 == hop.cost,
+                Arc::Down => {
+                    let (saved, holds) = self.down(ground, hop.to);
+                    holds > 0.0 && -saved == hop.cost
+                }
+                Arc::Move => {
+                    self.moves.cheapest(ground, &self.flow, hop.from, hop.to).0 == hop.cost
+                }
+            })
+    }
+
+    /// Carries excess along a path, as much as every hop of it holds.
+    pub fn augment(&mut self, ground: &Ground, source: usize, path: &[Hop]) {
+        let Some(target) = path.last().map(|hop| hop.to) else { return };
         let mut amount = self.excess[source].min(-self.excess[target]);
         let mut rows = Vec::with_capacity(path.len());
-        for &(from, to, arc) in path {
+        for &Hop { from, to, arc, .. } in path {
             let mut row = 0;
             let holds = match arc {
                 Arc::Up => self.up(ground, from).1,
@@ -208,7 +233,7 @@ impl State {
             amount = amount.min(holds);
             rows.push(row);
         }
-        for (&(from, to, arc), row) in path.iter().zip(rows) {
+        for (&Hop { from, to, arc, .. }, row) in path.iter().zip(rows) {
             match arc {
                 Arc::Up => {
                     let (_, holds) = self.up(ground, from);
