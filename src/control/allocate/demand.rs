@@ -17,6 +17,8 @@ use super::tuning::Tuning;
 const LEAST_SHARE: f64 = 1e-9;
 /// The weight of a new difference of reports in the estimate of their noise.
 const NOISE_GAIN: f64 = 0.05;
+/// More than this share of a load that the answers do not explain is load of its own.
+const OWN_SHARE: f64 = 0.4;
 /// Reports are never better than this share of the load.
 const LEAST_NOISE: f64 = 0.003;
 
@@ -202,26 +204,38 @@ impl Demand {
         }
     }
 
-    /// Until the loads have been explained once, the rows' demands are their shares of all that
-    /// is reported.
-    pub fn scale(&mut self, total: f64, explained: f64) {
-        if total <= 0.0 {
-            return;
+    /// Before anything has been learned: gives the rows that are seen the demand that the loads
+    /// suggest, and takes what is left of each load for unexplained. `loads`: by the datacenter, what
+    /// is reported, and what the rows explain of it so far. `come`: the part of all clients that can
+    /// have come.
+    pub fn scale(&mut self, loads: &[Option<(f64, f64)>], come: f64) {
+        let mut factors: Vec<(f64, f64)> = loads
+            .iter()
+            .flatten()
+            .filter(|(_, explained)| *explained > 0.0)
+            .map(|&(load, explained)| (come * load / explained, explained))
+            .collect();
+        factors.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // The median: a datacenter may have much load of its own.
+        let half = factors.iter().map(|factor| factor.1).sum::<f64>() / 2.0;
+        let mut sum = 0.0;
+        let median = factors.iter().find(|factor| {
+            sum += factor.1;
+            sum >= half
+        });
+        let factor = median.map_or(0.0, |median| median.0);
+        if factor > 0.0 && factor.is_finite() {
+            self.is_scaled = true;
+            for row in &mut self.rows {
+                row.demand *= factor;
+                row.slow *= factor;
+            }
         }
-        let now: f64 = self.rows.iter().map(|row| row.demand).sum();
-        let factor = match self.is_scaled {
-            // Of what is seen, all that is reported.
-            true if explained > 0.0 => (total / explained).clamp(0.5, 2.0),
-            true => return,
-            false => total / now,
-        };
-        if !factor.is_finite() || factor <= 0.0 {
-            return;
-        }
-        self.is_scaled = true;
-        for row in &mut self.rows {
-            row.demand *= factor;
-            row.slow *= factor;
+        for (site, load) in self.sites.iter_mut().zip(loads) {
+            let Some((load, explained)) = load else { continue };
+            let left = (load - factor.max(f64::MIN_POSITIVE) * explained).max(0.0);
+            // What is left in the end for want of better knowledge is not taken for anything.
+            site.load = if come < 1.0 || left > OWN_SHARE * load { left } else { 0.0 };
         }
     }
 
@@ -315,10 +329,15 @@ impl Demand {
 
     /// The load of a datacenter that has these shares of the rows.
     pub fn load(&self, datacenter: usize, held: &[(u32, f64)]) -> f64 {
+        self.sites[datacenter].load + self.explained(held)
+    }
+
+    /// The part of it that the rows explain.
+    pub fn explained(&self, held: &[(u32, f64)]) -> f64 {
         let rows = held
             .iter()
             .filter_map(|&(row, share)| Some(self.rows.get(row as usize)?.demand * share));
-        self.sites[datacenter].load + rows.sum::<f64>()
+        rows.sum()
     }
 
     /// Chooses the rows that are estimated jointly: the heaviest.

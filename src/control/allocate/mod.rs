@@ -340,27 +340,27 @@ impl Allocator {
         self.demand.seen(&sample, follow);
         self.demand.pass(now, &self.tuning);
         self.history.push(sample);
-        if !is_warm || self.first_report.is_some_and(|first| now - first < 5.0) {
-            self.scale_demand();
+        if !is_warm || !self.demand.is_scaled {
+            self.scale_demand(now);
         }
         self.history.keep_demand(now, &self.demand);
     }
 
-    /// While it is new, what all datacenters report is what all rows demand.
-    fn scale_demand(&mut self) {
-        let loads: Vec<Option<f64>> =
-            self.sites.iter().map(|site| site.report.map(|report| report.load)).collect();
-        let total: f64 = loads.iter().flatten().sum();
-        let explained: f64 = (0..self.sites.len())
-            .filter(|index| loads[*index].is_some())
+    /// While not everybody has had the time to come: what the reports say in all is what those
+    /// demand who have come, as far as they can have, and what is left was there before them.
+    fn scale_demand(&mut self, now: f64) {
+        let longest = self.ground.layout.pools.iter().map(|pool| pool.ttl_max).max().unwrap_or(0);
+        let come = ((now - self.began) / f64::from(longest.max(1))).clamp(0.0, 1.0);
+        let loads: Vec<Option<(f64, f64)>> = (0..self.sites.len())
             .map(|index| {
+                let report = self.sites[index].report?;
                 let held = self.history.held(index, self.sites[index].measured);
-                self.demand.load(index, &held)
+                Some((report.load, self.demand.explained(&held)))
             })
-            .sum();
-        if loads.iter().any(Option::is_some) {
-            self.demand.scale(total, explained);
-        }
+            .collect();
+        // Load that was there before the first client came is not its doing.
+        let come = if self.is_warm(now) { 0.1 } else { come };
+        self.demand.scale(&loads, come);
     }
 
     /// Learns from a datacenter's latest report.

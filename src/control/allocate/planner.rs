@@ -163,7 +163,7 @@ impl Allocator {
             .collect();
         let capacities: Vec<Option<f64>> =
             (0..datacenters).map(|index| self.capacity(now, index)).collect();
-        let (demands, mut fixed, movable) = self.demands(now);
+        let (demands, mut fixed, movable) = self.demands();
         let sites = self.solver_sites(now, &capacities, &fixed);
         let width = sites.len();
         let mut costs = vec![FORBIDDEN; ground.rows() * width];
@@ -353,27 +353,14 @@ impl Allocator {
 
     /// All that each row demands; what each site carries that cannot be moved; what can be moved of
     /// each row.
-    fn demands(&self, now: f64) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    fn demands(&self) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         let (ground, tuning) = (&self.ground, &self.tuning);
-        let warmth = self.warmth(now);
-        // Who has not asked yet is expected to make up what is reported and not explained, the
-        // less so the longer one has waited.
-        let (mut seen, mut unseen) = (0.0, 0.0);
-        for row in &self.demand.rows {
-            *(if row.is_seen { &mut seen } else { &mut unseen }) += row.demand;
-        }
-        let reported: f64 =
-            self.sites.iter().filter_map(|site| site.report).map(|report| report.load).sum();
-        let missing = if unseen > 0.0 { (reported - seen) / unseen } else { 0.0 };
-        let waited = missing.clamp(0.0, 1.0) * (1.0 - warmth);
         let demand = |row: usize| {
             let state = &self.demand.rows[row];
             let mut demand = state.demand;
-            if !self.demand.is_scaled {
+            if !self.demand.is_scaled || !state.is_seen {
+                // Who has not come makes, if anything, load that is not explained.
                 return 0.0;
-            }
-            if !state.is_seen {
-                return demand * waited;
             }
             // Growth that lasts until the plan is in effect.
             let ahead = f64::from(self.ttls[row]) / 2.0 + 10.0;
@@ -392,12 +379,7 @@ impl Allocator {
         let demands: Vec<f64> = (0..ground.rows()).map(demand).collect();
         let mut fixed = vec![0.0; ground.datacenters() + ground.entries.len()];
         for (index, fixed) in fixed.iter_mut().enumerate().take(ground.datacenters()) {
-            // Too few answers are known yet to explain a load: what is beyond the plan is not ours.
-            let beyond = self.latest.as_ref().zip(self.sites[index].report);
-            let beyond = beyond.map_or(0.0, |(latest, report)| {
-                (report.load - (latest.loads[index] - latest.fixed[index])).max(0.0)
-            });
-            *fixed = warmth * self.demand.sites[index].load + (1.0 - warmth) * beyond;
+            *fixed = self.demand.sites[index].load;
         }
         let mut movable = demands.clone();
         for held in self.history.latest() {
