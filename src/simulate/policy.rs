@@ -4,12 +4,13 @@ mod baseline;
 mod ours;
 mod planned;
 mod recorded;
+mod server;
 mod shed;
 
 use serde::Serialize;
 
 use super::plant::Report;
-use super::run::Ttl;
+use super::run::Experiment;
 use super::world::World;
 use crate::control::allocate::Tuning;
 
@@ -28,7 +29,9 @@ pub enum Knowledge {
 /// Who decides.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Policy {
-    /// The allocator that is shipped.
+    /// The whole decision as it is shipped: map, groups, charts, control and allocator.
+    Server,
+    /// The shipped allocator alone, which may have other constants, with the world's groups.
     Ours(Box<Tuning>),
     /// All datacenters in turn.
     RoundRobin,
@@ -59,7 +62,8 @@ pub enum Policy {
 
 impl Policy {
     /// Those that have a name: what [`Policy::named`] knows.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 10] = [
+        "server",
         "ours",
         "round-robin",
         "weighted",
@@ -74,6 +78,7 @@ impl Policy {
     /// The policy of that name.
     pub fn named(name: &str) -> Option<Policy> {
         Some(match name {
+            "server" => Policy::Server,
             "ours" => Policy::Ours(Box::default()),
             "round-robin" => Policy::RoundRobin,
             "weighted" => Policy::Weighted,
@@ -90,6 +95,7 @@ impl Policy {
     /// Its name.
     pub fn name(&self) -> String {
         match self {
+            Policy::Server => "server".to_string(),
             Policy::Ours(_) => "ours".to_string(),
             Policy::RoundRobin => "round-robin".to_string(),
             Policy::Weighted => "weighted".to_string(),
@@ -112,7 +118,7 @@ impl Policy {
 
     /// True if what it is told of the round trips makes a difference.
     pub fn uses_knowledge(&self) -> bool {
-        matches!(self, Policy::Ours(_) | Policy::Shed { .. } | Policy::Waterfall)
+        matches!(self, Policy::Server | Policy::Ours(_) | Policy::Shed { .. } | Policy::Waterfall)
     }
 }
 
@@ -136,6 +142,7 @@ pub(super) struct Asker {
 
 /// A policy at work.
 pub(super) enum Controller {
+    Server(Box<server::Server>),
     Ours(Box<ours::Ours>),
     Baseline(baseline::Baseline),
     Shed(shed::Shed),
@@ -144,18 +151,22 @@ pub(super) enum Controller {
 }
 
 impl Controller {
-    pub(super) fn new(
-        policy: &Policy,
-        world: &World,
-        knowledge: Knowledge,
-        ttl: Ttl,
-        seed: u64,
-    ) -> Controller {
-        match policy {
+    /// `seems`: by unit, the group that it seems to be of.
+    pub(super) fn new(experiment: &Experiment, seems: &[usize]) -> Controller {
+        let Experiment { world, knowledge, ttl, seed, .. } = experiment;
+        let (knowledge, ttl, seed) = (*knowledge, *ttl, *seed);
+        let nodes = experiment.scenario.nodes.max(1);
+        match &experiment.policy {
+            Policy::Server => {
+                let server = server::Server::new(world, seems, knowledge, ttl, nodes);
+                Controller::Server(Box::new(server))
+            }
             Policy::Ours(tuning) => {
+                let tuning = Tuning { nodes: nodes as u32, ..Tuning::clone(tuning) };
                 Controller::Ours(Box::new(ours::Ours::new(world, knowledge, ttl, tuning)))
             }
-            Policy::RoundRobin | Policy::Weighted | Policy::Nearest | Policy::Latency => {
+            policy
+            @ (Policy::RoundRobin | Policy::Weighted | Policy::Nearest | Policy::Latency) => {
                 Controller::Baseline(baseline::Baseline::new(policy, world, seed))
             }
             &Policy::Shed { low, high, hash } => {
@@ -172,6 +183,7 @@ impl Controller {
     /// A check's verdict changes.
     pub(super) fn health(&mut self, datacenter: usize, up: bool) {
         match self {
+            Controller::Server(server) => server.health(datacenter, up),
             Controller::Ours(ours) => ours.health(datacenter, up),
             Controller::Baseline(baseline) => baseline.up[datacenter] = up,
             Controller::Shed(shed) => shed.up[datacenter] = up,
@@ -183,6 +195,7 @@ impl Controller {
     /// A report arrives.
     pub(super) fn report(&mut self, report: &Report) {
         match self {
+            Controller::Server(server) => server.report(report),
             Controller::Ours(ours) => ours.report(report),
             Controller::Shed(shed) => shed.report(report),
             Controller::Planned(planned) => planned.report(report),
@@ -192,14 +205,17 @@ impl Controller {
 
     /// A second begins; what is heard in it comes next.
     pub(super) fn begin(&mut self, time: f64) {
-        if let Controller::Ours(ours) = self {
-            ours.begin(time);
+        match self {
+            Controller::Server(server) => server.begin(time),
+            Controller::Ours(ours) => ours.begin(time),
+            _ => {}
         }
     }
 
     /// All that there is to hear in this second has been heard.
     pub(super) fn heard(&mut self, truth: &Truth<'_>) {
         match self {
+            Controller::Server(server) => server.tick(),
             Controller::Ours(ours) => ours.tick(),
             Controller::Planned(planned) => planned.second(truth),
             _ => {}
@@ -209,6 +225,10 @@ impl Controller {
     /// Where one who asks is sent, and for how many seconds if the policy chooses that.
     pub(super) fn answer(&mut self, asker: Asker, time: f64) -> (usize, Option<u32>) {
         let datacenter = match self {
+            Controller::Server(server) => {
+                let (datacenter, ttl) = server.answer(asker, time);
+                return (datacenter, Some(ttl));
+            }
             Controller::Ours(ours) => {
                 let (datacenter, ttl) = ours.answer(asker, time);
                 return (datacenter, Some(ttl));

@@ -86,12 +86,13 @@ pub struct Series {
 
 /// Runs an experiment. The same experiment has the same outcome, everywhere.
 pub fn run(experiment: &Experiment) -> Outcome {
-    let Experiment { world, scenario, policy, knowledge, ttl, seed, .. } = experiment;
+    let Experiment { world, scenario, ttl, seed, .. } = experiment;
     let optimum_ms = experiment.optimum_ms.unwrap_or_else(|| optimum_ms(world, scenario, *seed));
     let mut stage = Stage::new(world, scenario, *seed);
     let mut caches = Caches::new(world, &experiment.caches, scenario.mislocated, *seed);
     let mut flow = Flow::new(world);
-    let node = |_| Controller::new(policy, world, *knowledge, *ttl, *seed);
+    let seems: Vec<usize> = caches.units.iter().map(|unit| unit.seems).collect();
+    let node = |_| Controller::new(experiment, &seems);
     let mut nodes: Vec<Controller> = (0..scenario.nodes.max(1)).map(node).collect();
     let mut tally = Tally::new(scenario.forgiven(f64::from(ttl.max)));
     let mut series = world.datacenters.iter().map(Series::of).collect::<Vec<Series>>();

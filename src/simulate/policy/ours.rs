@@ -30,7 +30,7 @@ pub(in super::super) struct Ours {
 }
 
 impl Ours {
-    pub(super) fn new(world: &World, knowledge: Knowledge, ttl: Ttl, tuning: &Tuning) -> Ours {
+    pub(super) fn new(world: &World, knowledge: Knowledge, ttl: Ttl, tuning: Tuning) -> Ours {
         let members = (0..world.datacenters.len() as u16).map(|number| LayoutMember {
             datacenter: DatacenterId(number),
             limit: None,
@@ -60,7 +60,7 @@ impl Ours {
             cost_ms: costs(world, knowledge).iter().map(|ms| *ms as f32).collect(),
         };
         let nearest = orders(world, knowledge).iter().map(|order| order[0]).collect();
-        let allocator = Allocator::new(layout, tuning.clone(), Duration::ZERO);
+        let allocator = Allocator::new(layout, tuning, Duration::ZERO);
         let up = vec![true; world.datacenters.len()];
         Ours { allocator, allotment: None, nearest, up, now: 0.0, ttl }
     }
