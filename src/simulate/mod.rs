@@ -29,6 +29,7 @@ mod demand;
 pub mod drive;
 mod lots;
 mod optimum;
+mod picture;
 mod plant;
 mod policy;
 mod questions;
@@ -39,6 +40,7 @@ mod table;
 mod world;
 
 pub use caches::CacheModel;
+pub use picture::picture;
 pub use plant::Report;
 pub use policy::{Knowledge, Policy, Recording};
 pub use questions::{Questions, questions};

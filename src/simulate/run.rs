@@ -16,7 +16,7 @@ pub(super) const WARM_UP: u32 = 300;
 /// Seconds between two solutions of the optimum.
 const OPTIMUM_EVERY: u32 = 30;
 /// Seconds between two points of the series.
-const SERIES_EVERY: u32 = 10;
+pub(super) const SERIES_EVERY: u32 = 10;
 /// Seconds after which sums that have been kept by differences are made anew.
 const SUM_EVERY: u32 = 600;
 
@@ -329,3 +329,6 @@ impl Series {
         self.capacity.push(site.room as f32);
     }
 }
+
+#[cfg(test)]
+mod tests;

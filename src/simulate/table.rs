@@ -22,6 +22,12 @@ impl Row {
         self.scores.iter().map(of).sum::<f64>() / self.scores.len().max(1) as f64
     }
 
+    fn median(&self, of: impl Fn(&Score) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.scores.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(0.0)
+    }
+
     fn bounds(&self, of: impl Fn(&Score) -> f64 + Copy) -> (f64, f64) {
         let values = || self.scores.iter().map(of);
         (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max))
@@ -34,7 +40,7 @@ const HEAD: [&str; 11] = [
     "ratio (min-max)",
     "score (min-max)",
     "overload s",
-    "outside (max)",
+    "outside/median (max)",
     "dropped %",
     "worst",
     "churn/h",
@@ -74,8 +80,9 @@ fn line(row: &Row) -> [String; 11] {
         format!("{:.3} ({:.3}-{:.3})", row.mean(|score| score.score), score.0, score.1),
         format!("{:.0}", row.mean(|score| f64::from(score.overload_s))),
         format!(
-            "{:.0} ({:.0})",
+            "{:.0} / {:.0} ({:.0})",
             row.mean(|score| f64::from(score.overload_outside_s)),
+            row.median(|score| f64::from(score.overload_outside_s)),
             row.bounds(|score| f64::from(score.overload_outside_s)).1
         ),
         format!("{:.3}", 100.0 * row.mean(|score| score.dropped)),
@@ -84,4 +91,27 @@ fn line(row: &Row) -> [String; 11] {
         format!("{:.0}", row.bounds(|score| score.recovery_s).1),
         format!("{:.1}", row.mean(|score| score.queries as f64) / 1e6),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_holds_the_means_and_the_columns_are_aligned() {
+        let score =
+            |ratio: f64, outside| Score { ratio, overload_outside_s: outside, ..Score::default() };
+        let scores = vec![score(1.0, 0), score(1.5, 0), score(2.0, 30)];
+        let row = |title: &str| Row {
+            title: title.to_string(),
+            seeds: vec![1, 2, 3],
+            scores: scores.clone(),
+        };
+        let text = table(&[row("one"), row("another one")]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{text}");
+        assert!(lines[1].starts_with("one  ") && lines[1].contains("1.500 (1.000-2.000)"));
+        assert!(lines[2].contains("10 / 0 (30)"), "{text}");
+    }
 }

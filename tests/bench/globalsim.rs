@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench globalsim -- --scenario mix --headroom 1.4 --seeds 5-12 \
-//!     --policies oracle,waterfall,nearest --knowledge rtt,geo --ttl 30 [--json file]
+//!     --policies oracle,waterfall,nearest --knowledge rtt,geo --ttl 30 [--json file] [--svg file]
 //! ```
 //!
 //! `gdnsd-…` and `pdns-…` are the answers of the real servers, which are started on loopback and asked
@@ -18,8 +18,8 @@ use std::sync::Mutex;
 use clap::Parser;
 use portolan::control::allocate::Tuning;
 use portolan::simulate::{
-    Built, Experiment, Knowledge, Outcome, Policy, Row, Scenario, Ttl, World, optimum_ms, run,
-    table,
+    Built, Experiment, Knowledge, Outcome, Policy, Row, Scenario, Ttl, World, optimum_ms, picture,
+    run, table,
 };
 
 use peers::Peer;
@@ -62,6 +62,9 @@ struct Arguments {
     /// Writes every score to a file.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Draws the loads of the first policy on the first seed.
+    #[arg(long)]
+    svg: Option<PathBuf>,
     /// Threads.
     #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, |count| count.get()))]
     threads: usize,
@@ -166,6 +169,12 @@ fn compare(
     failures.into_inner().unwrap().iter().for_each(|failure| println!("{failure}"));
     let mut done = done.into_inner().unwrap();
     done.sort_by_key(|(index, seed, _)| (*index, *seed));
+    if let (Some(file), Some((index, seed, outcome))) = (&arguments.svg, done.first()) {
+        let (policy, scenario) = (contenders[*index].0.name(), &scenario.name);
+        let title = format!("{policy}: {scenario}, headroom {headroom}, seed {seed}");
+        std::fs::write(file, picture(&title, outcome))
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
     let row = |(index, (policy, knowledge)): (usize, &(Policy, Knowledge))| {
         let title = match (policy.uses_knowledge(), knowledge) {
             (false, _) => policy.name(),
