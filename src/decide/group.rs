@@ -52,6 +52,11 @@ pub struct Groups {
 const LEAST_SYSTEM: f64 = 1e-3;
 /// What IPv6 counts beside IPv4: its networks say less of how many clients there are.
 const V6_PART: f64 = 0.2;
+/// What a range of IPv4 addresses at one place counts at most, a /12: larger ones were given out when
+/// there were plenty, and are hardly in use.
+const MOST_V4: f64 = 1_048_576.0;
+/// What one of IPv6 counts at most, in /48s: a /32, what the smallest provider has.
+const MOST_V6_SITES: f64 = 65_536.0;
 /// What an address counts of which nobody knows where it is: most of them are in no use.
 const UNKNOWN_PART: f64 = 0.01;
 
@@ -281,15 +286,16 @@ impl Weights {
         let mut v4 = vec![0.0; known.len()];
         for (first, last, location) in extents(world.v4().ranges()) {
             let part = if known[location as usize] { 1.0 } else { UNKNOWN_PART };
-            v4[location as usize] += part * (f64::from(last - first) + 1.0);
+            v4[location as usize] += part * (f64::from(last - first) + 1.0).min(MOST_V4);
         }
         let mut v6 = vec![0.0; known.len()];
         for (first, last, location) in extents(world.v6().ranges()) {
             if known[location as usize] {
-                // Networks from /48 to /20 are given out to those who have one or many clients: the
+                // Networks of every size are given out to those who have one or many clients: the
                 // root keeps the few that have most of the space from counting for most of the
                 // world.
-                v6[location as usize] += ((last - first) as f64 / (1u128 << 80) as f64).sqrt();
+                let sites = (last - first) as f64 / (1u128 << 80) as f64;
+                v6[location as usize] += sites.min(MOST_V6_SITES).sqrt();
             }
         }
         let (sum_v4, sum_v6): (f64, f64) = (v4.iter().sum(), v6.iter().sum());

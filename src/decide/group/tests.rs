@@ -32,17 +32,25 @@ fn world(ranges: &[(u32, Location)]) -> World {
     World::new(RangeTable::from_starts(starts), RangeTable::constant(0), locations.into())
 }
 
+/// So many addresses that a test's ranges are all small enough to count in full.
+const UNIT: u32 = 1 << 14;
+
+/// The address that so many units are before.
+fn at(units: u32) -> IpAddr {
+    IpAddr::V4((units * UNIT).into())
+}
+
 fn names(groups: &Groups) -> Vec<String> {
     groups.list().iter().map(|group| group.name.to_string()).collect()
 }
 
 fn americas() -> World {
     world(&[
-        (10 << 24, place("US", "CA", Some(64500), 37.0, -120.0)),
-        (20 << 24, place("US", "CA", Some(64501), 35.0, -118.0)),
-        (50 << 24, place("US", "TX", None, 31.0, -99.0)),
-        (60 << 24, place("US", "", None, 39.0, -98.0)),
-        (80 << 24, place("DE", "", None, 51.0, 10.0)),
+        (10 * UNIT, place("US", "CA", Some(64500), 37.0, -120.0)),
+        (20 * UNIT, place("US", "CA", Some(64501), 35.0, -118.0)),
+        (50 * UNIT, place("US", "TX", None, 31.0, -99.0)),
+        (60 * UNIT, place("US", "", None, 39.0, -98.0)),
+        (80 * UNIT, place("DE", "", None, 51.0, 10.0)),
     ])
 }
 
@@ -52,18 +60,15 @@ fn a_region_a_system_and_the_rest_of_a_country_are_groups() {
     let groups = Groups::form(&world, 100, &[]);
     let expected = ["world", "DE", "US", "US/CA/AS64500", "US/CA/AS64501", "US/TX"];
     assert_eq!(names(&groups), expected);
-    let name = |address: &str| {
-        let id = groups.group_of(&world, address.parse().unwrap());
-        groups.group(id).name.to_string()
-    };
-    assert_eq!(name("11.0.0.1"), "US/CA/AS64501");
-    assert_eq!(name("::ffff:30.0.0.1"), "US/TX");
-    assert_eq!(name("203.0.113.1"), "world");
-    assert_eq!(name("2001:db8::1"), "world");
+    let name = |address: IpAddr| groups.group(groups.group_of(&world, address)).name.to_string();
+    assert_eq!(name(at(11)), "US/CA/AS64501");
+    assert_eq!(name("::ffff:0.7.128.0".parse().unwrap()), "US/TX", "30 units");
+    assert_eq!(name("203.0.113.1".parse().unwrap()), "world");
+    assert_eq!(name("2001:db8::1".parse().unwrap()), "world");
     let total: f64 = groups.list().iter().map(|group| group.weight).sum();
     assert!((total - 1.0).abs() < 1e-9, "{total}");
-    let texas = groups.group(groups.group_of(&world, "30.0.0.1".parse().unwrap()));
-    assert!((texas.weight - 30.0 / 81.76).abs() < 0.01, "{}", texas.weight);
+    let texas = groups.group(groups.group_of(&world, at(30)));
+    assert!((texas.weight - 30.0 / 80.64).abs() < 0.001, "{}", texas.weight);
 }
 
 #[test]
@@ -80,18 +85,18 @@ fn with_too_many_the_smallest_join_the_rest_of_their_country_then_of_their_conti
 #[test]
 fn the_middle_of_a_group_is_weighted_and_crosses_the_date_line() {
     let world = world(&[
-        (30 << 24, place("FJ", "", None, -17.0, 179.0)),
-        (60 << 24, place("FJ", "", None, -17.0, -179.0)),
-        (70 << 24, place("JP", "", None, 30.0, 130.0)),
-        (100 << 24, place("JP", "", None, 40.0, 130.0)),
+        (30 * UNIT, place("FJ", "", None, -17.0, 179.0)),
+        (60 * UNIT, place("FJ", "", None, -17.0, -179.0)),
+        (70 * UNIT, place("JP", "", None, 30.0, 130.0)),
+        (100 * UNIT, place("JP", "", None, 40.0, 130.0)),
     ]);
     let groups = Groups::form(&world, 100, &[]);
-    let middle = |address: &str| {
-        let id = groups.group_of(&world, address.parse().unwrap());
+    let middle = |units: u32| {
+        let id = groups.group_of(&world, at(units));
         groups.group(id).location.coordinates.unwrap()
     };
-    assert!((middle("20.0.0.1").longitude.abs() - 180.0).abs() < 1e-6);
-    assert!((middle("80.0.0.1").latitude - 37.5).abs() < 0.1, "{:?}", middle("80.0.0.1"));
+    assert!((middle(20).longitude.abs() - 180.0).abs() < 1e-6);
+    assert!((middle(80).latitude - 37.5).abs() < 0.1, "{:?}", middle(80));
 }
 
 #[test]
@@ -102,8 +107,8 @@ fn a_promoted_prefix_is_a_group_of_its_own_and_the_numbers_of_places_stay() {
     let promoted = [
         prefix("203.0.113.0/24"),
         prefix("2001:db8::/56"),
-        prefix("11.0.0.0/8"),
-        prefix("11.1.0.0/24"),
+        prefix("0.2.192.0/18"),
+        prefix("0.2.193.0/24"),
     ];
     let groups = Groups::form(&world, 100, &promoted);
     assert_eq!(groups.list()[..plain.list().len()], *plain.list());
@@ -111,9 +116,9 @@ fn a_promoted_prefix_is_a_group_of_its_own_and_the_numbers_of_places_stay() {
         let group = groups.group(groups.group_of(&world, address.parse().unwrap()));
         group.prefix.map_or_else(|| "none".into(), |prefix| prefix.to_string())
     };
-    assert_eq!(of("11.1.0.200"), "11.1.0.0/24", "the longest");
-    assert_eq!(of("11.1.1.0"), "11.0.0.0/8");
-    assert_eq!(of("12.0.0.0"), "none");
+    assert_eq!(of("0.2.193.200"), "0.2.193.0/24", "the longest");
+    assert_eq!(of("0.2.194.0"), "0.2.192.0/18");
+    assert_eq!(of("0.3.0.0"), "none");
     assert_eq!(of("203.0.113.255"), "203.0.113.0/24");
     assert_eq!(of("2001:db8:0:ff::1"), "2001:db8::/56");
     assert_eq!(of("2001:db8:0:100::1"), "none");
@@ -123,7 +128,7 @@ fn a_promoted_prefix_is_a_group_of_its_own_and_the_numbers_of_places_stay() {
 #[test]
 fn a_continent_and_a_country_of_the_same_code_have_different_names() {
     let asia = Location { continent: "AS".parse().ok(), ..Location::default() };
-    let world = world(&[(1 << 24, asia), (2 << 24, place("AS", "", None, -14.3, -170.7))]);
+    let world = world(&[(1 * UNIT, asia), (2 * UNIT, place("AS", "", None, -14.3, -170.7))]);
     assert_eq!(names(&Groups::form(&world, 9, &[])), ["world", "Asia", "AS"]);
 }
 
@@ -195,4 +200,24 @@ proptest! {
             prop_assert_eq!(before, after);
         }
     }
+}
+
+#[test]
+fn the_world_that_comes_with_it_has_a_group_for_every_region() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("geoip/world.mmdb");
+    let world =
+        crate::geo::compile(&[("world".into(), std::fs::read(path).unwrap())], &[]).unwrap();
+    let groups = Groups::form(&world, USUAL_GROUPS, &[]);
+    let mut list: Vec<&Group> = groups.list().iter().collect();
+    list.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    assert!((2_000..USUAL_GROUPS).contains(&list.len()), "{}", list.len());
+    assert!(list[0].weight < 0.05, "{:?}", list[0]);
+    let largest: f64 = list.iter().take(500).map(|group| group.weight).sum();
+    assert!(largest > 0.95, "{largest}");
+    let california = list.iter().find(|group| &*group.name == "US/California").unwrap();
+    let fresno = Coordinates::new(36.7, -119.8).unwrap();
+    assert!(california.location.coordinates.unwrap().distance_km(fresno) < 150.0);
+    let few = names(&Groups::form(&world, 200, &[]));
+    assert_eq!(few.len(), 200);
+    assert!(few.contains(&"US/California".into()) && few.contains(&"Europe".into()));
 }
