@@ -223,6 +223,9 @@ fn a_decision_is_explained_from_the_files_alone() {
     let (_, said, code) = explain("www.example.com --client 198.51.100.7");
     assert_eq!(code, 3);
     assert!(said.contains("--offline"), "no server runs, and this says what can be done: {said}");
+    let (_, said, code) = run(directory.path(), &["plan"]);
+    assert_eq!(code, 3);
+    assert!(said.contains("portolan serve"), "{said}");
 
     let directory = files(&[("networks.toml", "[[network]]\n")]);
     let arguments = ["explain", "www.example.com", "--client", "198.51.100.7", "--offline"];

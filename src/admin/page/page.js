@@ -155,7 +155,7 @@ function pool(one) {
   const need = one.min_healthy > 1 ? `, ${one.min_healthy} needed` : "";
   return element("div", { class: "card" },
     element("h3", null, `${one.name} `, soft(one.zone), " ", state(one.up ? "up" : "down")),
-    element("p", null, `${one.steer}, TTL ${one.ttl} s; ${one.fit} of ${one.members.length} members may be answered${need}; when all are down: ${one.when_all_down}`),
+    element("p", null, `${one.steer}, TTL ${one.ttl_min < one.ttl ? `${one.ttl_min} to ` : ""}${one.ttl} s; ${one.fit} of ${one.members.length} members may be answered${need}; when all are down: ${one.when_all_down}`),
     one.override ? element("p", { class: "doubt" }, overrideWords(one.override)) : null,
     buttons(one),
     table(["Datacenter", "State", "Addresses", "Weight", "Why", ""], rows));

@@ -44,7 +44,7 @@ function plannedDatacenter(dc) {
   return element("div", { class: "card" },
     element("h3", null, dc.name, " ", element("span", { class: PLANNED_GRADES[dc.state] ?? "bad" }, dc.state)),
     dc.capacity ? loadBar(dc) : null,
-    element("p", null, `${reported}, ${number(dc.predicted_load)} expected, ${number(dc.planned_load)} planned`),
+    element("p", null, `${reported}, ${number(dc.predicted_load)} predicted, ${number(dc.planned_load)} planned`),
     element("p", { class: "soft" }, `${of}; price ${number(dc.price_ms)} ms`),
     dc.inferred_capacity === null ? null : element("p", { class: "doubt" }, `its load and utilisation tell a capacity of ${number(dc.inferred_capacity)}`));
 }

@@ -63,7 +63,7 @@ pub fn plan(plan: &PlanView, style: Style) -> String {
 }
 
 const DATACENTER_HEADS: &[&str] =
-    &["NAME", "STATE", ">REPORTED", ">EXPECTED", ">PLANNED", ">CAPACITY", ">WALL", ">PRICE"];
+    &["NAME", "STATE", ">REPORTED", ">PREDICTED", ">PLANNED", ">CAPACITY", ">WALL", ">PRICE"];
 const LOSS_HEADS: &[&str] = &["LOST", "WHAT HAPPENS", "FULLEST THEN", "ITS CLIENTS GO TO"];
 const POOL_HEADS: &[&str] = &["POOL", ">DEMAND", ">SHARE", ">SPLIT GROUPS"];
 const GROUP_HEADS: &[&str] = &["GROUP", ">DEMAND", ">TTL", "SENT TO"];
@@ -342,10 +342,10 @@ a datacenter is at its wall: others take what it cannot (fra)
 140 requests/s expected from 200 client groups; worked out 3.2 s ago in 4.2 ms
 
 DATACENTERS
-  NAME  STATE  REPORTED  EXPECTED  PLANNED  CAPACITY  WALL    PRICE
-  fra   up           92        92       93       100  93 %  12.2 ms
-  iad   up           46        46       47       100  93 %  12.2 ms
-  nrt   down          –         0        0        55  93 %  12.2 ms
+  NAME  STATE  REPORTED  PREDICTED  PLANNED  CAPACITY  WALL    PRICE
+  fra   up           92         92       93       100  93 %  12.2 ms
+  iad   up           46         46       47       100  93 %  12.2 ms
+  nrt   down          –          0        0        55  93 %  12.2 ms
   nrt: its load and utilisation tell a capacity of 55
 
 IF A DATACENTER IS LOST

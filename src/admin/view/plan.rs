@@ -279,7 +279,8 @@ impl PlannedDatacenter {
             predicted_load: planned.predicted_load,
             reported_load: planned.reported_load,
             wall: planned.wall,
-            price_ms: planned.price_ms,
+            // Between datacenters that nobody needs, prices may differ below zero.
+            price_ms: planned.price_ms.max(0.0),
             loss: planned.loss.as_ref().map(|loss| Loss {
                 survives: loss.overflow <= 0.0,
                 overflow: loss.overflow,

@@ -19,8 +19,10 @@ pub struct PoolView {
     pub target: String,
     /// How a member is chosen.
     pub steer: Steer,
-    /// Of answers, in seconds.
+    /// Of answers, in seconds; the longest of one that adapts.
     pub ttl: u32,
+    /// The shortest TTL of answers, in seconds.
+    pub ttl_min: u32,
     /// The most addresses an answer carries.
     pub answers: u8,
     /// Whether enough members may be answered.
@@ -125,6 +127,7 @@ impl Picture {
             target: target.to_string(),
             steer: pool.steer,
             ttl: pool.ttl,
+            ttl_min: pool.ttl_min,
             answers: pool.answers,
             up: pool.is_up(facts),
             fit: pool.members.iter().filter(|member| member.passed_over(facts).is_none()).count(),
