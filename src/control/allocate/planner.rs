@@ -8,6 +8,8 @@ use super::ttl::{Calm, ttl};
 use super::wall::{tiers, wall};
 use super::{Allocation, Allocator, Outcome, REFUSALS, Shares, State, availability};
 
+/// The share of all load under which a row's demand does not count.
+const NEXT_TO_NOTHING: f64 = 1e-5;
 /// A cost that forbids.
 const FORBIDDEN: f32 = f32::INFINITY;
 /// How much the queries alone may raise or lower a demand while no report comes.
@@ -15,7 +17,7 @@ const BLIND_FACTOR: (f64, f64) = (0.5, 3.0);
 /// From one publication for the sake of TTLs alone to the next, in seconds.
 const TTL_EVERY_S: f64 = 10.0;
 /// From one publication for the sake of very few clients to the next, in seconds.
-const LITTLE_EVERY_S: f64 = 30.0;
+const LITTLE_EVERY_S: f64 = 10.0;
 /// The share of the demand whose TTLs must change for that.
 const TTL_SHARE: f64 = 0.02;
 
@@ -214,15 +216,21 @@ impl Allocator {
 
         let mut wanted: Vec<Vec<(u16, f64)>> = Vec::with_capacity(ground.rows());
         let mut next = order.iter().enumerate().peekable();
+        // So little makes no difference to the solution; to who it is, the prices do.
+        let next_to_nothing = NEXT_TO_NOTHING * movable.iter().chain(&fixed).copied().sum::<f64>();
         for row in 0..ground.rows() {
             let pool = ground.pool_of(row);
             let amounts = match next.next_if(|(_, solved)| **solved == row) {
-                Some((number, _)) => by_member(&ground.sites[pool], &solution, number),
-                None => {
+                Some((number, _)) if movable[row] > next_to_nothing => {
+                    by_member(&ground.sites[pool], &solution, number)
+                }
+                _ => {
                     let costs = &costs[row * width..][..width];
+                    let had = self.shares.of(row).first().map(|part| usize::from(part.0));
                     let cost = |member: &usize| {
                         let site = usize::from(ground.sites[pool][*member]);
-                        f64::from(costs[site]) + solution.prices[site]
+                        let stick_ms = if had == Some(*member) { stick_ms } else { 0.0 };
+                        f64::from(costs[site]) + solution.prices[site] - stick_ms
                     };
                     let members = (0..allowed[pool].len()).filter(|member| allowed[pool][*member]);
                     let best = members.min_by(|a, b| cost(a).total_cmp(&cost(b)));
