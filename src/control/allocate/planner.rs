@@ -226,7 +226,7 @@ impl Allocator {
                 }
                 _ => {
                     let costs = &costs[row * width..][..width];
-                    let had = self.shares.of(row).first().map(|part| usize::from(part.0));
+                    let had = self.shares.of(row).first().map(|part| usize::from(part.member));
                     let cost = |member: &usize| {
                         let site = usize::from(ground.sites[pool][*member]);
                         let stick_ms = if had == Some(*member) { stick_ms } else { 0.0 };
