@@ -15,8 +15,11 @@ const KEPT: usize = 8;
 /// paths ask for, the first few rows in order, until they are used up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Moves {
-    /// Lower bounds of what the cheapest move costs.
+    /// Lower bounds of what the cheapest move costs: all moves to a site side by side, as paths
+    /// look for them.
     least: Vec<f64>,
+    /// Scratch: the moves from a site.
+    row: Vec<f64>,
     /// All rows that cost less than this are in the queue; −∞: it has not been asked for.
     limit: Vec<f64>,
     queues: Vec<ArrayVec<(f64, u32), KEPT>>,
@@ -29,7 +32,7 @@ impl Moves {
     /// Forgets everything.
     pub fn clear(&mut self, ground: &Ground) {
         self.stride = ground.stride();
-        let size = ground.sites() * self.stride;
+        let size = self.stride * self.stride;
         self.least.resize(size, f64::INFINITY);
         self.limit.resize(size, f64::NEG_INFINITY);
         self.queues.resize_with(size, ArrayVec::new);
@@ -44,16 +47,19 @@ impl Moves {
         }
         let start = site * self.stride;
         self.limit[start..][..self.stride].fill(f64::NEG_INFINITY);
-        let least = &mut self.least[start..][..self.stride];
-        least.fill(f64::INFINITY);
+        self.row.clear();
+        self.row.resize(self.stride, f64::INFINITY);
         for member in flow.members(site) {
-            Offer::of(ground, flow, site, member).lower(least);
+            Offer::of(ground, flow, site, member).lower(&mut self.row);
+        }
+        for (to, least) in self.row.iter().enumerate() {
+            self.least[to * self.stride + site] = *least;
         }
     }
 
-    /// A lower bound of what a move costs.
-    pub fn least(&self, from: usize, to: usize) -> f64 {
-        self.least[from * self.stride + to]
+    /// Lower bounds of what moves to a site cost, from each site.
+    pub fn to(&self, site: usize) -> &[f64] {
+        &self.least[site * self.stride..][..self.stride]
     }
 
     /// The exact cost of the cheapest move, and whose it is: the first of equals.
@@ -69,7 +75,8 @@ impl Moves {
                     self.limit[at] = enqueue(queue, cost, member.row);
                 }
             }
-            self.least[at] = queue.first().map_or(f64::INFINITY, |first| first.0);
+            let first = queue.first();
+            self.least[to * self.stride + from] = first.map_or(f64::INFINITY, |first| first.0);
         }
         queue.first().copied().unwrap_or((f64::INFINITY, 0))
     }
@@ -86,29 +93,27 @@ impl Moves {
                 if offer.may_queue(&self.limit[start..], first) {
                     for at in first..first + LANES {
                         if offer.anew(at) <= self.limit[start + at] {
-                            self.dequeue(start + at, part.row);
+                            self.dequeue(part.site.into(), at, part.row);
                         }
                     }
                 }
             }
             for (site, _) in offer.returns() {
-                self.dequeue(start + site, part.row);
+                self.dequeue(part.site.into(), site, part.row);
             }
         }
     }
 
-    fn dequeue(&mut self, at: usize, row: u32) {
-        let queue = &mut self.queues[at];
+    fn dequeue(&mut self, from: usize, to: usize, row: u32) {
+        let at = from * self.stride + to;
         if self.limit[at] == f64::NEG_INFINITY {
             return;
         }
-        queue.retain(|queued| queued.1 != row);
-        match queue.first() {
-            Some(first) => self.least[at] = first.0,
-            None => {
-                self.least[at] = self.limit[at];
-                self.limit[at] = f64::NEG_INFINITY;
-            }
+        self.queues[at].retain(|queued| queued.1 != row);
+        let least = &mut self.least[to * self.stride + from];
+        match self.queues[at].first() {
+            Some(first) => *least = first.0,
+            None => *least = std::mem::replace(&mut self.limit[at], f64::NEG_INFINITY),
         }
     }
 
@@ -120,7 +125,15 @@ impl Moves {
             }
             let start = usize::from(part.site) * self.stride;
             let offer = Offer::of(ground, flow, part.site.into(), flow.member(&part));
-            offer.lower(&mut self.least[start..][..self.stride]);
+            let from = usize::from(part.site);
+            let costs = offer.costs.iter().map(|cost| f64::from(*cost) + offer.member.base);
+            for (cost, least) in costs.zip(self.least[from..].iter_mut().step_by(self.stride)) {
+                *least = if cost < *least { cost } else { *least };
+            }
+            for (site, cost) in offer.returns() {
+                let least = &mut self.least[site * self.stride + from];
+                *least = least.min(cost);
+            }
             // First, for what comes anew may lower the limit.
             for (site, cost) in offer.returns() {
                 let at = start + site;

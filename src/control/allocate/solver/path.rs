@@ -89,13 +89,18 @@ impl Search {
     fn relax(&mut self, ground: &Ground, state: &mut State, node: usize, farthest: f64) {
         let base = self.distance[node] + state.prices[node];
         if node != ground.sink() {
-            for site in 0..ground.sites() {
-                let bound = base + state.moves.least(site, node) - state.prices[site];
-                let known = self.distance[site];
-                // Rounding may let a reduced cost be a trifle below 0.
-                if bound < known && bound <= farthest && known > self.distance[node] {
-                    let (cost, _) = state.moves.cheapest(ground, &state.flow, site, node);
-                    self.reach(state, site, Hop { from: site, to: node, arc: Arc::Move, cost });
+            for start in (0..ground.stride()).step_by(LANES) {
+                if !self.may_reach(state, node, farthest, start) {
+                    continue;
+                }
+                for site in start..(start + LANES).min(ground.sites()) {
+                    let bound = base + state.moves.to(node)[site] - state.prices[site];
+                    let known = self.distance[site];
+                    // Rounding may let a reduced cost be a trifle below 0.
+                    if bound < known.min(farthest) && known > self.distance[node] {
+                        let (cost, _) = state.moves.cheapest(ground, &state.flow, site, node);
+                        self.reach(state, site, Hop { from: site, to: node, arc: Arc::Move, cost });
+                    }
                 }
             }
             let parent = usize::from(ground.parent[node]);
@@ -110,6 +115,21 @@ impl Search {
             let (cost, _) = state.up(ground, child);
             self.reach(state, child, Hop { from: child, to: node, arc: Arc::Up, cost });
         }
+    }
+
+    /// Whether any of a few sites is nearer through a node than was known; a quick look.
+    fn may_reach(&self, state: &State, node: usize, farthest: f64, start: usize) -> bool {
+        let base = self.distance[node] + state.prices[node];
+        let least = lanes(state.moves.to(node), start);
+        let prices = lanes(&state.prices, start);
+        let distance = lanes(&self.distance, start);
+        let mut gain = [0.0; LANES];
+        for lane in 0..LANES {
+            let known = if distance[lane] < farthest { distance[lane] } else { farthest };
+            let change = base + least[lane] - prices[lane] - known;
+            gain[lane] = if change < gain[lane] { change } else { gain[lane] };
+        }
+        gain.iter().any(|gain| *gain < 0.0)
     }
 
     fn reach(&mut self, state: &State, node: usize, hop: Hop) {
@@ -158,4 +178,9 @@ fn least_of(values: &[f64]) -> (usize, f64) {
     }
     let least = least.into_iter().fold(f64::INFINITY, f64::min);
     (values.iter().position(|value| *value == least).unwrap_or(0), least)
+}
+
+fn lanes(values: &[f64], start: usize) -> &[f64; LANES] {
+    const NONE: [f64; LANES] = [f64::INFINITY; LANES];
+    values[start..].first_chunk().unwrap_or(&NONE)
 }
