@@ -79,7 +79,7 @@ function renderPlan(plan) {
   if (plan.state !== "none") {
     const losses = plan.datacenters.filter(dc => dc.loss);
     parts.push(
-      element("p", { class: "soft" }, `${number(plan.demand)} ${plan.unit ?? ""} expected from ${number(plan.groups_total)} client groups${age}`),
+      element("p", { class: "soft" }, `${number(plan.demand)} ${plan.unit ?? ""} expected from ${plan.groups_total === 1 ? "1 client group" : `${number(plan.groups_total)} client groups`}${age}`),
       plan.work.refused_total > 0 ? element("p", { class: "bad" }, `${number(plan.work.refused_total)} plans did not pass the checks; the latest: ${plan.work.last_refusal ?? ""}`) : null,
       element("p", { class: "soft" }, "Bars: the reported load, and thin under it the planned one. Dashed: the wall; solid: the capacity."),
       element("div", { class: "cards" }, plan.datacenters.map(plannedDatacenter)),
