@@ -39,6 +39,8 @@ pub struct Allotting {
     is_out: Vec<bool>,
     /// By the datacenter: whether its checks are not believed.
     is_doubted: Vec<bool>,
+    /// Who takes clients was told while it was lent out.
+    is_unnoted: bool,
     last_solve: Duration,
     missed_total: u64,
     chosen_at: Duration,
@@ -74,9 +76,11 @@ pub struct PlanStatus {
     pub promoted: Vec<IpNet>,
 }
 
-/// What a new plan brings that people should know, in words.
+/// What a new plan brings, for people in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
+    /// Whether there may be something to publish.
+    pub is_other: bool,
     /// How things stand, if otherwise than before.
     pub state: Option<String>,
     /// Why a plan is not served, if one is not.
@@ -103,13 +107,18 @@ impl Allotting {
     /// Notes who takes clients. Where that takes a whole datacenter, the plan for that case is what
     /// is given from now on; returns those datacenters' numbers.
     pub fn note(&mut self, members: &[MemberAvailability], now: Now) -> Vec<usize> {
-        let Some(allocator) = &mut self.allocator else { return Vec::new() };
+        let Some(allocator) = &mut self.allocator else {
+            self.is_unnoted = true;
+            return Vec::new();
+        };
+        self.is_unnoted = false;
         let mut is_out = vec![true; self.layout.datacenters.len()];
         for &(pool, member, is) in members {
             allocator.availability(now.elapsed, pool, member, is);
-            let pool = self.layout.pools.iter().find(|known| known.id == pool);
-            let datacenter = pool.and_then(|pool| pool.members.get(member)).map(|it| it.datacenter);
-            if let Some(DatacenterId(datacenter)) = datacenter {
+            // They are in the order of their numbers.
+            let pool = self.layout.pools.binary_search_by_key(&pool, |known| known.id);
+            let member = pool.ok().and_then(|pool| self.layout.pools[pool].members.get(member));
+            if let Some(DatacenterId(datacenter)) = member.map(|member| member.datacenter) {
                 is_out[usize::from(datacenter)] &=
                     matches!(is, Availability::Down | Availability::Off);
             }
@@ -160,13 +169,15 @@ impl Allotting {
     /// served is passed over.
     pub fn take_back(&mut self, work: Work, took: Duration) -> News {
         self.missed_total += work.missed;
-        let mut news = News::default();
+        let mut news = News { is_other: self.is_unnoted, ..News::default() };
         if !Arc::ptr_eq(&work.layout, &self.layout) {
             return news;
         }
+        news.is_other |= !Arc::ptr_eq(&self.allocation, work.allocator.allocation());
         self.allocation = Arc::clone(work.allocator.allocation());
         if let Some(plan) = work.plan {
             self.last_solve = took;
+            // Doubts may have come or gone.
             news = News::between(&self.plan, &plan);
             self.plan = Arc::new(plan);
         }
@@ -311,7 +322,7 @@ impl News {
         };
         let is_refused = new.counters.refused > old.counters.refused;
         let refusal = new.counters.last_refusal.clone().filter(|_| is_refused);
-        News { state, refusal }
+        News { is_other: true, state, refusal }
     }
 }
 

@@ -153,7 +153,9 @@ impl Core {
     /// Publishes the plan that was worked out in so much time.
     pub fn end_work(&mut self, work: Work, took: Duration, now: Now) {
         let news = self.allotting.take_back(work, took);
-        self.refresh(now);
+        if news.is_other {
+            self.refresh(now);
+        }
         self.note_news(news, now);
     }
 
@@ -293,7 +295,7 @@ impl Core {
     }
 
     fn note_news(&mut self, news: News, now: Now) {
-        let News { state, refusal } = news;
+        let News { state, refusal, .. } = news;
         if let Some(state) = state {
             self.note(now, EventKind::Plan, "allocation", state);
         }

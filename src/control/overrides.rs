@@ -118,17 +118,21 @@ impl Overrides {
         &'a self,
         steering: &'a Steering,
     ) -> impl Iterator<Item = Option<&'a Override>> + 'a {
+        // Most of the time there is none, and nothing need be spelled out.
+        let is_empty = self.by_target.is_empty();
         let members = steering.pools.iter().flat_map(move |pool| {
             pool.members.iter().map(move |member| {
                 let datacenter = &steering.datacenters[usize::from(member.datacenter.0)].name;
-                [
-                    Target::of_member(pool, datacenter),
-                    Target::of_pool(pool),
-                    Target::Datacenter(datacenter.clone()),
-                ]
+                (!is_empty).then(|| {
+                    [
+                        Target::of_member(pool, datacenter),
+                        Target::of_pool(pool),
+                        Target::Datacenter(datacenter.clone()),
+                    ]
+                })
             })
         });
-        members.map(|targets| targets.iter().find_map(|target| self.by_target.get(target)))
+        members.map(|targets| targets?.iter().find_map(|target| self.by_target.get(target)))
     }
 }
 

@@ -76,7 +76,7 @@ function table(heads, rows) {
   return element("div", { class: "wide" }, element("table", { class: "stack" }, head, body));
 }
 
-const GRADES = { up: "good", "forced-up": "doubt", drained: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
+const GRADES = { up: "good", "forced-up": "doubt", drained: "doubt", draining: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
 const state = text => element("span", { class: GRADES[text] ?? "bad" }, text.replace("-", " "));
 const soft = text => element("span", { class: "soft" }, text);
 const button = (text, act, target) => element("button", { type: "button", "data-act": act, "data-target": target, "aria-label": `${text} ${target}` }, text);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Picture;
 use crate::control::{Override, Target};
 use crate::decide::plan::PassedOver;
-use crate::decide::{Datacenter, DatacenterId, Room};
+use crate::decide::{Datacenter, DatacenterId, Room, Standing};
 use crate::geo::Location;
 
 /// A datacenter.
@@ -54,6 +54,8 @@ pub enum DatacenterState {
     Degraded,
     /// None may, as the operator drains them.
     Drained,
+    /// They may, and fewer and fewer clients are sent there: the operator drains it.
+    Draining,
     /// None may.
     Down,
     /// No pool has a member there.
@@ -86,6 +88,13 @@ impl Picture {
         numbered.map(|(index, (one, verdicts))| self.datacenter(index, one, &verdicts)).collect()
     }
 
+    fn is_draining(&self, index: usize) -> bool {
+        let facts = self.snapshot.facts();
+        let members = facts.steering.pools.iter().flat_map(|pool| &pool.members);
+        let mut members = members.filter(|member| usize::from(member.datacenter.0) == index);
+        members.any(|member| facts.standing.of(member.id) == Standing::Draining)
+    }
+
     /// `verdicts`: on its members in all pools.
     fn datacenter(
         &self,
@@ -111,6 +120,7 @@ impl Picture {
             state: match (members_fit, verdicts.len()) {
                 (_, 0) => DatacenterState::Unused,
                 _ if all_drained => DatacenterState::Drained,
+                (1.., _) if self.is_draining(index) => DatacenterState::Draining,
                 (0, _) => DatacenterState::Down,
                 (fit, all) if fit == all => DatacenterState::Up,
                 _ => DatacenterState::Degraded,

@@ -76,6 +76,8 @@ pub enum MemberState {
     ForcedDown,
     /// It takes no new clients.
     Drained,
+    /// It takes fewer and fewer clients.
+    Draining,
     /// Its weight is 0.
     NoWeight,
 }
@@ -108,7 +110,8 @@ pub enum TargetState {
 impl MemberState {
     /// Whether the member may be answered.
     pub fn is_fit(self) -> bool {
-        matches!(self, MemberState::Up | MemberState::Degraded | MemberState::ForcedUp)
+        use MemberState::{Degraded, Draining, ForcedUp, Up};
+        matches!(self, Up | Degraded | Draining | ForcedUp)
     }
 }
 
@@ -198,7 +201,7 @@ impl Picture {
             }
             MemberState::ForcedUp => Action::ForceUp,
             MemberState::ForcedDown => Action::ForceDown,
-            MemberState::Drained => Action::Drain,
+            MemberState::Drained | MemberState::Draining => Action::Drain,
         };
         let datacenter = &facts.datacenter(member.datacenter).name;
         let targets = [
@@ -224,6 +227,7 @@ fn state(member: &Member, targets: &[TargetView], facts: &Facts) -> MemberState 
         Some(PassedOver::Drained) => MemberState::Drained,
         Some(PassedOver::NoWeight) => MemberState::NoWeight,
         None if facts.standing.of(member.id) == Standing::ForcedUp => MemberState::ForcedUp,
+        None if facts.standing.of(member.id) == Standing::Draining => MemberState::Draining,
         None if targets.iter().any(|target| target.state == TargetState::Down) => {
             MemberState::Degraded
         }
