@@ -52,7 +52,7 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
     /// What is compared.
     #[command(flatten)]
-    pub compare: compare::Arguments,
+    pub compare: compare::Comparison,
 }
 
 /// What has nothing to do with `--drive`.

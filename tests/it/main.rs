@@ -9,6 +9,7 @@ mod support;
 #[allow(dead_code, reason = "the benchmark knows them by their names")]
 mod peers;
 
+mod capacity;
 mod check;
 mod demo;
 mod failover;

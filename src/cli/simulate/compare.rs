@@ -28,7 +28,7 @@ const LONGEST_TTL: u32 = 86_400;
 
 /// What is compared.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct Comparison {
     /// Who asks how much: a log of queries, as lines of `time,subnet[,name]` or JSON; otherwise the
     /// people of the earth. Needs --config, for its map
     #[arg(long, value_name = "FILE", requires = "config")]
@@ -94,7 +94,7 @@ pub struct Arguments {
 struct Seeds(Vec<u64>);
 
 /// Runs it.
-pub(super) fn run(config: Option<&Path>, arguments: &Arguments) -> ExitCode {
+pub(super) fn run(config: Option<&Path>, arguments: &Comparison) -> ExitCode {
     let settings = match config.map(settings) {
         Some(None) => return ExitCode::from(FAILED),
         Some(settings) => settings,
@@ -115,7 +115,7 @@ enum Place {
     Own { groups: Vec<Group>, datacenters: Vec<crate::simulate::Datacenter> },
 }
 
-fn compare(settings: Option<Settings>, arguments: &Arguments) -> Result<String, String> {
+fn compare(settings: Option<Settings>, arguments: &Comparison) -> Result<String, String> {
     let mut said = String::new();
     let mut ttl = arguments.ttl;
     let place = match settings {
@@ -172,7 +172,7 @@ fn compare(settings: Option<Settings>, arguments: &Arguments) -> Result<String, 
 }
 
 /// What all of it is about, in words.
-fn head(world: &World, scenario: &Scenario, arguments: &Arguments, ttl: Ttl) -> String {
+fn head(world: &World, scenario: &Scenario, arguments: &Comparison, ttl: Ttl) -> String {
     let ttl = match ttl {
         Ttl { min, max } if min == max => format!("{max} s"),
         Ttl { min, max } => format!("{min} to {max} s"),
@@ -218,7 +218,7 @@ fn asking(
     Ok(groups)
 }
 
-fn happens(arguments: &Arguments, is_built_in: bool) -> Result<Scenario, String> {
+fn happens(arguments: &Comparison, is_built_in: bool) -> Result<Scenario, String> {
     let named = |name| Scenario::named(name).ok_or_else(|| format!("no scenario {name}"));
     let more = events::events(&arguments.fail, &arguments.surge, &arguments.cut);
     let mut scenario = match &arguments.scenario {
@@ -232,7 +232,7 @@ fn happens(arguments: &Arguments, is_built_in: bool) -> Result<Scenario, String>
     Ok(scenario)
 }
 
-fn world(place: &Place, arguments: &Arguments, seed: u64) -> Result<World, String> {
+fn world(place: &Place, arguments: &Comparison, seed: u64) -> Result<World, String> {
     let headroom = arguments.headroom;
     let mut world = match place {
         Place::BuiltIn => World::built(&Built { seed, headroom, ..Built::default() }),
@@ -253,7 +253,7 @@ fn world(place: &Place, arguments: &Arguments, seed: u64) -> Result<World, Strin
 
 /// All policies on all seeds, as many seeds at a time as there are processors: by policy, then seed.
 fn run_all(
-    arguments: &Arguments,
+    arguments: &Comparison,
     place: &Place,
     scenario: &Scenario,
     ttl: Ttl,

@@ -1,0 +1,378 @@
+//! The loop closed: real answers fill real L4 services, which report, which changes the answers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use portolan::simulate::plot::{Course, Panel, svg};
+use serde_json::Value;
+
+use crate::support::asking::{address_and_scope, ask_udp, question_for};
+use crate::support::server::http_get;
+use crate::support::{Addresses, Backend, Server, until};
+
+/// Where the plot goes; none is drawn without.
+const PLOT: &str = "PORTOLAN_CLOSED_LOOP_SVG";
+
+/// The datacenters: name, country, capacity in connections.
+const SITES: [(&str, &str, usize); 3] = [("fra", "DE", 90), ("iad", "US", 130), ("nrt", "JP", 170)];
+const FRA: usize = 0;
+const IAD: usize = 1;
+
+/// Where the clients are, and how many: most of them nearest to Frankfurt, more than it can take.
+const COUNTRIES: [(&str, usize); 14] = [
+    ("DE", 14),
+    ("FR", 14),
+    ("GB", 14),
+    ("NL", 12),
+    ("ES", 12),
+    ("IT", 12),
+    ("PL", 12),
+    ("SE", 10),
+    ("CH", 10),
+    ("AT", 10),
+    ("US", 30),
+    ("CA", 20),
+    ("JP", 20),
+    ("KR", 10),
+];
+
+const TTL: Duration = Duration::from_secs(2);
+/// How long a client waits that was turned away.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often the clients look at the clock, and the sites at their load.
+const STEP: Duration = Duration::from_millis(25);
+const SAMPLE: Duration = Duration::from_millis(250);
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+const ZONE: &str = r#"
+origin  = "example.com."
+records = """
+@    SOA   ns1 hostmaster 1 2h 15m 2w 5m
+@    NS    ns1
+ns1  A     198.51.100.53
+"""
+[checks.web]
+kind     = "tcp"
+port     = 8080
+interval = "250ms"
+timeout  = "200ms"
+rise     = 2
+fall     = 2
+[pools.web]
+steer   = "capacity"
+ttl     = "2s"
+check   = "web"
+members = [
+{members}
+]
+[names]
+www = { pool = "web" }
+"#;
+
+/// A datacenter: an L4 service with two backends, in a process of its own.
+struct Site {
+    server: Server,
+    _backends: [Backend; 2],
+}
+
+impl Site {
+    fn start(name: &str, capacity: usize) -> Site {
+        let files = Server::files("");
+        let net = files.addresses();
+        let backends = [9001, 9002].map(|port| Backend::start((net.host(11), port)));
+        // No DNS here.
+        let text = format!(
+            r#"
+[admin]
+listen = "{{net}}.1:8053"
+[[l4.services]]
+name     = "{name}"
+listen   = "{{net}}.11:8080"
+capacity = {capacity}
+check    = {{ kind = "tcp", interval = "250ms", timeout = "200ms", rise = 1, fall = 1 }}
+backends = [{{ address = "{{net}}.11:9001" }}, {{ address = "{{net}}.11:9002" }}]
+"#
+        );
+        files.write("portolan.toml", &text);
+        Site { server: files.start(), _backends: backends }
+    }
+
+    fn vip(&self) -> Ipv4Addr {
+        self.server.addresses().host(11)
+    }
+
+    /// What it reports to be offered; none while it is dead.
+    fn load(&self) -> Option<f64> {
+        let report = http_get(self.server.admin(), "/api/v1/report")?;
+        serde_json::from_str::<Value>(&report).ok()?["load"].as_f64()
+    }
+}
+
+/// The server that answers, for these sites.
+fn answering(sites: &[Site]) -> Server {
+    let mut rest = String::from(
+        "[geoip]\nnetworks = \"networks.toml\"\n[allocation]\ninterval = \"1s\"\nslow_start = \"6s\"\n",
+    );
+    let mut members = String::new();
+    for (site, (name, country, _)) in sites.iter().zip(SITES) {
+        let (admin, vip) = (site.server.admin(), site.vip());
+        rest += &format!(
+            "[datacenters.{name}]\nlocation = {{ country = \"{country}\" }}\n\
+             report = {{ url = \"http://{admin}/api/v1/report\", interval = \"500ms\", stale_after = \"5s\" }}\n"
+        );
+        members += &format!("  {{ datacenter = \"{name}\", addresses = [\"{vip}\"] }},\n");
+    }
+    let files = Server::files(&rest);
+    let networks = COUNTRIES.iter().enumerate().map(|(number, (country, _))| {
+        format!("[[networks]]\nprefix = \"2001:db8:{number:x}::/48\"\ncountry = \"{country}\"\n")
+    });
+    files.write("networks.toml", &networks.collect::<String>());
+    files.zone("example.com.toml", &ZONE.replace("{members}", &members)).start()
+}
+
+/// Somebody who asks, keeps the answer for as long as its TTL says, and holds one connection.
+struct Client {
+    question: Vec<u8>,
+    /// When the answer is no longer good; none: it has none yet.
+    expires: Option<Instant>,
+    vip: Option<Ipv4Addr>,
+    connection: Option<TcpStream>,
+    /// Not before then.
+    try_again: Instant,
+}
+
+impl Client {
+    fn connect(&mut self, now: Instant) {
+        let Some(vip) = self.vip else { return };
+        if self.connection.as_ref().is_some_and(is_open) || now < self.try_again {
+            return;
+        }
+        self.try_again = now + PATIENCE;
+        let address = SocketAddr::from((vip, 8080));
+        self.connection = TcpStream::connect_timeout(&address, PATIENCE).ok();
+        if let Some(connection) = &self.connection {
+            connection.set_nonblocking(true).expect("a socket");
+        }
+    }
+}
+
+fn is_open(connection: &TcpStream) -> bool {
+    // Nothing is ever sent: what there is to read is the end.
+    matches!(connection.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+/// Everybody, and what was seen of the sites.
+struct World {
+    dns: SocketAddr,
+    sites: Vec<Site>,
+    clients: Vec<Client>,
+    began: Instant,
+    sampled: Instant,
+    /// By site: when, and its load over its capacity.
+    seen: Vec<Vec<(f64, Option<f64>)>>,
+    marks: Vec<(f64, String)>,
+}
+
+impl World {
+    fn new(server: &Server, sites: Vec<Site>) -> World {
+        let now = Instant::now();
+        let seen = vec![Vec::new(); sites.len()];
+        World {
+            dns: server.dns(),
+            sites,
+            clients: Vec::new(),
+            began: now,
+            sampled: now,
+            seen,
+            marks: Vec::new(),
+        }
+    }
+
+    fn time(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    fn mark(&mut self, what: &str) -> f64 {
+        let time = self.time();
+        self.marks.push((time, what.into()));
+        time
+    }
+
+    /// The clients, a country at a time round by round, so that all grow alike.
+    fn crowd() -> Vec<Client> {
+        let most = COUNTRIES.iter().map(|(_, count)| *count).max().unwrap_or(0);
+        let prefixes = (0..most).flat_map(|number| {
+            let here = COUNTRIES.iter().enumerate().filter(move |(_, (_, count))| number < *count);
+            here.map(move |(country, _)| format!("2001:db8:{country:x}:{:x}::/56", number << 8))
+        });
+        let client = |prefix: String| {
+            let prefix: IpNet = prefix.parse().expect("a prefix");
+            Client {
+                question: question_for("www.example.com", prefix),
+                expires: None,
+                vip: None,
+                connection: None,
+                try_again: Instant::now(),
+            }
+        };
+        prefixes.map(client).collect()
+    }
+
+    /// Everybody does what is due.
+    fn step(&mut self) {
+        let now = Instant::now();
+        let expired = |client: &Client| client.expires.is_none_or(|expires| expires <= now);
+        let due: Vec<usize> =
+            (0..self.clients.len()).filter(|index| expired(&self.clients[*index])).collect();
+        let questions: Vec<Vec<u8>> =
+            due.iter().map(|index| self.clients[*index].question.clone()).collect();
+        for (index, answer) in due.into_iter().zip(ask_udp(self.dns, &questions)) {
+            // Who gets no answer keeps the one before, and asks again.
+            let Some((vip, _)) = answer.as_deref().and_then(address_and_scope) else { continue };
+            let client = &mut self.clients[index];
+            client.expires = Some(Instant::now() + TTL);
+            if client.vip.replace(vip) != Some(vip) {
+                client.connection = None;
+                client.try_again = now;
+            }
+        }
+        self.clients.iter_mut().for_each(|client| client.connect(now));
+        if self.sampled.elapsed() >= SAMPLE {
+            self.sampled = Instant::now();
+            let time = self.time();
+            for ((site, seen), (.., capacity)) in self.sites.iter().zip(&mut self.seen).zip(SITES) {
+                seen.push((time, site.load().map(|load| load / capacity as f64)));
+            }
+        }
+        std::thread::sleep(STEP);
+    }
+
+    /// Goes on until that holds.
+    #[track_caller]
+    fn until(&mut self, what: &str, mut holds: impl FnMut(&World) -> bool) {
+        let begin = Instant::now();
+        while !holds(self) {
+            assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}; {}", self.told());
+            self.step();
+        }
+    }
+
+    fn steps(&mut self, lasts: Duration) {
+        let begin = Instant::now();
+        while begin.elapsed() < lasts {
+            self.step();
+        }
+    }
+
+    /// How many clients hold a connection to each site.
+    fn held(&self) -> Vec<usize> {
+        let at = |site: &Site| {
+            let here = |client: &&Client| client.vip == Some(site.vip());
+            let held = self.clients.iter().filter(here);
+            held.filter(|client| client.connection.as_ref().is_some_and(is_open)).count()
+        };
+        self.sites.iter().map(at).collect()
+    }
+
+    fn all_are_served(&self) -> bool {
+        self.held().iter().sum::<usize>() == self.clients.len()
+    }
+
+    /// The most that was seen of a site in a time, over its capacity.
+    fn most(&self, from: f64, to: f64) -> Vec<f64> {
+        let most = |seen: &Vec<(f64, Option<f64>)>| {
+            let then = seen.iter().filter(|(time, _)| (from..=to).contains(time));
+            then.filter_map(|(_, load)| *load).fold(0.0, f64::max)
+        };
+        self.seen.iter().map(most).collect()
+    }
+
+    fn told(&self) -> String {
+        format!("{} clients, held {:?}, {:.3?}", self.clients.len(), self.held(), self.seen)
+    }
+
+    fn drawn(&self) -> String {
+        let courses = SITES.iter().zip(&self.seen).map(|((name, _, capacity), seen)| Course {
+            name: format!("{name} (of {capacity})"),
+            points: seen.clone(),
+        });
+        svg(&[Panel {
+            title: "Connections at each datacenter, of its capacity: 200 clients, TTL 2 s".into(),
+            seconds: self.time(),
+            courses: courses.collect(),
+            marks: self.marks.clone(),
+        }])
+    }
+}
+
+#[test]
+fn datacenters_fill_and_one_is_killed_and_no_load_goes_over_its_capacity() {
+    let sites: Vec<Site> = SITES.map(|(name, _, capacity)| Site::start(name, capacity)).into();
+    let server = answering(&sites);
+    let mut world = World::new(&server, sites);
+
+    // They come one by one; those for whom Frankfurt has no room go on.
+    world.mark("clients come");
+    for client in World::crowd() {
+        world.clients.push(client);
+        world.step();
+        world.step();
+    }
+    let everybody = world.clients.len() as f64;
+    world.until("everybody is served and expected", |world| {
+        let planned = server.api("/api/v1/plan")["demand"].as_f64().unwrap_or_default();
+        world.all_are_served() && (planned / everybody - 1.0).abs() < 0.1
+    });
+    world.steps(3 * TTL);
+    let filled = world.time();
+    let most = world.most(0.0, filled);
+    assert!(
+        most.iter().all(|most| *most <= 1.0),
+        "over its capacity: {most:.3?}; {}",
+        world.told()
+    );
+    let held = world.held();
+    assert!(held[FRA] * 100 >= 70 * SITES[FRA].2, "near clients are sent away: {held:?}");
+
+    // One dies, with all that it holds.
+    world.sites[IAD].server.kill();
+    let killed = world.mark("iad is killed");
+    let lost = held[IAD];
+    world.until("everybody is served by the others", |world| {
+        world.all_are_served() && world.held()[IAD] == 0
+    });
+    world.steps(2 * TTL);
+    let recovered = world.time();
+    // Until the checks have failed twice, and the answers from before have expired.
+    let window = TTL.as_secs_f64() + 1.0;
+    let most = world.most(killed + window, recovered);
+    assert!(
+        most.iter().all(|most| *most <= 1.0),
+        "over its capacity: {most:.3?}; {}",
+        world.told()
+    );
+    assert!(lost > 30, "{held:?}");
+
+    // It comes back, and takes clients again, slowly.
+    world.sites[IAD].server.restart();
+    let back = world.mark("iad is back");
+    world.until("its clients come back", |world| world.held()[IAD] * 10 >= lost * 8);
+    world.until("everybody is served", World::all_are_served);
+    world.steps(TTL);
+    let end = world.time();
+    let most = world.most(back, end);
+    assert!(
+        most.iter().all(|most| *most <= 1.0),
+        "over its capacity: {most:.3?}; {}",
+        world.told()
+    );
+    println!("loads over capacity at most {:.3?}, held {:?}", world.most(0.0, end), world.held());
+    if let Some(path) = std::env::var_os(PLOT) {
+        fs::write(path, world.drawn()).expect("the plot can be written");
+    }
+}
