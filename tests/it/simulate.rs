@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::support::asking::{address_and_scope, ask_udp, question_for};
 use crate::support::server::{Files, portolan};
+use crate::support::{Server, until};
 
 const NETWORKS: &str = r#"
 [[networks]]
@@ -214,20 +216,13 @@ fn nobody_is_sent_to_a_datacenter_that_is_down_and_all_go_back_to_it_when_it_is_
 #[test]
 fn a_driver_that_waits_for_each_answer_gets_it() {
     let files = files();
-    let mut child = simulate(&files.path("portolan.toml")).spawn().expect("the binary runs");
-    let mut input = child.stdin.take().expect("a pipe");
-    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut driven = Driven::start(&files);
     for (time, subnet, datacenter) in
         [(1.0, GERMAN, "fra"), (1.5, AMERICAN, "iad"), (9.0, JAPANESE, "nrt")]
     {
-        writeln!(input, "{}", query(time, subnet)).expect("it reads");
-        let mut answer = String::new();
-        output.read_line(&mut answer).expect("it answers");
-        let answer: Value = serde_json::from_str(&answer).expect("JSON");
-        assert_eq!(answer["datacenter"], datacenter);
+        assert_eq!(driven.ask(&query(time, subnet))["datacenter"], datacenter);
     }
-    drop(input);
-    assert!(child.wait().expect("it ends").success());
+    driven.finish();
 }
 
 #[test]
@@ -270,5 +265,213 @@ fn a_bad_line_is_told_with_its_number_and_counts_for_nothing_and_the_driver_stay
                 assert!(error.starts_with(&format!("line {line}: ")), "{error}");
             }
         }
+    }
+}
+
+/// A drive that is told one thing after another.
+struct Driven {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Driven {
+    fn start(files: &Files) -> Driven {
+        let mut child = simulate(&files.path("portolan.toml")).spawn().expect("the binary runs");
+        let input = child.stdin.take().expect("a pipe");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        Driven { child, input, output }
+    }
+
+    fn tell(&mut self, line: &Value) {
+        writeln!(self.input, "{line}").expect("it reads");
+    }
+
+    fn ask(&mut self, line: &Value) -> Value {
+        self.tell(line);
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).expect("it answers");
+        serde_json::from_str(&answer).expect("JSON")
+    }
+
+    fn finish(mut self) {
+        drop(self.input);
+        assert!(self.child.wait().expect("it ends").success());
+    }
+}
+
+#[test]
+fn more_than_a_datacenter_can_take_goes_on_to_others_when_it_reports_so() {
+    // What each client of a country asks for: Germany for 160 together, more than fra can take.
+    const EACH: [f64; 3] = [2.5, 0.5, 0.5];
+    let files = files();
+    let mut driven = Driven::start(&files);
+    let clients: Vec<String> = [1, 2, 3].into_iter().flat_map(prefixes).collect();
+    // Of the 192 clients a third asks every ten seconds, and keeps the answer for thirty.
+    let mut sent: Vec<String> = vec![String::new(); clients.len()];
+    let loads = |sent: &[String]| {
+        let each = sent.iter().enumerate().map(|(client, to)| (EACH[client / 64], to));
+        ["fra", "iad", "nrt"].map(|name| -> f64 {
+            each.clone().filter(|(_, to)| *to == name).map(|(each, _)| each).sum()
+        })
+    };
+    let (mut first, mut seen) = (None, Vec::new());
+    for second in 0..240 {
+        let time = f64::from(second);
+        if second % 10 == 0 {
+            for (client, sent) in
+                clients.iter().zip(&mut sent).skip(second as usize / 10 % 3).step_by(3)
+            {
+                let answer = driven.ask(&query(time, client));
+                *sent = answer["datacenter"].as_str().expect("a datacenter").to_string();
+            }
+        }
+        if second == 20 {
+            first = Some(loads(&sent));
+        }
+        if second >= 180 {
+            seen.push(loads(&sent));
+        }
+        // Nobody has said anything before.
+        if second > 20 && second % 2 == 0 {
+            for (name, load) in ["fra", "iad", "nrt"].into_iter().zip(loads(&sent)) {
+                driven.tell(&report(time + 0.5, name, load));
+            }
+        }
+    }
+    driven.finish();
+    assert_eq!(first, Some([160.0, 32.0, 32.0]), "all go to the nearest");
+    let means = [0, 1, 2].map(|site| {
+        seen.iter().map(|loads: &[f64; 3]| loads[site]).sum::<f64>() / seen.len() as f64
+    });
+    let most = seen.iter().flatten().fold(0.0, |most: f64, load| most.max(*load));
+    assert!((70.0..=100.0).contains(&means[0]), "{means:?}");
+    assert!(means[1] < 100.0 && means[2] < 100.0 && most < 130.0, "{means:?}, {most}");
+}
+
+#[test]
+fn the_answers_are_those_of_the_server_for_the_same_facts() {
+    let files = Server::files(DATACENTERS);
+    files.write("networks.toml", NETWORKS);
+    // Nothing is probed.
+    let files = files.zone("example.com.toml", &ZONE.replace("check = \"web\"", ""));
+    let mut driven = Driven::start(&files);
+    let server = files.start();
+    let clients: Vec<String> = [1, 2, 3]
+        .into_iter()
+        .flat_map(prefixes)
+        .chain([GERMAN, AMERICAN, JAPANESE, "198.51.100.7/32", "127.1.2.0/24"].map(String::from))
+        .collect();
+    let question = |client: &String| question_for("www.example.com", client.parse().expect("one"));
+    let questions: Vec<Vec<u8>> = clients.iter().map(question).collect();
+    let answered = || -> Vec<Option<(Ipv4Addr, u8)>> {
+        let answers = ask_udp(server.dns(), &questions);
+        answers.iter().map(|answer| address_and_scope(answer.as_ref()?)).collect()
+    };
+    let mut drive = |time: f64| -> Vec<Option<(Ipv4Addr, u8)>> {
+        let answer = |client: &String| {
+            let answer = driven.ask(&query(time, client));
+            let address = answer["addresses"][0].as_str()?.parse().ok()?;
+            Some((address, answer["scope"].as_u64()? as u8))
+        };
+        let answers = clients.iter().map(answer).collect();
+        driven.tell(&health(time, "fra", time < 1.0));
+        answers
+    };
+    let up = drive(0.0);
+    assert!(up.iter().all(Option::is_some));
+    until("both answer alike with everything up", || answered() == up);
+    drive(1.0);
+    let (said, code) = server.verb(&["force", "datacenter/fra", "down"]);
+    assert_eq!(code, 0, "{said}");
+    let down = drive(2.0);
+    assert_ne!(up, down);
+    until("both answer alike without fra", || answered() == down);
+}
+
+/// The verb with these arguments, and what it printed.
+fn compared(files: &Files, arguments: &[&str]) -> (String, Option<i32>) {
+    let config = files.path("portolan.toml");
+    let mut command = portolan();
+    command.arg("simulate").args(arguments).arg("--config").arg(config);
+    let output = command.output().expect("the binary runs");
+    let text = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&text).into_owned(), output.status.code())
+}
+
+#[test]
+fn policies_are_compared_with_ones_own_datacenters_and_queries() {
+    let files = files();
+    let mut log = String::from("time,subnet,name\n");
+    for (country, queries) in [(1, 40), (2, 20), (3, 10)] {
+        for number in 0..queries {
+            log +=
+                &format!("{number}.5,2001:db8:{country}:{:x}::/56,www.example.com\n", number << 8);
+        }
+    }
+    log += "1,127.0.0.1,www.example.com\n";
+    let put = |name: &str| files.path(name).to_str().expect("a path").to_string();
+    std::fs::write(put("queries.csv"), log).expect("a file");
+    let (queries, scores, drawn) = (put("queries.csv"), put("scores.json"), put("load.svg"));
+    let arguments = [
+        "--queries",
+        &queries,
+        "--policy",
+        "ours,nearest,weighted",
+        "--headroom",
+        "1.15",
+        "--fail",
+        "iad@10m..20m",
+        "--surge",
+        "JP=2@25m..30m",
+        "--duration",
+        "40m",
+        "--ttl",
+        "15s..30s",
+        "--seeds",
+        "1,2",
+        "--json",
+        &scores,
+        "--svg",
+        &drawn,
+    ];
+    let (said, code) = compared(&files, &arguments);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("1 of 71 queries are of clients whose place is not known"), "{said}");
+    assert!(said.contains("3 groups of clients, 3 datacenters; steady, 40m"), "{said}");
+    let scores = std::fs::read_to_string(&scores).expect("a file");
+    let told: Value = serde_json::from_str(&scores).expect("JSON");
+    let rows = told["rows"].as_array().expect("rows");
+    let titles: Vec<&str> = rows.iter().filter_map(|row| row["title"].as_str()).collect();
+    assert_eq!(titles, ["ours", "nearest", "weighted"]);
+    let over = |row: &Value| row["scores"][0]["overload_s"].as_u64().expect("a number");
+    assert!(2 * over(&rows[0]) < over(&rows[1]), "{said}");
+    assert_eq!(told["series"].as_array().expect("series").len(), 6);
+    let drawn = std::fs::read_to_string(&drawn).expect("a file");
+    assert_eq!(drawn.matches("<g ").count(), 3);
+    assert!(drawn.contains("iad dies") && drawn.contains("JP × 2"), "{drawn}");
+    // Chance comes from the seeds alone.
+    assert_eq!(compared(&files, &arguments).0, said);
+}
+
+#[test]
+fn what_cannot_be_simulated_is_told() {
+    let files = files();
+    for (arguments, code, wanted) in [
+        (&["--fail", "lhr@1m"][..], 1, "there is no datacenter lhr; there are: fra, iad, nrt"),
+        (&["--scenario", "mix"], 1, "there is no datacenter frankfurt; there are: fra, iad, nrt"),
+        (&["--fail", "fra@4h"], 1, "but it all lasts 10800 s: see --duration"),
+        (
+            &["--pool", "example.com/no"],
+            1,
+            "there is no pool example.com/no; by capacity steer: example.com/web",
+        ),
+        (&["--queries", "/nowhere/log"], 1, "/nowhere/log: No such file"),
+        (&["--fail", "fra"], 2, "expected NAME@FROM..TO like fra@30m..60m"),
+        (&["--policy", "best"], 2, "no such policy; there are: ours"),
+        (&["--drive", "--ttl", "7s"], 2, "cannot be used with"),
+    ] {
+        let (said, exit) = compared(&files, arguments);
+        assert!(exit == Some(code) && said.contains(wanted), "{arguments:?}: {exit:?}: {said}");
     }
 }
