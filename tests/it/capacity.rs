@@ -41,6 +41,8 @@ const COUNTRIES: [(&str, usize); 14] = [
 ];
 
 const TTL: Duration = Duration::from_secs(2);
+/// A server that has just started believes what its datacenters report more than its own counts.
+const KNOWN_AFTER: Duration = Duration::from_secs(13);
 /// How long a client waits that was turned away.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often the clients look at the clock, and the sites at their load.
@@ -328,13 +330,18 @@ fn the_loop_is_closed_and_no_datacenter_is_over_its_capacity_for_longer_than_a_t
     let server = answering(&sites);
     let mut world = World::new(&server, sites);
 
-    // They come one by one; those for whom Frankfurt has no room go on.
-    world.mark("clients come");
-    for client in World::crowd() {
-        // The fuller it is, the slower.
-        let steps = if world.clients.len() < 100 { 1 } else { 3 };
+    // Half of them are there when the server starts, and for long enough to be known.
+    let mut crowd = World::crowd();
+    let others = crowd.split_off(crowd.len() / 2);
+    world.mark("100 clients");
+    world.clients = crowd;
+    world.steps(KNOWN_AFTER);
+
+    // The others come one by one; those for whom Frankfurt has no room go on.
+    world.mark("100 more come");
+    for client in others {
         world.clients.push(client);
-        (0..steps).for_each(|_| world.step());
+        (0..3).for_each(|_| world.step());
     }
     let everybody = world.clients.len() as f64;
     world.until("everybody is served and expected", |world| {

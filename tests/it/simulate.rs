@@ -468,7 +468,7 @@ fn what_cannot_be_simulated_is_told() {
         ),
         (&["--queries", "/nowhere/log"], 1, "/nowhere/log: No such file"),
         (&["--fail", "fra"], 2, "expected NAME@FROM..TO like fra@30m..60m"),
-        (&["--policy", "best"], 2, "no such policy; there are: ours"),
+        (&["--policy", "best"], 2, "no such policy; there are: "),
         (&["--drive", "--ttl", "7s"], 2, "cannot be used with"),
     ] {
         let (said, exit) = compared(&files, arguments);
