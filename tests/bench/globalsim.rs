@@ -50,7 +50,7 @@ struct Arguments {
     /// DNS servers that know nothing of each other.
     #[arg(long)]
     partition: Option<usize>,
-    /// The hour of the day, UTC, at which it begins; otherwise the busiest hour is in its middle.
+    /// The hour of the day, UTC, at which it begins; otherwise noon.
     #[arg(long)]
     start: Option<f64>,
     /// The spread of the capacities.
