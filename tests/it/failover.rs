@@ -238,8 +238,8 @@ pool = "web"
 }
 
 /// A report, as a site would make it.
-fn report(load: f64) -> Manner {
-    Manner::Says(200, format!("{{\"capacity\": 100, \"load\": {load}}}"))
+fn report(capacity: u32, load: u32) -> Manner {
+    Manner::Says(200, format!("{{\"capacity\": {capacity}, \"load\": {load}}}"))
 }
 
 /// `www` is steered by capacity, from members that are not checked.
@@ -275,16 +275,16 @@ fn a_polled_report_moves_the_answer_when_it_is_full_and_not_when_it_is_gone() {
     let files = Server::files(&datacenters(&polled(21), &polled(22)));
     files.write("networks.toml", NETWORKS);
     let net = files.addresses();
-    let mut fra = Backend::that_is((net.host(21), 7000), report(10.0));
-    let roomy = Manner::Says(200, "{\"capacity\": 10000, \"load\": 10}".into());
-    let mut iad = Backend::that_is((net.host(22), 7000), roomy);
+    let mut fra = Backend::that_is((net.host(21), 7000), report(100_000, 10));
+    let mut iad = Backend::that_is((net.host(22), 7000), report(100_000, 10));
     let server = files.zone("example.com.toml", &zone_by_capacity()).start();
     assert_eq!((german(&server), american(&server)), (FRA.into(), IAD.into()));
 
-    fra.behave(report(100.0));
+    // By far more than one client can be blamed for.
+    fra.behave(report(1, 100));
     until_german(&server, IAD);
     assert_eq!(verdicts(&server, &[]), ["iad chosen", "fra not-planned"]);
-    fra.behave(report(10.0));
+    fra.behave(report(100_000, 10));
     until_german(&server, FRA);
 
     // Whatever is wrong with a report, it is told, and what was known last is held.
@@ -303,7 +303,7 @@ fn a_polled_report_moves_the_answer_when_it_is_full_and_not_when_it_is_gone() {
             report["stale"] == true && report["error"].as_str().is_some_and(|e| e.contains(said))
         });
         assert_eq!(verdicts(&server, &[]), ["fra chosen", "iad not-planned"], "{manner:?}");
-        fra.behave(report(1.0));
+        fra.behave(report(100_000, 1));
         until("its report is live again", || {
             server.api("/api/v1/datacenters")[0]["report"]["stale"] == false
         });
@@ -319,7 +319,7 @@ fn a_polled_report_moves_the_answer_when_it_is_full_and_not_when_it_is_gone() {
     assert_eq!((german(&server), american(&server)), (FRA.into(), IAD.into()));
     iad.resume();
     fra.resume();
-    fra.behave(report(100.0));
+    fra.behave(report(1, 100));
     until_german(&server, IAD);
 }
 
@@ -341,7 +341,7 @@ fn a_pushed_report_counts_and_is_held_when_it_is_stale() {
     assert_eq!(push("iad", r#"{"capacity": 40000, "load": 130.5}"#).0, 204);
     assert_eq!(verdicts(&server, &[]), ["fra chosen", "iad not-planned"]);
     let full =
-        r#"{"capacity": 100, "load": 100, "unit": "requests/s", "time": "2026-11-21T08:00:00Z"}"#;
+        r#"{"capacity": 1, "load": 100, "unit": "requests/s", "time": "2026-11-21T08:00:00Z"}"#;
     assert_eq!(push("fra", full).0, 204);
     until_german(&server, IAD);
     // What is not understood changes nothing.
@@ -366,7 +366,7 @@ fn a_pushed_report_counts_and_is_held_when_it_is_stale() {
     });
     assert_eq!(german(&server), IAD);
     // What was measured before is no news; what was measured later is.
-    let free = full.replace(r#""load": 100"#, r#""load": 1"#);
+    let free = full.replace(r#""capacity": 1,"#, r#""capacity": 100000,"#);
     assert_eq!(push("fra", &free).0, 204);
     assert_eq!(server.api("/api/v1/datacenters")[0]["report"]["stale"], true);
     assert_eq!(push("fra", &free.replace("08:00:00", "08:00:02")).0, 204);
