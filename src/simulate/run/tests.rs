@@ -1,3 +1,5 @@
+//! Whole runs, small ones.
+
 use super::super::world::Built;
 use super::*;
 
