@@ -181,6 +181,23 @@ fn a_dead_datacenter_gets_nobody_and_no_other_is_overloaded() {
 }
 
 #[test]
+fn a_plan_that_overloads_one_while_another_has_room_is_refused() {
+    let mut world = World::new(&[10.0; 6], &[30.0; 3]);
+    world.run(200);
+    let allowed = vec![vec![true; 3]];
+    let capacities = vec![Some(30.0); 3];
+    let judge = |amounts: [f64; 3], fixed: [f64; 3]| {
+        let solved: Vec<_> = (0..6).map(|_| (0..).zip(amounts).collect()).collect();
+        world.allocator.check_loads(&solved, &fixed, &capacities, &allowed)
+    };
+    assert_eq!(judge([4.0, 4.0, 2.0], [0.0; 3]), Ok(()));
+    let error = judge([7.0, 1.0, 2.0], [0.0; 3]).unwrap_err();
+    assert!(error.starts_with("dc0 would get 12.0 more"), "{error}");
+    assert_eq!(judge([7.0, 4.0, 4.0], [0.0; 3]), Ok(()), "nobody has room for all of it");
+    assert_eq!(judge([0.0, 5.0, 5.0], [90.0, 0.0, 0.0]), Ok(()), "what cannot be moved");
+}
+
+#[test]
 fn load_that_no_answer_explains_leaves_less_room() {
     let mut world = World::new(&[10.0; 6], &[30.0, 100.0, 100.0]);
     world.direct[0] = 25.0;

@@ -120,7 +120,7 @@ impl Allocator {
     }
 
     fn loss(&self, lost: usize, planned: &Planned) -> Loss {
-        let others = || (0..self.sites.len()).filter(|index| *index != lost);
+        let others = || (0..self.sites.len()).filter(|index| !planned.is_out[*index]);
         let name = |index: usize| self.ground.layout.datacenters[index].name.clone();
         let over = |index: usize| {
             let capacity = planned.capacities[index].unwrap_or(f64::INFINITY);
