@@ -540,3 +540,46 @@ async fn a_server_that_steers_nothing_says_so() {
     stop.cancel();
     served.await.unwrap();
 }
+
+#[tokio::test]
+async fn the_plan_of_a_server_that_shares_nothing_out_is_empty() {
+    let open = open(None).await;
+    let (code, plan) = open.get("/api/v1/plan").await;
+    assert_eq!(
+        (code.as_u16(), &plan["state"], &plan["age_seconds"]),
+        (200, &json!("none"), &Value::Null)
+    );
+    assert_eq!((&plan["groups"], &plan["datacenters"]), (&json!([]), &json!([])));
+    assert_eq!(open.get("/api/v1/plan?all=true").await.0, 200);
+    let (code, said) = open.get("/api/v1/plan?everything=true").await;
+    assert!(code == 400 && said.to_string().contains("all=true"), "{said}");
+}
+
+#[tokio::test]
+async fn the_plan_tells_who_goes_where_and_explanations_tell_what_that_costs() {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let target = TcpListener::bind(loopback).await.unwrap();
+    let mut settings = settings(target.local_addr().unwrap());
+    let mut steering = Steering::clone(&settings.steering);
+    steering.pools[0].steer = Steer::Capacity;
+    settings.steering = Arc::new(steering);
+    let control =
+        Control::start(Arc::new(settings), Loaded::default(), Overrides::default(), None).await;
+    let picture = super::view::Picture::of(&control);
+    let plan = picture.plan(true);
+    let names: Vec<&str> = plan.datacenters.iter().map(|one| &one.name[..]).collect();
+    assert_eq!(names, ["fra", "iad"]);
+    assert_eq!((plan.pools[0].zone.as_str(), plan.pools[0].pool.as_str()), ("example.com.", "web"));
+    assert!(plan.age_seconds.is_some() && plan.work.solves_total > 0, "{plan:?}");
+
+    let question = api::question("www.example.com", "A", Some("203.0.113.0/24"), None).unwrap();
+    let mut explained = explain::explain(&control.snapshot(), &question);
+    explained.price(&control.plan());
+    let explained = serde_json::to_value(&explained).unwrap();
+    let pool = &explained["links"][0]["outcome"]["pools"][0];
+    assert_eq!(pool["group"]["name"], "DE", "{explained}");
+    assert!(
+        pool["members"][0]["cost_ms"].is_number() && pool["members"][0]["price_ms"].is_number()
+    );
+    assert!(pool["group"]["demand"].is_number());
+}

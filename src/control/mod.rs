@@ -161,9 +161,10 @@ impl Control {
             for (datacenter, result) in reports {
                 state.take_report(&datacenter, result, now);
             }
-            // With a first plan, by what is known beforehand.
-            state.core.tick(now);
+            state.core.expire(now);
         });
+        // A first plan, by what is known beforehand.
+        control.work();
         control.poll(&mut control.state(), &settings);
         control.follow();
         worker::start(&control, woken);

@@ -79,7 +79,7 @@ fn once(inner: &Weak<Inner>) -> bool {
 impl Control {
     /// Reads the ledgers and works out what is due. Returns the prefixes that should be client
     /// groups of their own, if they changed.
-    fn work(&self) -> Option<Vec<IpNet>> {
+    pub(super) fn work(&self) -> Option<Vec<IpNet>> {
         let mut works = self.works();
         let mut work = self.tell(|state, now| state.core.begin_work(now))?;
         let now = self.now();
