@@ -69,10 +69,12 @@ pub(super) fn disbelieved(sites: &[Site], now: f64, tuning: &Tuning) -> Vec<bool
     let weights = known.unwrap_or_else(|| vec![1.0; sites.len()]);
     let total: f64 = weights.iter().sum();
     let fell: Vec<Option<f64>> = sites.iter().map(Site::down_since).collect();
-    let disbelieved = fell.iter().map(|since| {
-        let Some(since) = since.filter(|since| now - since < tuning.panic_confirm_s) else {
+    let disbelieved = fell.iter().zip(sites).map(|(since, site)| {
+        let Some(since) = *since else { return false };
+        // A datacenter that goes on to report what it serves has a better word than its checks.
+        if now - since >= tuning.panic_confirm_s && !site.is_serving(now, tuning) {
             return false;
-        };
+        }
         let together = |other: &Option<f64>| {
             other.is_some_and(|other| (other - since).abs() <= tuning.panic_within_s)
         };

@@ -135,6 +135,12 @@ impl Site {
         true
     }
 
+    /// Whether it has lately reported that it serves.
+    pub fn is_serving(&self, now: f64, tuning: &Tuning) -> bool {
+        self.freshness(now, tuning) == Freshness::Live
+            && self.report.is_some_and(|report| report.load > report.rejected)
+    }
+
     pub fn freshness(&self, now: f64, tuning: &Tuning) -> Freshness {
         if self.report.is_none() {
             return Freshness::Never;

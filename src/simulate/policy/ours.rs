@@ -105,7 +105,10 @@ impl Ours {
             Some(allotment) => {
                 let part = &allotment.parts[allotment.by_group[asker.group] as usize];
                 let none_up = !self.up.contains(&true);
-                let usable = |dc: usize| self.up[dc] || none_up;
+                let usable = |dc: usize| {
+                    let id = DatacenterId(dc as u16);
+                    self.up[dc] || none_up || self.allocator.is_disbelieved(id)
+                };
                 let weights = part.weights.iter().filter(|(dc, _)| usable(usize::from(*dc)));
                 let cost = |&(dc, weight): &(u16, u32)| {
                     rendezvous_cost(asker.unit as u64, seed(dc), weight)
