@@ -311,12 +311,6 @@ impl Allocator {
         Some(self.publish(now.as_secs_f64(), planned))
     }
 
-    /// Whether a datacenter that is said to be down is not believed to be: it is to be answered as
-    /// if it were up.
-    pub fn is_disbelieved(&self, datacenter: DatacenterId) -> bool {
-        self.disbelieved.get(usize::from(datacenter.0)).copied().unwrap_or(false)
-    }
-
     /// What is answered now.
     pub fn allocation(&self) -> &Arc<Allocation> {
         &self.current

@@ -231,7 +231,7 @@ fn when_most_is_reported_down_at_once_and_goes_on_reporting_nobody_is_moved() {
     let before = world.loads();
     assert_eq!(world.run(100), before);
     assert_eq!(world.allocator.plan_at(seconds(300), 0).state, State::Panic);
-    assert!(world.allocator.is_disbelieved(DatacenterId(0)));
+    assert!(world.allocator.disbelieved(seconds(300))[0]);
     // Silent too, they are believed to be down.
     world.is_alive[..4].fill(false);
     assert_eq!(world.run(80)[4], 100.0);

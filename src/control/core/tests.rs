@@ -194,7 +194,11 @@ fn checks_that_fail_nearly_everywhere_at_once_are_not_believed_until_they_persis
     assert_eq!((sent(&core, "DE"), sent(&core, "US")), ("fra", "iad"));
     assert_eq!(core.plan(at(clients.now)).plan.state, State::Panic);
     assert!(said(&mut core, EventKind::Plan)[0].contains("panic"));
+    // What goes on to report that it serves is still believed more than its checks.
     clients.seconds(&mut core, 40, honest(140.0));
+    assert_eq!((sent(&core, "DE"), sent(&core, "US")), ("fra", "iad"));
+    clients
+        .seconds(&mut core, 40, |datacenter, load| (datacenter == 2).then(|| report(140.0, load)));
     assert_eq!((sent(&core, "DE"), sent(&core, "US")), ("sin", "sin"), "it was true");
 }
 

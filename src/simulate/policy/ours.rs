@@ -25,6 +25,8 @@ pub(in super::super) struct Ours {
     /// The nearest, by group: until there is an allotment.
     nearest: Vec<usize>,
     up: Vec<bool>,
+    /// Who is said to be down and not believed to be.
+    doubted: Vec<bool>,
     now: f64,
     ttl: Ttl,
 }
@@ -62,7 +64,8 @@ impl Ours {
         let nearest = orders(world, knowledge).iter().map(|order| order[0]).collect();
         let allocator = Allocator::new(layout, tuning, Duration::ZERO);
         let up = vec![true; world.datacenters.len()];
-        Ours { allocator, allotment: None, nearest, up, now: 0.0, ttl }
+        let doubted = vec![false; world.datacenters.len()];
+        Ours { allocator, allotment: None, nearest, up, doubted, now: 0.0, ttl }
     }
 
     pub(super) fn health(&mut self, datacenter: usize, is_up: bool) {
@@ -92,6 +95,7 @@ impl Ours {
     }
 
     pub(super) fn tick(&mut self) {
+        self.doubted = self.allocator.disbelieved(Duration::from_secs_f64(self.now));
         if let Some(outcome) = self.allocator.tick(Duration::from_secs_f64(self.now)) {
             self.publish(&outcome.allocation.pools);
         }
@@ -105,10 +109,7 @@ impl Ours {
             Some(allotment) => {
                 let part = &allotment.parts[allotment.by_group[asker.group] as usize];
                 let none_up = !self.up.contains(&true);
-                let usable = |dc: usize| {
-                    let id = DatacenterId(dc as u16);
-                    self.up[dc] || none_up || self.allocator.is_disbelieved(id)
-                };
+                let usable = |dc: usize| self.up[dc] || none_up || self.doubted[dc];
                 let weights = part.weights.iter().filter(|(dc, _)| usable(usize::from(*dc)));
                 let cost = |&(dc, weight): &(u16, u32)| {
                     rendezvous_cost(asker.unit as u64, seed(dc), weight)
