@@ -422,7 +422,13 @@ fn told_by_the_plan(server: &Server, held: &[usize]) {
         let all: f64 = parts.iter().map(|part| number(&part["share"])).sum();
         assert!((all - 1.0).abs() < 0.01, "{group}");
     }
+    // What the loss of each would mean is known before it is lost.
+    for site in sites {
+        let loss = &site["loss"];
+        assert!(loss["survives"] == true && loss["fullest"].is_array(), "{plan}");
+    }
     let (told, code) = server.verb(&["plan"]);
+    assert!(told.contains("the others take it"), "{told}");
     assert!(code == 0 && SITES.iter().all(|(name, ..)| told.contains(name)), "{told}");
     let (json, code) = server.verb(&["plan", "--json"]);
     let json: Value = serde_json::from_str(&json).expect("JSON");

@@ -147,7 +147,7 @@ impl Allocator {
             first_report: None,
             sampled: f64::NEG_INFINITY,
             ticked: None,
-            looked_at_losses: now,
+            looked_at_losses: f64::NEG_INFINITY,
             joined: now,
             published: f64::NEG_INFINITY,
             is_urgent: true,
@@ -296,7 +296,9 @@ impl Allocator {
             self.demand.join(&self.ground, &self.tuning);
         }
         let outcome = self.plan_and_publish(now, is_event);
-        if now - self.looked_at_losses >= self.tuning.loss_s {
+        // For the first time as soon as the demand is known: the worst may come at any time.
+        let is_first = self.looked_at_losses == f64::NEG_INFINITY && self.is_warm(now);
+        if is_first || now - self.looked_at_losses.max(self.began) >= self.tuning.loss_s {
             self.looked_at_losses = now;
             self.look_at_losses(now);
         }
