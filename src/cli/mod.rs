@@ -50,7 +50,7 @@ pub enum Verb {
     /// Show each step of a decision, and which members were passed over and why
     Explain(explain::Arguments),
     /// Try policies and configurations out in simulated time, without a network
-    Simulate(simulate::Arguments),
+    Simulate(Box<simulate::Arguments>),
     /// Show what the running server knows
     Status(status::Arguments),
     /// Show which clients go where by capacity, and what the loss of a datacenter would mean
@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Check(arguments) => check::run(arguments),
         Verb::Explain(arguments) => explain::run(arguments),
-        Verb::Simulate(arguments) => simulate::run(arguments),
+        Verb::Simulate(arguments) => simulate::run(*arguments),
         Verb::Status(arguments) => status::run(arguments),
         Verb::Plan(arguments) => plan::run(arguments),
         Verb::Drain(arguments) => overrides::drain(arguments),

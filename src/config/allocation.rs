@@ -21,7 +21,6 @@ pub(super) struct AllocationForm {
 
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 const MOST_RAMP: Duration = Duration::from_secs(24 * 3600);
-const MOST_NODES: u32 = 1000;
 
 /// Reads the table.
 pub(super) fn read(mut table: Table<'_>) -> AllocationForm {
@@ -40,10 +39,6 @@ pub(super) fn read(mut table: Table<'_>) -> AllocationForm {
         interval,
         drain: ramp("drain").unwrap_or(default.drain),
         slow_start: ramp("slow_start").unwrap_or(default.slow_start),
-        nodes: table
-            .take("nodes")
-            .and_then(|value| value.integer(1..=MOST_NODES))
-            .unwrap_or(default.nodes),
     };
     let latency = table.take("latency").and_then(|value| value.path());
     let form = AllocationForm { span: table.span(), settings, latency };

@@ -16,11 +16,12 @@ use crate::ledger::{Answered, prefix_of};
 
 /// The most prefixes that are client groups of their own.
 const MOST_PROMOTED: usize = 64;
-/// From one choice of those to the next.
-const PROMOTE_EVERY: Duration = Duration::from_secs(60);
+/// From one choice of those to the next: each moves clients, and what was learned of the groups
+/// together is learned anew.
+const PROMOTE_EVERY: Duration = Duration::from_secs(600);
 /// A prefix stays a group of its own while it demands at least this share of its datacenter's
-/// capacity: half of what makes it one.
-const STAYS_PROMOTED: f64 = 0.005;
+/// capacity: a third of what makes it one.
+const STAYS_PROMOTED: f64 = 0.01;
 
 /// Whether a member of a pool takes clients.
 pub type MemberAvailability = (PoolId, usize, Availability);
@@ -340,7 +341,6 @@ fn tell(allocator: &mut Allocator, answered: Answered, now: Now) {
 fn tuning(settings: &AllocationSettings) -> Tuning {
     Tuning {
         tick_s: settings.interval.as_secs_f64(),
-        nodes: settings.nodes,
         slow_start_s: settings.slow_start.as_secs_f64(),
         drain_s: settings.drain.as_secs_f64(),
         ..Tuning::default()

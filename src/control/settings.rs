@@ -42,9 +42,6 @@ pub struct AllocationSettings {
     pub drain: Duration,
     /// How long it takes until a datacenter that comes back gets all that it can take.
     pub slow_start: Duration,
-    /// How many servers, this one included, answer for the same datacenters without knowing of each
-    /// other; at least 1.
-    pub nodes: u32,
 }
 
 impl Default for AllocationSettings {
@@ -53,7 +50,6 @@ impl Default for AllocationSettings {
             interval: Duration::from_secs(5),
             drain: Duration::from_secs(30),
             slow_start: Duration::from_secs(300),
-            nodes: 1,
         }
     }
 }

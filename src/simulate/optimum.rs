@@ -185,9 +185,9 @@ mod tests {
             let assigned = assign(&demand, &costs, &rooms);
             let at = |group: usize, dc: usize| assigned[group * (dcs + 1) + dc];
             let mut spare = rooms.clone();
-            for group in 0..groups {
+            for (group, demand) in demand.iter().enumerate() {
                 let sum: f64 = (0..=dcs).map(|dc| at(group, dc)).sum();
-                assert!((sum - demand[group]).abs() < 1e-9);
+                assert!((sum - demand).abs() < 1e-9);
                 (0..dcs).for_each(|dc| spare[dc] -= at(group, dc));
             }
             assert!(spare.iter().all(|spare| *spare > -1e-9 * all));

@@ -47,13 +47,13 @@ pub fn picture(title: &str, outcome: &Outcome) -> String {
 }
 
 fn legend(svg: &mut String) {
-    let _ = write!(
+    let _ = writeln!(
         svg,
         "<path class=\"load\" d=\"M12 34h18\"/><text x=\"35\" y=\"38\">load</text>\
          <path class=\"capacity\" d=\"M75 34h18\"/><text x=\"98\" y=\"38\">capacity</text>\
          <rect class=\"over\" x=\"160\" y=\"30\" width=\"18\" height=\"8\"/>\
          <text x=\"183\" y=\"38\">over capacity</text>\
-         <text class=\"dim\" x=\"275\" y=\"38\">100 % is the capacity at the start</text>\n",
+         <text class=\"dim\" x=\"275\" y=\"38\">100 % is the capacity at the start</text>",
     );
 }
 

@@ -155,14 +155,13 @@ impl Controller {
     pub(super) fn new(experiment: &Experiment, seems: &[usize]) -> Controller {
         let Experiment { world, knowledge, ttl, seed, .. } = experiment;
         let (knowledge, ttl, seed) = (*knowledge, *ttl, *seed);
-        let nodes = experiment.scenario.nodes.max(1);
         match &experiment.policy {
             Policy::Server => {
-                let server = server::Server::new(world, seems, knowledge, ttl, nodes);
+                let server = server::Server::new(world, seems, knowledge, ttl);
                 Controller::Server(Box::new(server))
             }
             Policy::Ours(tuning) => {
-                let tuning = Tuning { nodes: nodes as u32, ..Tuning::clone(tuning) };
+                let tuning = Tuning::clone(tuning);
                 Controller::Ours(Box::new(ours::Ours::new(world, knowledge, ttl, tuning)))
             }
             policy

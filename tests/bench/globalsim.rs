@@ -8,6 +8,11 @@
 //! `gdnsd-…` and `pdns-…` are the answers of the real servers, which are started on loopback and asked
 //! beforehand, where they are installed.
 
+#[path = "../it/support/asking.rs"]
+#[allow(dead_code, reason = "the tests also ask in other ways")]
+mod asking;
+#[path = "../../src/geo/compile/tests/encode.rs"]
+mod encode;
 mod peers;
 mod recorded;
 
@@ -233,7 +238,6 @@ fn set(tuning: &mut Tuning, text: &str) {
         "tiers" => return tuning.tiers = pairs(),
         "overload_tiers" => return tuning.overload_tiers = pairs(),
         "error_bounds" => return tuning.error_bounds = pair(value),
-        "nodes" => return tuning.nodes = number(value) as u32,
         "joint_rows" => return tuning.joint_rows = number(value) as usize,
         "tick_s" => &mut tuning.tick_s,
         "stick_ms" => &mut tuning.stick_ms,

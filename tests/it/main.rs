@@ -4,7 +4,10 @@
 //! [`support::needs`]; `tests/run` prints those lines at its end, and on CI they are failures.
 
 mod support;
+use support::asking;
 
+#[path = "../../src/geo/compile/tests/encode.rs"]
+mod encode;
 #[path = "../bench/peers/mod.rs"]
 #[allow(dead_code, reason = "the benchmark knows them by their names")]
 mod peers;

@@ -61,6 +61,8 @@ pub(super) struct Unexplained {
     latest: [Option<f64>; 2],
     /// The variance of the report's noise, as a share of the load squared.
     noise: Option<f64>,
+    /// When a report was last learned from.
+    observed_at: f64,
 }
 
 /// The rows that are estimated jointly, then the unexplained load of each datacenter.
@@ -195,10 +197,13 @@ impl Demand {
         }
         // An unexplained load is given up slowly, and may come at any time.
         let keep = (-seconds / tuning.background_s).exp();
+        // Of one that is silent, nothing tells that it is gone.
         for (index, site) in self.sites.iter_mut().enumerate() {
             let place = joint.rows.len() + index;
-            site.load *= keep;
-            joint.scale(place, keep);
+            if now - site.observed_at < tuning.late_s {
+                site.load *= keep;
+                joint.scale(place, keep);
+            }
             let wander = tuning.background * site.latest[0].unwrap_or(0.0);
             joint.covariance[place * joint.size + place] += (1.0 - keep * keep) * wander * wander;
         }
@@ -250,6 +255,7 @@ impl Demand {
         tuning: &Tuning,
     ) {
         let noise = self.sites[datacenter].note(load, tuning);
+        self.sites[datacenter].observed_at = self.predicted_at;
         let joint = &mut self.joint;
         let ours = joint.rows.len() + datacenter;
         let mut predicted = self.sites[datacenter].load;

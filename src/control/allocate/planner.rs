@@ -13,7 +13,7 @@ const NEXT_TO_NOTHING: f64 = 1e-5;
 /// A cost that forbids.
 const FORBIDDEN: f32 = f32::INFINITY;
 /// How much the queries alone may raise or lower a demand while no report comes.
-const BLIND_FACTOR: (f64, f64) = (0.5, 3.0);
+const BLIND_FACTOR: (f64, f64) = (1.0, 3.0);
 /// From one publication for the sake of TTLs alone to the next, in seconds.
 const TTL_EVERY_S: f64 = 10.0;
 /// From one publication for the sake of very few clients to the next, in seconds.

@@ -6,8 +6,6 @@
 pub struct Tuning {
     /// From one plan to the next, in seconds.
     pub tick_s: f64,
-    /// How many name servers answer for the same datacenters without telling each other.
-    pub nodes: u32,
 
     // -- cost --
     /// What a unit of demand must gain to be moved, in milliseconds.
@@ -143,7 +141,6 @@ impl Default for Tuning {
     fn default() -> Tuning {
         Tuning {
             tick_s: 5.0,
-            nodes: 1,
             stick_ms: 6.5,
             tiers: vec![
                 (2.2, 6.0),
@@ -158,7 +155,7 @@ impl Default for Tuning {
             error_smooth: 0.25,
             error_attack: 0.5,
             error_release: 0.002,
-            margin: 0.005,
+            margin: 0.008,
             joint_rows: 320,
             prior_error: 0.5,
             prior_scale_error: 0.2,
@@ -205,7 +202,7 @@ impl Default for Tuning {
             loss_s: 60.0,
             ttl_near: 0.06,
             ttl_after_s: 60.0,
-            promote_share: 0.01,
+            promote_share: 0.03,
         }
     }
 }

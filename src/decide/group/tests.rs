@@ -128,7 +128,7 @@ fn a_promoted_prefix_is_a_group_of_its_own_and_the_numbers_of_places_stay() {
 #[test]
 fn a_continent_and_a_country_of_the_same_code_have_different_names() {
     let asia = Location { continent: "AS".parse().ok(), ..Location::default() };
-    let world = world(&[(1 * UNIT, asia), (2 * UNIT, place("AS", "", None, -14.3, -170.7))]);
+    let world = world(&[(UNIT, asia), (2 * UNIT, place("AS", "", None, -14.3, -170.7))]);
     assert_eq!(names(&Groups::form(&world, 9, &[])), ["world", "Asia", "AS"]);
 }
 

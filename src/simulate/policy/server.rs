@@ -35,16 +35,9 @@ pub(in super::super) struct Server {
 }
 
 impl Server {
-    /// `seems`: by unit, the group that the map says it is of. `nodes`: how many such servers there
-    /// are that know nothing of each other.
-    pub(super) fn new(
-        world: &World,
-        seems: &[usize],
-        knowledge: Knowledge,
-        ttl: Ttl,
-        nodes: usize,
-    ) -> Server {
-        let settings = Arc::new(settings(world, seems, knowledge, ttl, nodes));
+    /// `seems`: by unit, the group that the map says it is of.
+    pub(super) fn new(world: &World, seems: &[usize], knowledge: Knowledge, ttl: Ttl) -> Server {
+        let settings = Arc::new(settings(world, seems, knowledge, ttl));
         let verdicts = vec![Verdict::Up; world.datacenters.len()];
         let ground = Ground::new(settings, &[], None);
         let core = Core::new(ground, Overrides::default(), verdicts[..].into(), at(0.0));
@@ -117,13 +110,7 @@ fn prefix(unit: usize) -> Ipv6Addr {
     Ipv6Addr::from(FIRST + ((unit as u128) << 72))
 }
 
-fn settings(
-    world: &World,
-    seems: &[usize],
-    knowledge: Knowledge,
-    ttl: Ttl,
-    nodes: usize,
-) -> Settings {
+fn settings(world: &World, seems: &[usize], knowledge: Knowledge, ttl: Ttl) -> Settings {
     let datacenters = world.datacenters.iter().map(|one| decide::Datacenter {
         name: one.name.clone(),
         location: Location { coordinates: Some(one.at), ..Location::default() },
@@ -167,7 +154,7 @@ fn settings(
         reports: vec![None; world.datacenters.len()],
         capacity: world.datacenters.iter().map(|one| Some(one.capacity)).collect(),
         units: vec![None; world.datacenters.len()],
-        allocation: AllocationSettings { nodes: nodes as u32, ..AllocationSettings::default() },
+        allocation: AllocationSettings::default(),
         latencies: Arc::new(match knowledge {
             Knowledge::Geo => Latencies::default(),
             Knowledge::Rtt => latencies(world),

@@ -6,10 +6,7 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
 
 use super::prefix_of;
-
-#[path = "../../it/support/asking.rs"]
-#[allow(dead_code, reason = "the tests also ask in other ways")]
-mod asking;
+use crate::asking;
 
 /// The one address that each of the first `clients` is given for a name in `example.com`; none
 /// where there is no such answer.

@@ -16,9 +16,7 @@ use ipnet::{IpNet, Ipv4Net};
 use portolan::geo::Coordinates;
 use serde_json::json;
 
-#[path = "../../../src/geo/compile/tests/encode.rs"]
-mod encode;
-
+use crate::encode;
 use daemon::Daemon;
 pub use daemon::Failure;
 

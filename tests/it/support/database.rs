@@ -1,9 +1,8 @@
 //! MaxMind-format databases for the tests, made by the writer of the unit tests.
 
-#[path = "../../../src/geo/compile/tests/encode.rs"]
-mod encode;
-
 use serde_json::json;
+
+use crate::encode;
 
 /// A database that knows the countries of these prefixes.
 pub fn countries(networks: &[(&str, &str)]) -> Vec<u8> {
