@@ -20,7 +20,7 @@ const MOST_PROMOTED: usize = 64;
 /// together is learned anew.
 const PROMOTE_EVERY: Duration = Duration::from_secs(600);
 /// A prefix stays a group of its own while it demands at least this share of its datacenter's
-/// capacity: a third of what makes it one.
+/// capacity: half of what makes it one.
 const STAYS_PROMOTED: f64 = 0.01;
 
 /// Whether a member of a pool takes clients.

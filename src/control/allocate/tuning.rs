@@ -202,7 +202,7 @@ impl Default for Tuning {
             loss_s: 60.0,
             ttl_near: 0.06,
             ttl_after_s: 60.0,
-            promote_share: 0.03,
+            promote_share: 0.02,
         }
     }
 }

@@ -284,9 +284,14 @@ fn where_no_pool_steers_by_capacity_there_is_nothing_to_allocate() {
 
 #[test]
 fn the_heaviest_prefixes_become_groups_and_stay_groups_until_they_are_light() {
-    let (mut core, mut clients) = settled(100.0);
-    let heavy =
-        core.promotions(at(clients.now)).expect("each client is one in twenty of a country");
+    let capacities = [100.0, 45.0, 100.0];
+    let report = |index: usize, load: f64| Some(report(capacities[index], load));
+    let mut core = core(settings(capacities.map(Some)));
+    let mut clients = Clients::new(&DEMAND);
+    clients.seconds(&mut core, 700, report);
+    let heavy = core
+        .promotions(at(clients.now))
+        .expect("an American is more than a fiftieth of the capacity there");
     assert!(!heavy.is_empty() && heavy.len() <= 64, "{heavy:?}");
     let promote = |core: &mut Core, promoted: &[IpNet], now: Now| {
         let previous = core.ground().share();
@@ -296,7 +301,7 @@ fn the_heaviest_prefixes_become_groups_and_stay_groups_until_they_are_light() {
     };
     promote(&mut core, &heavy, at(clients.now));
     assert_eq!(core.plan(at(clients.now)).promoted, heavy);
-    clients.seconds(&mut core, 100, honest(100.0));
+    clients.seconds(&mut core, 700, report);
     assert_eq!(clients.loads, [75.0, 40.0, 35.0], "nobody has noticed");
     let kept = core.promotions(at(clients.now)).unwrap_or_else(|| heavy.clone());
     assert!(heavy.iter().filter(|prefix| kept.contains(prefix)).count() > heavy.len() / 2);
