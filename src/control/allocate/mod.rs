@@ -11,6 +11,7 @@
 //! Pure: it does no I/O and reads no clock. Time is counted from an origin that the caller chose.
 
 mod availability;
+mod check;
 mod demand;
 mod history;
 mod keys;
