@@ -299,11 +299,6 @@ impl Work {
             self.plan = Some(self.allocator.plan_at(now.elapsed, usize::MAX));
         }
     }
-
-    /// Whether a plan was worked out.
-    pub fn has_solved(&self) -> bool {
-        self.plan.is_some()
-    }
 }
 
 impl News {
