@@ -31,6 +31,7 @@ struct Case {
     ours: Option<Normal>,
     nsd: Option<Normal>,
     knot: Option<Normal>,
+    bind: Option<Normal>,
 }
 
 /// A way in which we differ from both others, on purpose.
@@ -147,7 +148,7 @@ const REFUSED: u16 = 5;
 
 #[test]
 fn static_answers_are_those_of_nsd_and_knot() {
-    if !needs("static_answers", &["nsd", "knotd", "dig"]) {
+    if !needs("static_answers", &["nsd", "knotd", "named", "dig"]) {
         return;
     }
     let mut rng = Rng::with_seed(variable("PORTOLAN_SEED").unwrap_or(SEED));
@@ -163,7 +164,8 @@ fn static_answers_are_those_of_nsd_and_knot() {
     let ours = serve(&zones);
     let nsd = Peer::nsd(ours.addresses().host(2), &texts);
     let knot = Peer::knot(ours.addresses().host(3), &texts);
-    let cases = ask([ours.dns(), nsd.dns(), knot.dns()], questions);
+    let bind = Peer::bind(&texts, "", "");
+    let cases = ask([ours.dns(), nsd.dns(), knot.dns(), bind.dns()], questions);
     let report = compare(&cases);
     assert!(report.wrong.is_empty(), "{}", report.wrong);
     eprintln!("{}", report.summary);
@@ -198,15 +200,15 @@ fn serve(zones: &[Zone]) -> Server {
 }
 
 /// Asks ours, NSD and Knot over UDP; what one of them truncates, all over TCP too.
-fn ask(servers: [SocketAddr; 3], questions: Vec<Question>) -> Vec<Case> {
+fn ask(servers: [SocketAddr; 4], questions: Vec<Question>) -> Vec<Case> {
     let mut cases = Vec::new();
     for questions in questions.chunks(10_000) {
         let messages: Vec<Vec<u8>> = questions.iter().map(Question::message).collect();
-        let [ours, nsd, knot] = servers.map(|server| ask_udp(server, &messages));
-        let answers = ours.into_iter().zip(nsd).zip(knot);
-        for (question, ((ours, nsd), knot)) in questions.iter().zip(answers) {
-            let case = case(question, [ours, nsd, knot]);
-            let answers = [&case.ours, &case.nsd, &case.knot];
+        let [ours, nsd, knot, bind] = servers.map(|server| ask_udp(server, &messages));
+        let answers = ours.into_iter().zip(nsd).zip(knot).zip(bind);
+        for (question, (((ours, nsd), knot), bind)) in questions.iter().zip(answers) {
+            let case = case(question, [ours, nsd, knot, bind]);
+            let answers = [&case.ours, &case.nsd, &case.knot, &case.bind];
             let is_truncated = answers.into_iter().flatten().any(Normal::is_truncated);
             cases.push(case);
             if is_truncated {
@@ -218,14 +220,14 @@ fn ask(servers: [SocketAddr; 3], questions: Vec<Question>) -> Vec<Case> {
     cases
 }
 
-fn case(question: &Question, answers: [Option<Vec<u8>>; 3]) -> Case {
-    let [ours, nsd, knot] = answers.map(|bytes| {
+fn case(question: &Question, answers: [Option<Vec<u8>>; 4]) -> Case {
+    let [ours, nsd, knot, bind] = answers.map(|bytes| {
         let read = |bytes: Vec<u8>| {
             normal::read(question, &bytes).unwrap_or_else(|error| panic!("{question:?}: {error}"))
         };
         bytes.map(read)
     });
-    Case { question: question.clone(), ours, nsd, knot }
+    Case { question: question.clone(), ours, nsd, knot, bind }
 }
 
 #[derive(Default)]

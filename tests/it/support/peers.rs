@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::server::DNS_PORT;
-use super::{dig, until};
+use super::{Addresses, dig, until};
 
 /// A running server of another make; stopped when dropped.
 pub struct Peer {
     child: Child,
     directory: tempfile::TempDir,
-    address: Ipv4Addr,
+    address: SocketAddr,
 }
 
 /// A zone for a peer.
@@ -50,7 +50,8 @@ impl Peer {
             conf += &format!("zone:\n name: \"{}\"\n zonefile: \"{}\"\n", file.0, file.1);
         }
         write(directory.path(), "nsd.conf", &conf);
-        Peer::spawn(directory, address, "nsd", &["-d", "-c", "nsd.conf"]).wait_for(zones)
+        Peer::spawn(directory, (address, DNS_PORT).into(), "nsd", &["-d", "-c", "nsd.conf"])
+            .wait_for(zones)
     }
 
     /// CZ.NIC's Knot DNS.
@@ -69,7 +70,30 @@ impl Peer {
             conf += &format!("  - domain: \"{origin}\"\n    file: \"{file}\"\n");
         }
         write(directory.path(), "knot.conf", &conf);
-        Peer::spawn(directory, address, "knotd", &["-c", "knot.conf"]).wait_for(zones)
+        Peer::spawn(directory, (address, DNS_PORT).into(), "knotd", &["-c", "knot.conf"])
+            .wait_for(zones)
+    }
+
+    /// ISC's BIND, on a port of its own, as it listens only on addresses that an interface has.
+    /// `statements` are added to its configuration, `in_zone` to that of each zone.
+    pub fn bind(zones: &[PeerZone<'_>], statements: &str, in_zone: &str) -> Peer {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let address = Addresses::free_port();
+        let mut conf = format!(
+            "options {{\n directory \".\"; pid-file none; session-keyfile none;\n\
+             \x20listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }};\n\
+             \x20recursion no; dnssec-validation no; empty-zones-enable no; notify explicit;\n\
+             \x20minimal-responses no-auth; check-names primary ignore; check-integrity no;\n}};\n\
+             controls {{ }};\n{statements}\n",
+            address.port(),
+            address.ip()
+        );
+        for (origin, file) in write_zones(directory.path(), zones) {
+            conf += &format!("zone \"{origin}\" {{ type primary; file \"{file}\"; {in_zone} }};\n");
+        }
+        write(directory.path(), "named.conf", &conf);
+        let arguments = ["-g", "-4", "-n", "1", "-c", "named.conf"];
+        Peer::spawn(directory, address, "named", &arguments).wait_for(zones)
     }
 
     /// gdnsd with the zone `example.com`, in which `www` is answered with the address of the nearest
@@ -99,7 +123,8 @@ impl Peer {
         let zone = "@ SOA ns1 hostmaster 1 7200 900 1209600 300\n@ NS ns1\n\
                     ns1 A 198.51.100.53\nwww 30 DYNA geoip!web\n";
         write(&directory.path().join("zones"), "example.com", zone);
-        let mut peer = Peer::spawn(directory, address, "gdnsd", &["-c", ".", "start"]);
+        let mut peer =
+            Peer::spawn(directory, (address, DNS_PORT).into(), "gdnsd", &["-c", ".", "start"]);
         peer.wait_for_answer("www.example.com A");
         peer
     }
@@ -124,7 +149,7 @@ impl Peer {
         );
         write(directory.path(), "unbound.conf", &conf);
         let arguments = ["-d", "-c", "unbound.conf"];
-        let mut peer = Peer::spawn(directory, address, "unbound", &arguments);
+        let mut peer = Peer::spawn(directory, (address, DNS_PORT).into(), "unbound", &arguments);
         peer.wait_for_answer("ns1.example.com A +recurse");
         peer
     }
@@ -132,7 +157,7 @@ impl Peer {
     /// A program that is given its files; `start` must wait until it answers.
     pub fn spawn(
         directory: tempfile::TempDir,
-        address: Ipv4Addr,
+        address: SocketAddr,
         program: &str,
         arguments: &[&str],
     ) -> Peer {
@@ -171,7 +196,7 @@ impl Peer {
 
     /// Where it answers.
     pub fn dns(&self) -> SocketAddr {
-        (self.address, DNS_PORT).into()
+        self.address
     }
 
     fn log(&self) -> String {
