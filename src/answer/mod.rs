@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use crate::decide::{Client, PolicyId};
 use crate::dns::query::{HEADER_BYTES, NameRoom};
 use crate::dns::response::{MIN_RESPONSE_BYTES, QNAME_POINTER};
-use crate::dns::{Class, Preamble, Query, Rcode, Rejection, Response, Rtype};
+use crate::dns::{Class, ExtendedError, Preamble, Query, Rcode, Rejection, Response, Rtype};
 use crate::ledger::Answered;
 use crate::snapshot::Snapshot;
 use crate::zone::{NameSearch, Zone};
@@ -148,15 +148,17 @@ impl<'s, 'r> Asked<'s, 'r> {
             Err(Rejection::Runt) => return Outcome::dropped(Verdict::DroppedRunt),
             Err(Rejection::Response) => return Outcome::dropped(Verdict::DroppedResponse),
             Err(Rejection::Error(rcode, preamble)) => {
-                return refuse(rcode, &preamble, packet, out);
+                let error = (rcode == Rcode::NOTIMP).then_some(ExtendedError::NOT_SUPPORTED);
+                return refuse(rcode, error, &preamble, packet, out);
             }
         };
         let preamble = &query.preamble;
-        if let Some(rcode) = refusal(query.qclass, query.qtype) {
-            return refuse(rcode, preamble, packet, out);
+        if let Some((rcode, error)) = refusal(query.qclass, query.qtype) {
+            return refuse(rcode, error, preamble, packet, out);
         }
         let Some((zone, search)) = self.place else {
-            return refuse(Rcode::REFUSED, preamble, packet, out);
+            let error = Some(ExtendedError::NOT_AUTHORITATIVE);
+            return refuse(Rcode::REFUSED, error, preamble, packet, out);
         };
         let limit = edns::response_limit(self.transport, preamble.edns.as_ref());
         let mut response = Response::new(out, limit, packet, preamble);
@@ -219,23 +221,29 @@ impl<'a> Answer<'a, '_> {
 /// Why a well-formed question gets no look-up. Only the Internet class is served here. Zones are
 /// not transferred. Of the types that are no record types, MAILB and MAILA are obsolete
 /// (RFC 1035 §3.2.3), and the others have no meaning in a question.
-fn refusal(qclass: Class, qtype: Rtype) -> Option<Rcode> {
+fn refusal(qclass: Class, qtype: Rtype) -> Option<(Rcode, Option<ExtendedError>)> {
     const MAILB: Rtype = Rtype(253);
     const MAILA: Rtype = Rtype(254);
     if qclass != Class::IN {
-        return Some(Rcode::REFUSED);
+        return Some((Rcode::REFUSED, Some(ExtendedError::NOT_AUTHORITATIVE)));
     }
     match qtype {
-        Rtype::AXFR | Rtype::IXFR => Some(Rcode::REFUSED),
-        MAILA | MAILB => Some(Rcode::NOTIMP),
-        Rtype(0) | Rtype::OPT | Rtype::TSIG | Rtype::TKEY => Some(Rcode::FORMERR),
+        Rtype::AXFR | Rtype::IXFR => Some((Rcode::REFUSED, Some(ExtendedError::PROHIBITED))),
+        MAILA | MAILB => Some((Rcode::NOTIMP, Some(ExtendedError::NOT_SUPPORTED))),
+        Rtype(0) | Rtype::OPT | Rtype::TSIG | Rtype::TKEY => Some((Rcode::FORMERR, None)),
         _ => None,
     }
 }
 
 /// A response with a code and no records.
 #[cold]
-fn refuse(rcode: Rcode, preamble: &Preamble, packet: &[u8], out: &mut [u8]) -> Outcome {
+fn refuse(
+    rcode: Rcode,
+    error: Option<ExtendedError>,
+    preamble: &Preamble,
+    packet: &[u8],
+    out: &mut [u8],
+) -> Outcome {
     let verdict = match rcode {
         Rcode::FORMERR => Verdict::FormErr,
         Rcode::NOTIMP => Verdict::NotImp,
@@ -243,7 +251,10 @@ fn refuse(rcode: Rcode, preamble: &Preamble, packet: &[u8], out: &mut [u8]) -> O
         Rcode::BADVERS => Verdict::BadVers,
         _ => Verdict::NotAuth,
     };
-    let response = Response::new(out, MIN_RESPONSE_BYTES, packet, preamble);
+    let mut response = Response::new(out, MIN_RESPONSE_BYTES, packet, preamble);
+    if let Some(error) = error {
+        response.set_extended_error(error);
+    }
     Outcome {
         verdict,
         length: response.finish(preamble, false, rcode, 0),

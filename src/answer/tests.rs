@@ -252,6 +252,20 @@ fn what_is_not_served_here_is_refused() {
 }
 
 #[test]
+fn a_refusal_says_why() {
+    let (foreign, transfer, class) = (
+        ask("www.example.net.", Rtype::A),
+        ask("example.com.", Rtype::AXFR),
+        Asked { class: Class::ANY, ..ask("www.example.com.", Rtype::A) },
+    );
+    for (asked, code) in [(foreign, 20), (transfer, 18), (class, 20)] {
+        let bytes = asked.clone().edns(1232).answered().bytes;
+        assert!(bytes.ends_with(&[0, 15, 0, 2, 0, code]), "{asked:?}");
+        assert!(asked.answered().message.edns.is_none());
+    }
+}
+
+#[test]
 fn types_that_no_question_may_have() {
     for (rtype, rcode) in [
         (Rtype(0), ResponseCode::FormErr),

@@ -11,8 +11,12 @@ pub const MIN_UDP_PAYLOAD_BYTES: u16 = 512;
 /// An OPT record without options: root owner, type, class, TTL and RDLENGTH.
 pub const OPT_BYTES: usize = 11;
 
+/// The option code of the name server identifier (RFC 5001 §2.3).
+pub(super) const NSID: u16 = 3;
 /// The option code of the client subnet.
 const CLIENT_SUBNET: u16 = 8;
+/// The option code of an extended error.
+pub(super) const EXTENDED_ERROR: u16 = 15;
 /// Option code and length, family, source and scope prefix length.
 const CLIENT_SUBNET_BYTES: usize = 8;
 /// FAMILY, SOURCE PREFIX-LENGTH and SCOPE PREFIX-LENGTH.
@@ -29,6 +33,8 @@ pub struct Edns {
     pub dnssec_ok: bool,
     /// The client on whose behalf the query is sent.
     pub subnet: Option<ClientSubnet>,
+    /// Who answers is asked for (RFC 5001 §2.1). What stands in the option does not matter.
+    pub wants_nsid: bool,
 }
 
 /// The client subnet of a query, checked.
@@ -38,6 +44,25 @@ pub struct ClientSubnet {
     pub address: IpAddr,
     /// How many bits of it were given.
     pub source: u8,
+}
+
+/// Why a response is as it is, besides its response code: the INFO-CODE of RFC 8914 §4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtendedError(pub u16);
+
+impl ExtendedError {
+    /// The data could not be brought up to date (RFC 8767).
+    pub const STALE_ANSWER: ExtendedError = ExtendedError(3);
+    /// The server does not have its data yet.
+    pub const NOT_READY: ExtendedError = ExtendedError(14);
+    /// Who asks may not.
+    pub const PROHIBITED: ExtendedError = ExtendedError(18);
+    /// The name is in no zone of ours.
+    pub const NOT_AUTHORITATIVE: ExtendedError = ExtendedError(20);
+    /// The operation is not implemented.
+    pub const NOT_SUPPORTED: ExtendedError = ExtendedError(21);
+    /// The data is there, and is not fit to be answered with.
+    pub const INVALID_DATA: ExtendedError = ExtendedError(24);
 }
 
 /// The RDATA of an OPT record is not a list of options, or a client subnet in it is malformed.
@@ -54,17 +79,22 @@ impl Edns {
             udp_payload: class,
             dnssec_ok: ttl & 0x8000 != 0,
             subnet: None,
+            wants_nsid: false,
         };
         let mut rest = rdata;
         while edns.version == 0 && !rest.is_empty() {
             let ([c0, c1, l0, l1], tail) = rest.split_first_chunk().ok_or(BadOptions)?;
             let (code, length) = (u16::from_be_bytes([*c0, *c1]), u16::from_be_bytes([*l0, *l1]));
             let (data, tail) = tail.split_at_checked(length.into()).ok_or(BadOptions)?;
-            if code == CLIENT_SUBNET {
-                let subnet = ClientSubnet::parse(data).ok_or(BadOptions)?;
-                if edns.subnet.replace(subnet).is_some() {
-                    return Err(BadOptions);
+            match code {
+                CLIENT_SUBNET => {
+                    let subnet = ClientSubnet::parse(data).ok_or(BadOptions)?;
+                    if edns.subnet.replace(subnet).is_some() {
+                        return Err(BadOptions);
+                    }
                 }
+                NSID => edns.wants_nsid = true,
+                _ => (),
             }
             rest = tail;
         }
@@ -211,6 +241,15 @@ mod tests {
     }
 
     #[test]
+    fn who_answers_is_asked_for_with_whatever_in_the_option() {
+        let wants = |rdata: &[u8]| Edns::parse(1232, 0, rdata).unwrap().wants_nsid;
+        assert!(!wants(&[]));
+        assert!(!wants(&[0, 10, 0, 3, 0, 3, 0]));
+        assert!(wants(&[0, 3, 0, 0]));
+        assert!(wants(&[0, 3, 0, 2, b'm', b'e']));
+    }
+
+    #[test]
     fn of_an_unknown_version_the_options_are_not_read() {
         let edns = Edns::parse(512, 0x0001_8000, &[1, 2, 3]).unwrap();
         assert_eq!((edns.version, edns.dnssec_ok, edns.subnet), (1, true, None));
@@ -228,7 +267,7 @@ mod tests {
                 false => IpAddr::V6(Ipv6Addr::from_bits(bits & mask)),
             };
             let subnet = Some(ClientSubnet { address, source });
-            let asked = Edns { version: 0, udp_payload: 4096, dnssec_ok, subnet };
+            let asked = Edns { version: 0, udp_payload: 4096, dnssec_ok, subnet, wants_nsid: false };
             let mut out = vec![0xff; asked.reply_bytes()];
             asked.write_reply(&mut out, rcode, scope);
             prop_assert_eq!(&out[..11], &[

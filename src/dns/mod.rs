@@ -9,7 +9,7 @@ pub mod response;
 pub mod rrset;
 pub mod types;
 
-pub use edns::{ClientSubnet, Edns};
+pub use edns::{ClientSubnet, Edns, ExtendedError};
 pub use name::Name;
 pub use query::{Preamble, Query, Rejection};
 pub use response::{Response, Section};

@@ -1,7 +1,7 @@
 //! Writes a response into a caller's buffer: names compressed, RRsets whole or not at all, and room
 //! for the OPT record kept from the beginning.
 
-use super::edns::{Edns, MIN_UDP_PAYLOAD_BYTES};
+use super::edns::{self, Edns, ExtendedError, MIN_UDP_PAYLOAD_BYTES, OPT_BYTES};
 use super::query::{HEADER_BYTES, Preamble, flags};
 use super::{Class, OwnedRrset, Rcode, Rrset, Rtype};
 
@@ -12,6 +12,11 @@ pub const QNAME_POINTER: u16 = 0xc000 | HEADER_BYTES as u16;
 /// Owner pointer, type, class, TTL and RDLENGTH.
 pub const RECORD_HEAD_BYTES: usize = 12;
 
+/// The longest name server identifier: with it, too, every response without records fits.
+pub const MAX_NSID_BYTES: usize = 128;
+
+/// Code and length of an EDNS option.
+const OPTION_HEAD_BYTES: usize = 4;
 /// What a compression pointer can reach (RFC 1035 §4.1.4).
 const MAX_POINTER: usize = 0x3fff;
 
@@ -37,6 +42,10 @@ pub struct Response<'o> {
     is_truncated: bool,
     /// A compression pointer to the zone's origin inside the question's name.
     origin: u16,
+    /// Why the response is as it is, if that helps.
+    extended_error: Option<ExtendedError>,
+    /// Who answers, if that was asked for; room for it is kept.
+    nsid: &'o [u8],
 }
 
 impl<'o> Response<'o> {
@@ -55,13 +64,37 @@ impl<'o> Response<'o> {
         let at = preamble.question_end;
         out[HEADER_BYTES..at].copy_from_slice(&packet[HEADER_BYTES..at]);
         let reserved = preamble.edns.as_ref().map_or(0, Edns::reply_bytes);
-        let records_end = limit - reserved;
-        Response { out, at, records_end, counts: [0; 3], is_truncated: false, origin: 0 }
+        Response {
+            out: &mut out[..limit],
+            at,
+            records_end: limit - reserved,
+            counts: [0; 3],
+            is_truncated: false,
+            origin: 0,
+            extended_error: None,
+            nsid: &[],
+        }
     }
 
     /// Says where in the message the zone's origin stands: inside the question.
     pub fn set_origin(&mut self, offset: usize) {
         self.origin = 0xc000 | offset as u16;
+    }
+
+    /// Says why the response is as it is (RFC 8914), to those who speak EDNS, if there is room
+    /// beside the records. The first reason counts.
+    #[cold]
+    pub fn set_extended_error(&mut self, error: ExtendedError) {
+        self.extended_error.get_or_insert(error);
+    }
+
+    /// Says who answers (RFC 5001): at most [`MAX_NSID_BYTES`], before any record is written, and
+    /// only to those who asked for it.
+    #[cold]
+    pub fn set_nsid(&mut self, nsid: &'o [u8]) {
+        let nsid = &nsid[..nsid.len().min(MAX_NSID_BYTES)];
+        self.records_end -= OPTION_HEAD_BYTES + nsid.len();
+        self.nsid = nsid;
     }
 
     /// True once something that must not be missing was left out.
@@ -132,7 +165,7 @@ impl<'o> Response<'o> {
     ///
     /// `scope` is that of the client subnet.
     pub fn finish(
-        self,
+        mut self,
         preamble: &Preamble,
         is_authoritative: bool,
         rcode: Rcode,
@@ -144,6 +177,9 @@ impl<'o> Response<'o> {
             end += edns.reply_bytes();
             edns.write_reply(&mut self.out[self.at..end], (rcode.0 >> 4) as u8, scope);
             additional += 1;
+            if self.extended_error.is_some() || !self.nsid.is_empty() {
+                end = self.append_options(end);
+            }
         }
         let echoed = preamble.flags & (flags::OPCODE | flags::RD | flags::CD);
         let aa = if is_authoritative { flags::AA } else { 0 };
@@ -161,6 +197,29 @@ impl<'o> Response<'o> {
             bytes.copy_from_slice(&word.to_be_bytes());
         }
         end
+    }
+
+    /// Appends the options that few responses have to the OPT record, which ends the message at
+    /// `end`. Gives where it ends then.
+    #[cold]
+    fn append_options(&mut self, end: usize) -> usize {
+        let error = self.extended_error.map(|ExtendedError(code)| code.to_be_bytes());
+        let error = error.as_ref().map_or(&[][..], |code| code);
+        let mut at = end;
+        for (code, data) in [(edns::NSID, self.nsid), (edns::EXTENDED_ERROR, error)] {
+            let next = at + OPTION_HEAD_BYTES + data.len();
+            if data.is_empty() || next > self.out.len() {
+                continue;
+            }
+            let (head, room) = self.out[at..next].split_at_mut(OPTION_HEAD_BYTES);
+            head[..2].copy_from_slice(&code.to_be_bytes());
+            head[2..].copy_from_slice(&(data.len() as u16).to_be_bytes());
+            room.copy_from_slice(data);
+            at = next;
+        }
+        let options = (at - self.at - OPT_BYTES) as u16;
+        self.out[self.at + OPT_BYTES - 2..][..2].copy_from_slice(&options.to_be_bytes());
+        at
     }
 
     /// Writes all records of an RRset, or none. The owner is `prefix` and a pointer.

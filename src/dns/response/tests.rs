@@ -171,3 +171,53 @@ proptest! {
         prop_assert_eq!(message.edns.is_some(), edns);
     }
 }
+
+#[test]
+fn an_extended_error_takes_no_room_from_records() {
+    for (edns, mails, answers, said) in [
+        (true, 1, 1, true),
+        (false, 1, 1, false),
+        // 21 records leave 16 bytes, enough for an option of 6.
+        (true, 21, 21, true),
+        (true, 22, 0, true),
+    ] {
+        let (out, message) = write(&packet(edns), 512, |response| {
+            response.require(Section::Answer, QNAME_POINTER, &mail(mails));
+            response.set_extended_error(ExtendedError::STALE_ANSWER);
+        });
+        assert_eq!(message.answers.len(), answers);
+        assert_eq!(out.ends_with(&[0, 15, 0, 2, 0, 3]), said, "edns {edns}, {mails} mails");
+    }
+}
+
+#[test]
+fn where_there_is_no_room_an_extended_error_is_left_out() {
+    // Header, question, 21 MX records and OPT, and room for one byte less than the option.
+    let limit = 33 + 21 * 25 + 22;
+    for (spare, said) in [(5, false), (6, true)] {
+        let (out, message) = write(&packet(true), limit + spare, |response| {
+            response.require(Section::Answer, QNAME_POINTER, &mail(25));
+            response.set_extended_error(ExtendedError::NOT_READY);
+        });
+        assert_eq!(message.answers.len(), 25, "{spare}");
+        assert_eq!(out.ends_with(&[0, 15, 0, 2, 0, 14]), said, "{spare}");
+    }
+}
+
+#[test]
+fn the_name_server_identifier_has_its_room_kept() {
+    for (nsid, answers) in [(&b"one"[..], 21), (b"a-longer-name", 0)] {
+        let preamble = Query::parse(&packet(true), &mut NameRoom::new()).unwrap().preamble;
+        let mut out = vec![0xee; 512];
+        let mut response = Response::new(&mut out, 512, &packet(true), &preamble);
+        response.set_origin(ORIGIN_AT);
+        response.set_nsid(nsid);
+        response.require(Section::Answer, QNAME_POINTER, &mail(21));
+        response.set_extended_error(ExtendedError::NOT_READY);
+        let length = response.finish(&preamble, true, Rcode::NOERROR, 0);
+        let message = Message::from_vec(&out[..length]).unwrap();
+        assert_eq!(message.answers.len(), answers);
+        let option = [&[0, 3, 0, nsid.len() as u8], nsid, &[0, 15, 0, 2, 0, 14]].concat();
+        assert!(out[..length].ends_with(&option), "{nsid:?}");
+    }
+}
