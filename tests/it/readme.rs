@@ -1,7 +1,6 @@
-//! Every example in the README does what the README says.
+//! Every example in the README and in `docs/` does what the text says.
 
 use std::path::{Path, PathBuf};
-
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,79 +11,156 @@ use crate::support::until;
 /// Commands are not run again and again without rest.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
-/// The code blocks of one language, in order.
-fn blocks(language: &str) -> Vec<String> {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
-    let fence = format!("```{language}\n");
-    let blocks = readme.split(&fence[..]).skip(1);
-    blocks.map(|rest| rest.split("```").next().expect("a block").to_string()).collect()
+/// What a fenced block says.
+struct Block {
+    /// Its language, and behind it the file that it is, if it is one.
+    info: String,
+    text: String,
+}
+
+/// The blocks of a document, in order.
+fn blocks(document: &str) -> Vec<Block> {
+    let text = std::fs::read_to_string(root().join(document)).expect("the document");
+    let fenced = text.split("\n```").skip(1).step_by(2);
+    let block = |fenced: &str| {
+        let (info, text) = fenced.split_once('\n').expect("a line after the fence");
+        Block { info: info.trim().into(), text: format!("{text}\n") }
+    };
+    fenced.map(block).collect()
+}
+
+/// The commands of a document, and what each prints.
+fn commands(document: &str) -> Vec<(String, Vec<String>)> {
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
+    let blocks = blocks(document).into_iter().filter(|block| block.info == "console");
+    for line in blocks.flat_map(|block| block.text.lines().map(String::from).collect::<Vec<_>>()) {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command.into(), Vec::new())),
+            (None, Some((_, printed))) => printed.push(line),
+            (None, None) => panic!("{document}: a console begins with a command, not {line:?}"),
+        }
+    }
+    commands
 }
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).into()
 }
 
-#[test]
-fn the_configuration_of_the_readme_is_without_errors_and_warnings() {
-    let [server, zone, networks] = &blocks("toml")[..] else { panic!("three files") };
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let put = |file: &str, text: &str| {
-        let path = directory.path().join(file);
-        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
-        std::fs::write(path, text).expect("a file");
-    };
-    // What stands there as a comment is an example too.
-    let server = server.replace("# networks", "networks").replace("# token", "token");
-    put("portolan.toml", &server.replace("# latency", "latency"));
-    let zone = zone.replace("# records_file", "records_file");
-    put("zones/example.com.toml", &zone.replace("# capacity", "capacity"));
-    let [latencies] = &blocks("csv")[..] else { panic!("one table") };
-    put("latency.csv", latencies);
-    put("zones/example.com.zone", "more A 198.51.100.26\n");
-    put("geoip/networks.toml", networks);
-    put("admin.token", "a-long-enough-secret-for-this-example\n");
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(directory.path().join("admin.token"), private).expect("a mode");
-    let database = root().join("geoip/world.mmdb");
-    std::os::unix::fs::symlink(database, directory.path().join("geoip/world.mmdb"))
-        .expect("a link");
+fn documents() -> Vec<String> {
+    let docs = std::fs::read_dir(root().join("docs")).expect("the documents");
+    let names = docs.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| format!("docs/{}", name.to_string_lossy()));
+    let mut documents: Vec<String> = names.filter(|name| name.ends_with(".md")).collect();
+    documents.insert(0, "README.md".into());
+    documents
+}
 
-    let output = portolan()
-        .args(["check", "--config"])
-        .arg(directory.path().join("portolan.toml"))
-        .output()
-        .expect("the binary runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("0 errors, 0 warnings"), "{text}");
+/// The files that the examples show or name, each as it is or with what stands there as a comment
+/// made true: that is an example, too.
+fn put_files(document: &str, directory: &Path, uncommented: bool) {
+    let put = |file: &str, text: &str| {
+        let path = directory.join(file);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::fs::write(&path, text).expect("a file");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(path, private).expect("a mode");
+    };
+    put("zones/example.com.zone", "more A 198.51.100.26\n");
+    put("admin.token", "a-long-enough-secret-for-this-example\n");
+    std::fs::create_dir_all(directory.join("geoip")).expect("a directory");
+    let link = std::os::unix::fs::symlink::<PathBuf, PathBuf>;
+    let database = Path::new("geoip/world.mmdb");
+    link(root().join(database), directory.join(database)).expect("a link");
+    // Small files are as any document shows them; without a configuration of its own, a document
+    // is about the README's.
+    let mut shown: Vec<(String, String)> =
+        documents().iter().flat_map(|name| files(name)).collect();
+    shown.retain(|(file, _)| !is_configuration(file));
+    let own = files(document);
+    if !own.iter().any(|(file, _)| file == "portolan.toml") {
+        shown.extend(files("README.md"));
+    }
+    for (file, text) in shown.into_iter().chain(own) {
+        let text = if uncommented { with_comments_made_true(&text) } else { text };
+        put(&file, &text);
+    }
+}
+
+/// The files that a document shows.
+fn files(document: &str) -> Vec<(String, String)> {
+    let files = blocks(document).into_iter().filter_map(|Block { info, text }| {
+        let (_, file) = info.split_once(' ')?;
+        Some((file.to_owned(), text))
+    });
+    files.collect()
+}
+
+fn is_configuration(file: &str) -> bool {
+    file == "portolan.toml" || file.starts_with("zones/")
+}
+
+/// Lines such as `# key = value` without the mark.
+fn with_comments_made_true(text: &str) -> String {
+    let line = |line: &str| {
+        let is_key = |rest: &str| {
+            let key = rest.split('=').next().unwrap_or_default().trim_end();
+            rest.contains(" = ") && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        };
+        line.strip_prefix("# ").filter(|rest| is_key(rest)).unwrap_or(line).to_owned() + "\n"
+    };
+    text.lines().map(line).collect()
 }
 
 #[test]
-fn the_commands_of_the_readme_print_what_it_says() {
-    let Some(_demo) = demo::start("readme") else { return };
-    for block in blocks("console") {
-        let mut wanted: Vec<&str> = Vec::new();
-        let mut command = None;
-        for line in block.lines().chain(["$ "]) {
-            let Some(next) = line.strip_prefix("$ ") else {
-                wanted.push(line);
-                continue;
-            };
-            if let Some(command) = command.replace(next) {
-                // Reports and checks take their time after a lever was pulled.
-                until(command, || {
-                    prints(command, &wanted) || {
-                        std::thread::sleep(LOOK_EVERY);
-                        false
-                    }
-                });
-            }
-            wanted.clear();
+fn the_files_of_every_document_are_without_errors_and_warnings() {
+    for document in documents() {
+        for uncommented in [false, true] {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            put_files(&document, directory.path(), uncommented);
+            let output = portolan()
+                .args(["check", "--config"])
+                .arg(directory.path().join("portolan.toml"))
+                .output()
+                .expect("the binary runs");
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.success() && text.contains("0 errors, 0 warnings"),
+                "{document}: {text}"
+            );
         }
     }
 }
 
+#[test]
+fn every_link_of_a_document_leads_to_a_file() {
+    for document in documents() {
+        let text = std::fs::read_to_string(root().join(&document)).expect("the document");
+        let place = root().join(&document);
+        for link in text.split("](").skip(1) {
+            let link = link.split([')', '#']).next().unwrap_or_default();
+            let file = place.parent().expect("a directory").join(link);
+            assert!(link.contains("://") || file.exists(), "{document}: {link}");
+        }
+    }
+}
+
+#[test]
+fn the_commands_to_try_in_the_demo_print_what_the_documents_say() {
+    let Some(_demo) = demo::start("readme") else { return };
+    for (command, wanted) in ["README.md", "docs/capacity.md"].into_iter().flat_map(commands) {
+        // Reports and checks take their time after a lever was pulled.
+        until(&command, || {
+            prints(&command, &wanted) || {
+                std::thread::sleep(LOOK_EVERY);
+                false
+            }
+        });
+    }
+}
+
 /// Runs a command as a shell does, and compares line by line; `…` stands for anything.
-fn prints(command: &str, wanted: &[&str]) -> bool {
+fn prints(command: &str, wanted: &[String]) -> bool {
     let output = Command::new("sh")
         .args([
             "-c",
