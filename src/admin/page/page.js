@@ -189,7 +189,8 @@ function render(status) {
   byId("s-l4").hidden = status.l4.length === 0;
   show("l4", status.l4.map(service));
   show("zones", table(["Zone", "Serial", "Names", "Steered names"], status.zones.map(zone =>
-    [zone.origin, String(zone.serial), number(zone.names), number(zone.steered)])));
+    [zone.origin, String(zone.serial), number(zone.names), number(zone.steered)])),
+    status.zones_total > status.zones.length ? element("p", { class: "soft" }, `and ${number(status.zones_total - status.zones.length)} more: `, element("a", { href: "api/v1/zones" }, "all")) : []);
   show("probes", table(["Probe", "How", "State", "Result", "Took"], status.probes.map(probe =>
     [probe.name, `${probe.kind} ${endpoint(probe)}`, [state(probe.state)], probe.last_result ?? "", probe.last_duration_ms === null ? "" : `${number(probe.last_duration_ms)} ms`])));
   byId("s-dns").hidden = !status.dns;

@@ -3,11 +3,11 @@
 use super::overrides::{moment, terms};
 use super::plan::percent;
 use super::{columns, count, word};
-use crate::admin::view::ZoneView;
 use crate::admin::view::datacenters::DatacenterView;
 use crate::admin::view::pools::{MemberView, PoolView, TargetState};
 use crate::admin::view::services::ServiceView;
 use crate::admin::view::status::Status;
+use crate::admin::view::zones::ZoneView;
 use crate::control::{LoadStatus, Override};
 
 /// Everything at once.
@@ -22,6 +22,9 @@ pub fn status(status: &Status) -> String {
     }
     let rows = zones.iter().map(zone_row).collect();
     text += &section("ZONES", &["ZONE", "SERIAL", "NAMES", "STEERED"], rows);
+    if status.zones_total > zones.len() {
+        text += &format!("  and {} more: GET /api/v1/zones\n", status.zones_total - zones.len());
+    }
     let rows = datacenters.iter().map(datacenter_row).collect();
     text += &section("DATACENTERS", &["NAME", "STATE", "LOAD", "REPORT", "OVERRIDE"], rows);
     for pool in pools {

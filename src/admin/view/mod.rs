@@ -5,10 +5,9 @@ pub mod plan;
 pub mod pools;
 pub mod services;
 pub mod status;
+pub mod zones;
 
 use std::sync::Arc;
-
-use serde::Serialize;
 
 use crate::control::{Control, Override, PlanStatus, ReportStatus, Settings, Target};
 use crate::decide::{Member, Pool};
@@ -32,19 +31,6 @@ pub struct Picture {
     pub plan: PlanStatus,
 }
 
-/// A zone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ZoneView {
-    /// Its apex.
-    pub origin: String,
-    /// Of its SOA record.
-    pub serial: u32,
-    /// The names in it.
-    pub names: usize,
-    /// Those of them that are decided per client.
-    pub steered: usize,
-}
-
 impl Picture {
     /// What `control` knows now.
     pub fn of(control: &Control) -> Picture {
@@ -56,19 +42,6 @@ impl Picture {
             overrides: control.overrides(),
             plan: control.plan(),
         }
-    }
-
-    /// All zones, by their origins.
-    pub fn zones(&self) -> Vec<ZoneView> {
-        let zones = self.snapshot.zones.iter();
-        zones
-            .map(|zone| ZoneView {
-                origin: zone.origin().to_string(),
-                serial: zone.serial(),
-                names: zone.names(),
-                steered: zone.steered().count(),
-            })
-            .collect()
     }
 
     /// The override of exactly this target.

@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::Picture;
 use super::datacenters::DatacenterView;
 use super::pools::PoolView;
 use super::services::ServiceView;
-use super::{Picture, ZoneView};
+use super::zones::ZoneView;
 use crate::admin::{VERSION, Window};
 use crate::answer::counters::{Event, Totals, Verdict};
 use crate::control::{LoadStatus, Override};
@@ -29,8 +30,10 @@ pub struct Status {
     pub generation: Option<u64>,
     /// The state of the files.
     pub load: Option<LoadStatus>,
-    /// The zones.
+    /// The zones, or the first hundred of them: `GET zones` tells of all.
     pub zones: Vec<ZoneView>,
+    /// How many there are.
+    pub zones_total: usize,
     /// The datacenters.
     pub datacenters: Vec<DatacenterView>,
     /// The pools.
@@ -65,8 +68,9 @@ impl Status {
         let uptime = SystemTime::now().duration_since(state.started).unwrap_or_default();
         let started = state.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let picture = state.control.as_ref().map(Picture::of);
-        let (zones, datacenters, pools) = match &picture {
-            Some(picture) => (picture.zones(), picture.datacenters(), picture.pools()),
+        let (zones, zones_total) = picture.as_ref().map(Picture::first_zones).unwrap_or_default();
+        let (datacenters, pools) = match &picture {
+            Some(picture) => (picture.datacenters(), picture.pools()),
             None => Default::default(),
         };
         let generation = picture.as_ref().map(|picture| picture.snapshot.generation);
@@ -81,6 +85,7 @@ impl Status {
             generation,
             load: state.control.as_ref().map(|control| control.load_status()),
             zones,
+            zones_total,
             datacenters,
             pools,
             probes,
