@@ -1,9 +1,11 @@
-//! Static answers against two other servers: Portolan, NSD and Knot DNS serve the same generated
-//! zones and are asked the same generated questions. Where the two agree, we agree with them; where
-//! they differ, we agree with one. What remains different stands in [`DIFFERENCES`] with its reason.
+//! Static answers against three other servers: Portolan, NSD, Knot DNS and BIND serve the same
+//! generated zones and are asked the same generated questions. Each difference to each of them is
+//! explained in [`differences::DIFFERENCES`], or is wrong.
 //!
-//! `PORTOLAN_QUESTIONS` asks more than the usual sample, `PORTOLAN_SEED` other zones and questions.
+//! `PORTOLAN_QUESTIONS` asks more of each zone than the usual sample, `PORTOLAN_ROUNDS` of that many
+//! sets of five zones, `PORTOLAN_SEED` of others; `PORTOLAN_BINARY` names another build of the server.
 
+mod differences;
 mod name;
 mod normal;
 mod questions;
@@ -18,157 +20,53 @@ use fastrand::Rng;
 use crate::support::asking::{ask_tcp, ask_udp};
 use crate::support::peers::{Peer, PeerZone};
 use crate::support::{Server, needs};
-use normal::{Normal, TC};
+use differences::DIFFERENCES;
+use name::Name;
+use normal::{Normal, Record};
 use questions::Question;
 use zones::Zone;
 
-const QUESTIONS: u64 = 3000;
+/// For each zone.
+const QUESTIONS: u64 = 600;
 const SEED: u64 = 4592;
+/// Asked at once.
+const BATCH: usize = 10_000;
 
-/// A question and its answers; none where a server gives none.
-struct Case {
-    question: Question,
-    ours: Option<Normal>,
-    nsd: Option<Normal>,
-    knot: Option<Normal>,
-    bind: Option<Normal>,
+/// The servers that are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Other {
+    Nsd,
+    Knot,
+    Bind,
 }
 
-/// A way in which we differ from both others, on purpose.
-struct Difference {
-    what: &'static str,
-    why: &'static str,
-    is: fn(&Case) -> bool,
+const OTHERS: [Other; 3] = [Other::Nsd, Other::Knot, Other::Bind];
+
+/// What we and another server answer to a question.
+struct Pair<'a> {
+    question: &'a Question,
+    /// Of all zones at hand.
+    origins: &'a [Name],
+    other: Other,
+    ours: &'a Normal,
+    theirs: &'a Normal,
 }
-
-const DIFFERENCES: &[Difference] = &[
-    Difference {
-        what: "a minimal answer to ANY",
-        why: "RFC 8482 §4.2: one HINFO record instead of all that stands there",
-        is: |case| {
-            let Some(ours) = &case.ours else { return false };
-            let same = |peer: &Option<Normal>| {
-                let is_some = |peer: &Normal| !peer.answer.is_empty() || peer.is_truncated();
-                peer.as_ref().is_some_and(|peer| peer.rcode == ours.rcode && is_some(peer))
-            };
-            case.question.is_any()
-                && matches!(&ours.answer[..], [only] if only.contains(" IN HINFO "))
-                && (same(&case.nsd) || same(&case.knot))
-        },
-    },
-    Difference {
-        what: "types that no record has",
-        why: "RFC 5936 §2.2.1 lets a server refuse transfers; MAILA and MAILB are obsolete (RFC 1035 \
-              §3.2.3); TSIG, TKEY and OPT have no place in a question (RFC 6895 §3.1). The others look \
-              for records of these types",
-        is: |case| {
-            let is_refusal =
-                |ours: &Normal| matches!(ours.rcode, FORMERR | NOTIMP | REFUSED) && ours.is_empty();
-            case.question.is_about_no_record() && case.ours.as_ref().is_some_and(is_refusal)
-        },
-    },
-    Difference {
-        what: "truncated earlier",
-        why: "we compress names less (RFC 1035 §4.1.4 leaves it to the server), so glue that a \
-              referral needs may not fit, and then TC is due (RFC 9471 §3.1). Asked over TCP, we agree",
-        is: |case| {
-            let Some(ours) = &case.ours else { return false };
-            let same = |peer: &Option<Normal>| {
-                let all = |normal: &Normal| (normal.rcode, normal.flags | TC, normal.edns);
-                peer.as_ref().is_some_and(|peer| all(peer) == all(ours))
-            };
-            ours.is_truncated() && (same(&case.nsd) || same(&case.knot))
-        },
-    },
-    Difference {
-        what: "class ANY",
-        why: "RFC 1035 §3.2.5 has it for questions, but an authoritative answer in one class cannot be \
-              complete: we refuse; the others answer in IN",
-        is: |case| {
-            let is_refusal = |ours: &Normal| ours.rcode == REFUSED && ours.is_empty();
-            case.question.qclass == ANY_CLASS && case.ours.as_ref().is_some_and(is_refusal)
-        },
-    },
-    Difference {
-        what: "other opcodes",
-        why: "RFC 1035 §4.1.1 has NOTIMP for them. NSD says so too, without the question and OPT \
-              (RFC 6891 §6.1.1 wants OPT); Knot looks at the class and the version of EDNS first",
-        is: |case| {
-            let rcode = |normal: &Option<Normal>| normal.as_ref().map(|normal| normal.rcode);
-            case.question.opcode != 0
-                && rcode(&case.ours) == Some(NOTIMP)
-                && rcode(&case.nsd) == Some(NOTIMP)
-        },
-    },
-    Difference {
-        what: "aliases end at the edge of the zone",
-        why: "RFC 1034 §4.3.2 step 3a would go on in any zone at hand, and NSD does; a resolver may not \
-              believe what is from another zone (RFC 2181 §5.4.1), so we stop, as Knot does",
-        is: |case| {
-            let (Some(ours), Some(nsd)) = (&case.ours, &case.nsd) else { return false };
-            ours.rcode == 0 && ours.authority.is_empty() && ours.begins_with_alias_of(nsd)
-        },
-    },
-    Difference {
-        what: "aliases are followed for all types",
-        why: "RFC 1034 §3.6.2 excepts CNAME alone. Knot excepts RRSIG and NSEC, NSD also NSEC3: in a \
-              signed zone they stand beside the alias (RFC 4035 §2.5). Of longer chains Knot gives five",
-        is: |case| {
-            let Some(ours) = &case.ours else { return false };
-            let mut peers = [&case.nsd, &case.knot].into_iter().flatten();
-            matches!(case.question.qtype, RRSIG | NSEC | NSEC3)
-                && peers.any(|peer| peer.begins_with_alias_of(ours))
-        },
-    },
-    Difference {
-        what: "addresses with SVCB and HTTPS",
-        why: "RFC 9460 §4.1: they should go with the records. NSD 4.6 has none, Knot 3.2 finds only \
-              targets that are written in lower case",
-        is: |case| {
-            let Some(ours) = &case.ours else { return false };
-            let is_service =
-                |line: &String| line.contains(" IN SVCB ") || line.contains(" IN HTTPS ");
-            ours.answer.iter().any(is_service)
-                && [&case.nsd, &case.knot].into_iter().flatten().any(|peer| {
-                    ours.agrees_with(peer)
-                        && peer.additional.iter().all(|line| ours.additional.contains(line))
-                })
-        },
-    },
-];
-
-// Types, classes and response codes.
-const RRSIG: u16 = 46;
-const NSEC: u16 = 47;
-const NSEC3: u16 = 50;
-const ANY_CLASS: u16 = 255;
-const FORMERR: u16 = 1;
-const NOTIMP: u16 = 4;
-const REFUSED: u16 = 5;
 
 #[test]
-fn static_answers_are_those_of_nsd_and_knot() {
+fn static_answers_are_those_of_nsd_knot_and_bind() {
     if !needs("static_answers", &["nsd", "knotd", "named", "dig"]) {
         return;
     }
-    let mut rng = Rng::with_seed(variable("PORTOLAN_SEED").unwrap_or(SEED));
-    let zones = zones(&mut rng);
-    let count = variable("PORTOLAN_QUESTIONS").unwrap_or(QUESTIONS);
-    let questions: Vec<Question> =
-        (0..count).map(|_| questions::question(&mut rng, &zones)).collect();
-    let texts: Vec<(String, &str)> =
-        zones.iter().map(|zone| (zone.origin.text(), zone.text.as_str())).collect();
-    let texts: Vec<PeerZone<'_>> =
-        texts.iter().map(|(origin, text)| PeerZone { origin, text }).collect();
-
-    let ours = serve(&zones);
-    let nsd = Peer::nsd(ours.addresses().host(2), &texts);
-    let knot = Peer::knot(ours.addresses().host(3), &texts);
-    let bind = Peer::bind(&texts, "", "");
-    let cases = ask([ours.dns(), nsd.dns(), knot.dns(), bind.dns()], questions);
-    let report = compare(&cases);
-    assert!(report.wrong.is_empty(), "{}", report.wrong);
-    eprintln!("{}", report.summary);
+    let seed = variable("PORTOLAN_SEED").unwrap_or(SEED);
+    let mut tally = Tally::default();
+    for round in 0..variable("PORTOLAN_ROUNDS").unwrap_or(1) {
+        let mut rng = Rng::with_seed(seed + round);
+        let zones = zones::related(&mut rng);
+        let count = variable("PORTOLAN_QUESTIONS").unwrap_or(QUESTIONS) * zones.len() as u64;
+        compare(&mut rng, &zones, count as usize, &mut tally);
+    }
+    eprintln!("{}", tally.summary());
+    assert!(tally.wrong.is_empty(), "{}", tally.wrong_ones());
     for difference in DIFFERENCES {
         eprintln!("{}: {}", difference.what, difference.why);
     }
@@ -178,14 +76,23 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-fn zones(rng: &mut Rng) -> Vec<Zone> {
-    vec![
-        zones::generate(rng, "alpha.example.", Some("child.alpha.example."), "beta.example."),
-        zones::generate(rng, "beta.example.", None, "alpha.example."),
-        zones::generate(rng, "child.alpha.example.", None, "alpha.example."),
-        zones::generate(rng, "x.y.deep.example.", None, "wild.example."),
-        zones::rfc_4592("wild.example."),
-    ]
+/// Has the four servers serve `zones`, and asks them all.
+fn compare(rng: &mut Rng, zones: &[Zone], count: usize, tally: &mut Tally) {
+    let origins: Vec<Name> = zones.iter().map(|zone| zone.origin.lower()).collect();
+    let texts: Vec<(String, &str)> =
+        zones.iter().map(|zone| (zone.origin.text(), zone.text.as_str())).collect();
+    let texts: Vec<PeerZone<'_>> =
+        texts.iter().map(|(origin, text)| PeerZone { origin, text }).collect();
+    let ours = serve(zones);
+    let nsd = Peer::nsd(ours.addresses().host(2), &texts);
+    let knot = Peer::knot(ours.addresses().host(3), &texts);
+    let bind = Peer::bind(&texts, "", "");
+    let servers = [ours.dns(), nsd.dns(), knot.dns(), bind.dns()];
+    for begin in (0..count).step_by(BATCH) {
+        let questions: Vec<Question> =
+            (begin..count.min(begin + BATCH)).map(|_| questions::question(rng, zones)).collect();
+        ask(servers, &questions, |question, answers| tally.count(question, &origins, answers));
+    }
 }
 
 fn serve(zones: &[Zone]) -> Server {
@@ -199,102 +106,147 @@ fn serve(zones: &[Zone]) -> Server {
     files.start()
 }
 
-/// Asks ours, NSD and Knot over UDP; what one of them truncates, all over TCP too.
-fn ask(servers: [SocketAddr; 4], questions: Vec<Question>) -> Vec<Case> {
-    let mut cases = Vec::new();
-    for questions in questions.chunks(10_000) {
-        let messages: Vec<Vec<u8>> = questions.iter().map(Question::message).collect();
-        let [ours, nsd, knot, bind] = servers.map(|server| ask_udp(server, &messages));
-        let answers = ours.into_iter().zip(nsd).zip(knot).zip(bind);
-        for (question, (((ours, nsd), knot), bind)) in questions.iter().zip(answers) {
-            let case = case(question, [ours, nsd, knot, bind]);
-            let answers = [&case.ours, &case.nsd, &case.knot, &case.bind];
-            let is_truncated = answers.into_iter().flatten().any(Normal::is_truncated);
-            cases.push(case);
-            if is_truncated {
-                let answers = servers.map(|server| ask_tcp(server, &question.message()));
-                cases.push(self::case(question, answers));
-            }
+/// Asks us and the others over UDP; what one of them truncates, all over TCP too.
+fn ask(
+    servers: [SocketAddr; 4],
+    questions: &[Question],
+    mut answered: impl FnMut(&Question, [Option<Normal>; 4]),
+) {
+    let messages: Vec<Vec<u8>> = questions.iter().map(Question::message).collect();
+    let mut answers = servers.map(|server| ask_udp(server, &messages).into_iter());
+    for question in questions {
+        let answers = answers.each_mut().map(|answers| answers.next().expect("one each"));
+        let answers = answers.map(|answer| read(question, answer));
+        let is_truncated = answers.iter().flatten().any(Normal::is_truncated);
+        answered(question, answers);
+        if is_truncated {
+            answered(question, servers.map(|to| read(question, ask_tcp(to, &question.message()))));
         }
     }
-    cases
 }
 
-fn case(question: &Question, answers: [Option<Vec<u8>>; 4]) -> Case {
-    let [ours, nsd, knot, bind] = answers.map(|bytes| {
-        let read = |bytes: Vec<u8>| {
-            normal::read(question, &bytes).unwrap_or_else(|error| panic!("{question:?}: {error}"))
-        };
-        bytes.map(read)
-    });
-    Case { question: question.clone(), ours, nsd, knot, bind }
-}
-
-#[derive(Default)]
-struct Report {
-    /// How many cases ended how.
-    summary: String,
-    /// What is different and not explained.
-    wrong: String,
-}
-
-fn compare(cases: &[Case]) -> Report {
-    const SHOWN: usize = 20;
-    let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut report = Report::default();
-    let mut wrong = 0;
-    for case in cases {
-        let echoes = case.ours.as_ref().is_none_or(|ours| ours.echoes(&case.question));
-        let agrees = |peer| echoes && agree(&case.ours, peer, [&case.nsd, &case.knot]);
-        let explained = || DIFFERENCES.iter().find(|difference| echoes && (difference.is)(case));
-        let end = match (agrees(&case.nsd), agrees(&case.knot)) {
-            (true, true) => "as both",
-            (true, false) => "as NSD",
-            (false, true) => "as Knot",
-            (false, false) => match explained() {
-                Some(difference) => difference.what,
-                None => {
-                    wrong += 1;
-                    if wrong <= SHOWN {
-                        report.wrong += &show(case);
-                    }
-                    "WRONG"
-                }
-            },
-        };
-        *ends.entry(end).or_default() += 1;
-    }
-    for (end, count) in ends {
-        writeln!(report.summary, "{count:>6} {end}").expect("to a string");
-    }
-    if wrong > 0 {
-        write!(report.wrong, "{wrong} of {}:\n{}", cases.len(), report.summary)
-            .expect("to a string");
-    }
-    report
-}
-
-/// True when our answer is that of `peer`; its additional section may be that of the other one.
-/// What a truncated answer still holds does not count (RFC 2181 §9).
-fn agree(ours: &Option<Normal>, peer: &Option<Normal>, both: [&Option<Normal>; 2]) -> bool {
-    let (Some(ours), Some(peer)) = (ours, peer) else { return ours.is_none() && peer.is_none() };
-    if ours.is_truncated() && peer.is_truncated() {
-        let header = |normal: &Normal| (normal.rcode, normal.flags, normal.edns);
-        return header(ours) == header(peer);
-    }
-    let additional = |peer: &Option<Normal>| {
-        peer.as_ref().is_some_and(|peer| peer.additional == ours.additional)
+fn read(question: &Question, answer: Option<Vec<u8>>) -> Option<Normal> {
+    let read = |bytes: Vec<u8>| {
+        normal::read(question, &bytes)
+            .unwrap_or_else(|error| panic!("{question:?}: {error}: {}", bytes.escape_ascii()))
     };
-    ours.agrees_with(peer) && both.into_iter().any(additional)
+    answer.map(read)
 }
 
-fn show(case: &Case) -> String {
-    let Question { name, qtype, qclass, opcode, flags, edns } = &case.question;
+/// How many answers ended how.
+#[derive(Default)]
+struct Tally {
+    answers: usize,
+    /// How many are the same everywhere.
+    as_all: usize,
+    /// By what and by whom.
+    explained: BTreeMap<(&'static str, Other), usize>,
+    /// How many, and the first few, by what differs with whom.
+    wrong: BTreeMap<(String, Option<Other>), (usize, String)>,
+}
+
+impl Tally {
+    fn count(&mut self, question: &Question, origins: &[Name], answers: [Option<Normal>; 4]) {
+        let [ours, others @ ..] = &answers;
+        self.answers += 1;
+        let Some(ours) = ours.as_ref().filter(|ours| ours.echoes(question)) else {
+            return self.wrong("our echo".to_string(), None, || show(question, &answers));
+        };
+        let mut is_as_all = true;
+        for (other, theirs) in OTHERS.into_iter().zip(others) {
+            let Some(theirs) = theirs else {
+                is_as_all = false;
+                self.wrong("no answer".to_string(), Some(other), || show(question, &answers));
+                continue;
+            };
+            if is_same(ours, theirs) {
+                continue;
+            }
+            is_as_all = false;
+            let pair = Pair { question, origins, other, ours, theirs };
+            match DIFFERENCES.iter().find(|difference| (difference.is)(&pair)) {
+                Some(known) => *self.explained.entry((known.what, other)).or_default() += 1,
+                None => self.wrong(kind(&pair), Some(other), || show(question, &answers)),
+            }
+        }
+        self.as_all += usize::from(is_as_all);
+    }
+
+    fn wrong(&mut self, what: String, other: Option<Other>, case: impl Fn() -> String) {
+        const SHOWN: usize = 3;
+        let (count, shown) = self.wrong.entry((what, other)).or_default();
+        *count += 1;
+        if *count <= SHOWN {
+            *shown += &case();
+        }
+    }
+
+    fn summary(&self) -> String {
+        let mut text = format!("{:>8} answers\n{:>8} as all\n", self.answers, self.as_all);
+        for ((what, other), count) in &self.explained {
+            writeln!(text, "{count:>8} {what} ({other:?})").expect("to a string");
+        }
+        for ((what, other), (count, _)) in &self.wrong {
+            writeln!(text, "{count:>8} WRONG: {what} ({other:?})").expect("to a string");
+        }
+        text
+    }
+
+    fn wrong_ones(&self) -> String {
+        let mut text = String::new();
+        for ((what, other), (count, cases)) in &self.wrong {
+            writeln!(text, "=== {count}: {what} ({other:?})\n{cases}").expect("to a string");
+        }
+        text + &self.summary()
+    }
+}
+
+/// What a truncated answer still holds does not count (RFC 2181 §9).
+fn is_same(ours: &Normal, theirs: &Normal) -> bool {
+    if ours.is_truncated() && theirs.is_truncated() {
+        return ours.has_header_of(theirs);
+    }
+    ours.agrees_with(theirs) && ours.additional == theirs.additional
+}
+
+/// What differs, in a few words.
+fn kind(pair: &Pair<'_>) -> String {
+    let Pair { ours, theirs, .. } = pair;
+    let mut kinds = Vec::new();
+    let mut add = |name: &str, differs: bool| {
+        if differs {
+            kinds.push(name.to_string());
+        }
+    };
+    add(&format!("rcode {} not {}", ours.rcode, theirs.rcode), ours.rcode != theirs.rcode);
+    let flags = ours.flags ^ theirs.flags;
+    add(&format!("flags {flags:#x}"), flags != 0);
+    add("EDNS", ours.edns != theirs.edns);
+    let sections = [
+        ("answer", &ours.answer, &theirs.answer),
+        ("authority", &ours.authority, &theirs.authority),
+        ("additional", &ours.additional, &theirs.additional),
+    ];
+    for (name, ours, theirs) in sections {
+        let (more, less) = (has_more(ours, theirs), has_more(theirs, ours));
+        add(&format!("more {name}"), more && !less);
+        add(&format!("less {name}"), less && !more);
+        add(&format!("other {name}"), more && less);
+    }
+    kinds.join(", ")
+}
+
+fn has_more(these: &[Record], those: &[Record]) -> bool {
+    these.iter().any(|record| !those.contains(record)) || these.len() > those.len()
+}
+
+fn show(question: &Question, answers: &[Option<Normal>; 4]) -> String {
+    let Question { name, qtype, qclass, opcode, flags, edns } = question;
     let mut text = format!(
         "--- {} TYPE{qtype} CLASS{qclass} opcode {opcode} flags {flags:#06x} {edns:?}\n",
         name.text()
     );
-    for (server, answer) in [("ours", &case.ours), ("nsd", &case.nsd), ("knot", &case.knot)] {
+    for (server, answer) in ["ours", "nsd", "knot", "bind"].into_iter().zip(answers) {
         match answer {
             None => writeln!(text, "  {server}: no answer"),
             Some(n) => writeln!(
@@ -316,12 +268,13 @@ fn show(case: &Case) -> String {
 fn sections(normal: &Normal) -> String {
     let mut text = String::new();
     let sections = [("an", &normal.answer), ("au", &normal.authority), ("ad", &normal.additional)];
-    for (name, lines) in sections {
-        for line in lines.iter().take(8) {
-            let (head, data) = line.split_once(" ; ").unwrap_or((line, ""));
-            let head = head.rsplit_once(' ').map_or(head, |(head, _)| head);
-            let line: String = format!("{head} {data}").chars().take(110).collect();
+    for (name, records) in sections {
+        for record in records.iter().take(8) {
+            let line: String = format!("{record:?}").chars().take(150).collect();
             text += &format!("      {name} {line}\n");
+        }
+        if records.len() > 8 {
+            text += &format!("      {name} … {} in all\n", records.len());
         }
     }
     text

@@ -41,6 +41,11 @@ impl Name {
         self.0.ends_with(&other.0)
     }
 
+    /// True when `other` is at or below this name.
+    pub fn holds(&self, other: &Name) -> bool {
+        other.is_below(self)
+    }
+
     /// This name and labels of `filler` before it, as long as a name may be.
     pub fn longest(&self, filler: u8) -> Name {
         let mut name = self.clone();
@@ -56,6 +61,11 @@ impl Name {
             }
             name = name.child(&vec![filler; bytes]).expect("it was made to fit");
         }
+    }
+
+    /// The same in lower case.
+    pub fn lower(&self) -> Name {
+        Name(self.0.iter().map(|label| label.to_ascii_lowercase()).collect())
     }
 
     /// In wire form.

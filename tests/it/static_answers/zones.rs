@@ -22,8 +22,19 @@ const LABELS: &[&str] = &["a", "b", "c", "www", "mail", "x1", "_tcp", "ns", "dee
 const ODD_LABELS: &[&[u8]] =
     &[b"a.b", b"sp ace", b"nul\0", b"\xe9t\xe9", b"UPPER", b"semi;\"(", b"\\"];
 
+/// Five zones, one of them below another.
+pub fn related(rng: &mut Rng) -> Vec<Zone> {
+    vec![
+        generate(rng, "alpha.example.", Some("child.alpha.example."), "beta.example."),
+        generate(rng, "beta.example.", None, "alpha.example."),
+        generate(rng, "child.alpha.example.", None, "alpha.example."),
+        generate(rng, "x.y.deep.example.", None, "wild.example."),
+        rfc_4592("wild.example."),
+    ]
+}
+
 /// The zone of RFC 4592 §2.2.1, whose answers §2.2.1 and §4 discuss.
-pub fn rfc_4592(origin: &str) -> Zone {
+fn rfc_4592(origin: &str) -> Zone {
     let mut draft = Draft::new(origin);
     let origin = draft.origin.clone();
     draft.plain(&origin, "SOA", "ns.example.com. hostmaster.example.com. 1 7200 900 1209600 300");
@@ -44,7 +55,7 @@ pub fn rfc_4592(origin: &str) -> Zone {
 }
 
 /// A zone of its own, or with `child` delegated, which is served too.
-pub fn generate(rng: &mut Rng, origin: &str, child: Option<&str>, elsewhere: &str) -> Zone {
+fn generate(rng: &mut Rng, origin: &str, child: Option<&str>, elsewhere: &str) -> Zone {
     let mut draft = Draft::new(origin);
     draft.apex(rng);
     if let Some(child) = child {

@@ -83,7 +83,8 @@ impl Peer {
             "options {{\n directory \".\"; pid-file none; session-keyfile none;\n\
              \x20listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }};\n\
              \x20recursion no; dnssec-validation no; empty-zones-enable no; notify explicit;\n\
-             \x20minimal-responses no-auth; check-names primary ignore; check-integrity no;\n}};\n\
+             \x20minimal-responses no-auth; zero-no-soa-ttl no;\n\
+             \x20check-names primary ignore; check-integrity no;\n}};\n\
              controls {{ }};\n{statements}\n",
             address.port(),
             address.ip()

@@ -1,0 +1,255 @@
+//! In what we differ from the others on purpose, with the sentence of the RFC for it.
+
+use super::name::Name;
+use super::normal::{AA, AD, Normal, Record, TC};
+use super::{Other, Pair};
+
+/// A way in which we differ from another server.
+pub struct Difference {
+    pub what: &'static str,
+    pub why: &'static str,
+    pub is: fn(&Pair<'_>) -> bool,
+}
+
+pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        what: "a minimal answer to ANY",
+        why: "RFC 8482 §4.2: one HINFO record instead of all that stands there; the others give one \
+              or all of the RRsets",
+        is: |pair| {
+            let Pair { question, ours, theirs, .. } = pair;
+            question.is_any()
+                && ours.rcode == theirs.rcode
+                && matches!(&ours.answer[..], [only] if only.rtype == HINFO)
+                && (!theirs.answer.is_empty() || theirs.is_truncated())
+        },
+    },
+    Difference {
+        what: "types that no record has",
+        why: "RFC 5936 §2.2.1 lets a server refuse transfers; MAILA and MAILB are obsolete (RFC 1035 \
+              §3.2.3); TSIG, TKEY, OPT and 0 have no place in a question (RFC 6895 §3.1). The others \
+              look for records of some of these types, or refuse with another code",
+        is: |pair| {
+            let Pair { question, ours, .. } = pair;
+            question.is_about_no_record()
+                && matches!(ours.rcode, FORMERR | NOTIMP | REFUSED)
+                && ours.is_empty()
+        },
+    },
+    Difference {
+        what: "unknown types in the range of questions",
+        why: "RFC 8906 §3.1.4: unknown types are answered like others. BIND gives FORMERR for all \
+              from 128 to 255 that it does not know, for which RFC 6895 §3.1 has meta-types",
+        is: |pair| {
+            pair.other == Other::Bind
+                && (128..=248).contains(&pair.question.qtype)
+                && pair.theirs.rcode == FORMERR
+        },
+    },
+    Difference {
+        what: "other classes",
+        why: "RFC 1035 §3.2.5 has class ANY for questions, but an authoritative answer in one class \
+              cannot be complete. We have only the Internet class and refuse the others (RFC 8499 §6 \
+              on REFUSED for zones that are not served); other servers give NOTIMP, NOTAUTH or \
+              FORMERR for some and answer ANY in IN",
+        is: |pair| pair.question.qclass != IN && pair.ours.rcode == REFUSED && pair.ours.is_empty(),
+    },
+    Difference {
+        what: "other opcodes",
+        why: "RFC 1035 §4.1.1 has NOTIMP for them. All say so or FORMERR; NSD and BIND without the \
+              question, NSD also without OPT (RFC 6891 §6.1.1 wants it), BIND without RD (RFC 1035 \
+              §4.1.1: it is copied); Knot looks at the class and the version of EDNS first",
+        is: |pair| {
+            let Pair { question, ours, theirs, .. } = pair;
+            question.opcode != 0
+                && ours.rcode == NOTIMP
+                && ours.is_empty()
+                && theirs.is_empty()
+                && matches!(theirs.rcode, NOTIMP | FORMERR | REFUSED | NOTAUTH | BADVERS)
+        },
+    },
+    Difference {
+        what: "DO with BADVERS",
+        why: "RFC 3225 §3: the DO bit of the query MUST be copied in the response; NSD does not with \
+              BADVERS",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            let without = |normal: &Normal| (normal.rcode, normal.flags, normal.is_empty());
+            ours.rcode == BADVERS && without(ours) == without(theirs)
+        },
+    },
+    Difference {
+        what: "AD in a truncated answer",
+        why: "RFC 4035 §3.1.6: AD is for data that the server considers authentic. BIND copies it \
+              from the query into truncated answers",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            let theirs_without = Normal { flags: theirs.flags & !AD, ..(*theirs).clone() };
+            theirs.is_truncated() && ours.is_truncated() && ours.has_header_of(&theirs_without)
+        },
+    },
+    Difference {
+        what: "truncated earlier",
+        why: "we compress names less (RFC 1035 §4.1.4 leaves it to the server), so that what must be \
+              in the answer may not fit, and glue that a referral needs must be (RFC 9471 §3.1: TC is \
+              due if it does not fit, where NSD and BIND just leave it out). What they answer over \
+              TCP is compared, too",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            let limit = pair.question.limit();
+            ours.is_truncated()
+                && !theirs.is_truncated()
+                && (ours.rcode, ours.flags & !TC, ours.edns)
+                    == (theirs.rcode, theirs.flags & !AD, theirs.edns)
+                && (theirs.length * 2 > limit)
+        },
+    },
+    Difference {
+        what: "truncated later",
+        why: "RFC 2181 §9: TC should not be set merely because more could have been added. BIND sets \
+              it for referrals whose addresses of name servers elsewhere do not fit, and needs more \
+              room",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            theirs.is_truncated()
+                && !ours.is_truncated()
+                && (ours.rcode, ours.flags, ours.edns)
+                    == (theirs.rcode, theirs.flags & !TC & !AD, theirs.edns)
+                && is_part(&theirs.answer, &ours.answer)
+                && is_part(&theirs.authority, &ours.authority)
+                && ours.length * 2 > pair.question.limit()
+        },
+    },
+    Difference {
+        what: "aliases end at the edge of the zone",
+        why: "RFC 1034 §4.3.2 step 3a would go on in any zone at hand, and NSD does; a resolver may \
+              not believe what is from another zone (RFC 2181 §5.4.1), so we stop, as Knot and BIND",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            (pair.other == Other::Nsd || pair.question.qtype == DS)
+                && ours.rcode == NOERROR
+                && ours.flags == theirs.flags
+                && ours.authority.is_empty()
+                && is_part(&ours.answer, &theirs.answer)
+                && ours.answer.iter().any(|record| leaves_zone(pair, record))
+        },
+    },
+    Difference {
+        what: "aliases are followed for all types",
+        why: "RFC 1034 §4.3.2 step 3a excepts CNAME alone. Knot and BIND except RRSIG and NSEC, NSD \
+              NSEC3: in a signed zone they stand beside the alias (RFC 4035 §2.5); ours are not signed",
+        is: |pair| {
+            let Pair { question, ours, theirs, .. } = pair;
+            matches!(question.qtype, RRSIG | NSEC | NSEC3)
+                && theirs.rcode == NOERROR
+                && theirs.flags & AA != 0
+                && is_part(&theirs.answer, &ours.answer)
+                && ours.answer.len() > theirs.answer.len()
+                && ours.answer.iter().all(is_alias)
+        },
+    },
+    Difference {
+        what: "long chains of aliases",
+        why: "RFC 1034 §3.6.2: chains should be followed. Knot ends after five records, and the \
+              resolver goes on from there",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            pair.other == Other::Knot
+                && theirs.rcode == NOERROR
+                && theirs.answer.len() == 5
+                && theirs.answer.iter().all(is_alias)
+                && is_part(&theirs.answer, &ours.answer)
+                && theirs.authority.is_empty()
+                && ours.flags == theirs.flags
+        },
+    },
+    Difference {
+        what: "loops of aliases",
+        why: "RFC 1034 §3.6.2: software should not fail when presented with loops; the resolver sees \
+              it in the answer and signals the error. BIND gives the same records with SERVFAIL, on \
+              which resolvers would ask the other servers of the zone",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            pair.other == Other::Bind
+                && (ours.rcode, theirs.rcode) == (NOERROR, SERVFAIL)
+                && (ours.answer == theirs.answer || theirs.is_truncated())
+                && ours.flags == theirs.flags & !TC
+                && ours.authority.is_empty()
+                && is_loop(&ours.answer)
+        },
+    },
+    Difference {
+        what: "other additional records",
+        why: "RFC 1034 §4.3.2 step 6 leaves to the server what may be useful besides. Ours are \
+              addresses of names in the answer, and what a referral needs is all there (RFC 9471 §3.1; \
+              glue of siblings is optional, §3.2)",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            ours.agrees_with(theirs)
+                && ours.additional.iter().all(|record| is_named(ours, record))
+                && theirs
+                    .additional
+                    .iter()
+                    .all(|record| ours.additional.contains(record) || !is_needed(ours, record))
+        },
+    },
+];
+
+// Types, classes and response codes.
+const NS: u16 = 2;
+const CNAME: u16 = 5;
+const HINFO: u16 = 13;
+const DS: u16 = 43;
+const RRSIG: u16 = 46;
+const NSEC: u16 = 47;
+const NSEC3: u16 = 50;
+const IN: u16 = 1;
+const NOERROR: u16 = 0;
+const FORMERR: u16 = 1;
+const SERVFAIL: u16 = 2;
+const NOTIMP: u16 = 4;
+const REFUSED: u16 = 5;
+const NOTAUTH: u16 = 9;
+const BADVERS: u16 = 16;
+
+/// True when all of `these` are among `those`.
+fn is_part(these: &[Record], those: &[Record]) -> bool {
+    these.iter().all(|record| those.contains(record))
+}
+
+fn is_alias(record: &Record) -> bool {
+    record.rtype == CNAME
+}
+
+/// True for aliases of which each leads to another.
+fn is_loop(records: &[Record]) -> bool {
+    let is_owner = |name: &Name| records.iter().any(|record| record.owner == *name);
+    !records.is_empty()
+        && records.iter().all(|record| is_alias(record) && record.targets().iter().all(is_owner))
+}
+
+/// True for an alias out of the zone in which it stands, into another one at hand.
+fn leaves_zone(pair: &Pair<'_>, record: &Record) -> bool {
+    let zone_of = |name: &Name, may_be_origin: bool| {
+        let holds = |origin: &&Name| origin.holds(name) && (may_be_origin || *origin != name);
+        pair.origins.iter().filter(holds).max_by_key(|origin| origin.0.len())
+    };
+    let Some(target) = record.targets().pop() else { return false };
+    let from = zone_of(&record.owner, true);
+    let to = zone_of(&target, pair.question.qtype != DS);
+    is_alias(record) && to.is_some() && from != to
+}
+
+/// True when the record's owner is named in the data of another record.
+fn is_named(normal: &Normal, record: &Record) -> bool {
+    let all = [&normal.answer, &normal.authority, &normal.additional];
+    all.into_iter().flatten().flat_map(Record::targets).any(|target| target == record.owner)
+}
+
+/// True for the address of a name server in a referral that is below the cut itself.
+fn is_needed(normal: &Normal, record: &Record) -> bool {
+    let is_server = |ns: &Record| {
+        ns.rtype == NS && ns.owner.holds(&record.owner) && ns.targets().contains(&record.owner)
+    };
+    normal.flags & AA == 0 && normal.authority.iter().any(is_server)
+}
