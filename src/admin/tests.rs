@@ -95,6 +95,7 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
             ttl: 30,
             may_be_cname: false,
         }],
+        base: zone::Base::Nothing,
     }]);
     let check = Check {
         kind: Kind::Tcp,

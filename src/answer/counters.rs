@@ -23,6 +23,8 @@ pub enum Verdict {
     NotImp,
     /// Answered BADVERS: an EDNS version that we do not speak.
     BadVers,
+    /// Answered SERVFAIL: a zone of a primary's that is not there yet, or has expired.
+    ServFail,
     /// Answered NOTAUTH: signed with a key that we do not have.
     NotAuth,
     /// Dropped: too short to be a message.
@@ -35,7 +37,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Verdict; 12] = [
+    pub const ALL: [Verdict; 13] = [
         Verdict::Positive,
         Verdict::NoData,
         Verdict::NxDomain,
@@ -44,6 +46,7 @@ impl Verdict {
         Verdict::FormErr,
         Verdict::NotImp,
         Verdict::BadVers,
+        Verdict::ServFail,
         Verdict::NotAuth,
         Verdict::DroppedRunt,
         Verdict::DroppedResponse,
@@ -61,6 +64,7 @@ impl Verdict {
             Verdict::FormErr => "formerr",
             Verdict::NotImp => "notimp",
             Verdict::BadVers => "badvers",
+            Verdict::ServFail => "servfail",
             Verdict::NotAuth => "notauth",
             Verdict::DroppedRunt => "dropped_runt",
             Verdict::DroppedResponse => "dropped_response",

@@ -17,7 +17,7 @@ use crate::dns::response::{MIN_RESPONSE_BYTES, QNAME_POINTER};
 use crate::dns::{Class, ExtendedError, Preamble, Query, Rcode, Rejection, Response, Rtype};
 use crate::ledger::Answered;
 use crate::snapshot::Snapshot;
-use crate::zone::{NameSearch, Zone};
+use crate::zone::{Condition, NameSearch, Zone};
 
 /// The longest message, in bytes: what the two-byte length of TCP can say.
 pub const MAX_MESSAGE_BYTES: usize = 65535;
@@ -160,6 +160,9 @@ impl<'s, 'r> Asked<'s, 'r> {
             let error = Some(ExtendedError::NOT_AUTHORITATIVE);
             return refuse(Rcode::REFUSED, error, preamble, packet, out);
         };
+        if zone.condition() != Condition::Served {
+            return no_data(zone.condition(), preamble, packet, out);
+        }
         let limit = edns::response_limit(self.transport, preamble.edns.as_ref());
         let mut response = Response::new(out, limit, packet, preamble);
         response.set_origin(HEADER_BYTES + query.qname.len() - zone.origin_len());
@@ -235,6 +238,16 @@ fn refusal(qclass: Class, qtype: Rtype) -> Option<(Rcode, Option<ExtendedError>)
     }
 }
 
+/// The response of a zone that a primary has not sent yet, or too long ago (RFC 1035 §4.3.5).
+#[cold]
+fn no_data(condition: Condition, preamble: &Preamble, packet: &[u8], out: &mut [u8]) -> Outcome {
+    let error = match condition {
+        Condition::Expired => ExtendedError::INVALID_DATA,
+        Condition::Awaited | Condition::Served => ExtendedError::NOT_READY,
+    };
+    refuse(Rcode::SERVFAIL, Some(error), preamble, packet, out)
+}
+
 /// A response with a code and no records.
 #[cold]
 fn refuse(
@@ -249,6 +262,7 @@ fn refuse(
         Rcode::NOTIMP => Verdict::NotImp,
         Rcode::REFUSED => Verdict::Refused,
         Rcode::BADVERS => Verdict::BadVers,
+        Rcode::SERVFAIL => Verdict::ServFail,
         _ => Verdict::NotAuth,
     };
     let mut response = Response::new(out, MIN_RESPONSE_BYTES, packet, preamble);

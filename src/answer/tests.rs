@@ -266,6 +266,21 @@ fn a_refusal_says_why() {
 }
 
 #[test]
+fn a_zone_without_data_fails_and_says_why() {
+    for (name, why) in [
+        ("www.awaited.example.com.", ExtendedError::NOT_READY),
+        ("awaited.example.com.", ExtendedError::NOT_READY),
+        ("expired.example.com.", ExtendedError::INVALID_DATA),
+    ] {
+        let answered = ask(name, Rtype::A).edns(1232).answered();
+        assert_eq!(answered.outcome.verdict, Verdict::ServFail, "{name}");
+        assert_eq!(answered.message.metadata.response_code, ResponseCode::ServFail);
+        assert!(!answered.is_authoritative());
+        assert!(answered.bytes.ends_with(&[0, 15, 0, 2, 0, why.0 as u8]), "{name}");
+    }
+}
+
+#[test]
 fn types_that_no_question_may_have() {
     for (rtype, rcode) in [
         (Rtype(0), ResponseCode::FormErr),

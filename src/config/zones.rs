@@ -80,6 +80,7 @@ pub(super) fn compile(
             default_ttl: file.form.ttl,
             sources,
             steered,
+            base: zone::Base::Nothing,
         });
     }
     let (zones, problems) = zone::compile(&settings);

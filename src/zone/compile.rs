@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use super::directory::Directory;
 use super::findings::Findings;
-use super::lookup::{Node, Static, SteeredNode, Zones};
+use super::lookup::{Condition, Node, Static, SteeredNode, Zones};
 use super::master_file::TextRecord;
+use super::overlay::Sieve;
 use super::tree::{APEX, Group, MAX_BYTES, NONE, Target, Tree};
-use super::{Delegation, Place, Problem, Settings, Zone, check, master_file};
+use super::{Base, Delegation, Place, Problem, Settings, Zone, check, master_file};
 use crate::dns::{OwnedRrset, Rrset, Rtype};
 
 /// Checks and compiles zones. All problems of all zones are found at once; there are no zones when
@@ -20,7 +21,9 @@ pub fn compile(settings: &[Settings]) -> (Option<Zones>, Vec<Problem>) {
     for (index, zone) in settings.iter().enumerate() {
         let mut findings = Findings::new(index);
         let tree = arrange(zone, &mut findings);
-        families.check(index, &tree, &mut findings);
+        if condition(zone) == Condition::Served {
+            families.check(index, &tree, &mut findings);
+        }
         if !findings.has_errors() {
             zones.push(compile_zone(&tree, zone));
         }
@@ -34,8 +37,17 @@ pub fn compile(settings: &[Settings]) -> (Option<Zones>, Vec<Problem>) {
 fn arrange(zone: &Settings, findings: &mut Findings) -> Tree {
     let mut tree = Tree::new(zone.origin.clone());
     let mut fits = true;
+    let transferred = zone.transferred();
+    let mut sieve = Sieve::default();
     for (index, source) in zone.sources.iter().enumerate() {
-        let take = |record: TextRecord<'_>| fits &= tree.add(index, &record);
+        if transferred == Some(index) {
+            findings.forgive(index);
+        }
+        let take = |record: TextRecord<'_>| {
+            if transferred != Some(index) || sieve.passes(&record, &zone.origin) {
+                fits &= tree.add(index, &record);
+            }
+        };
         master_file::read(index, source, &zone.origin, zone.default_ttl, findings, take);
     }
     if !fits {
@@ -44,7 +56,8 @@ fn arrange(zone: &Settings, findings: &mut Findings) -> Tree {
         let help = format!("names and data of a zone have at most {limit} GiB: split it");
         findings.error(Place::Zone, message, help);
     }
-    check::zone(&mut tree, &zone.steered, findings);
+    sieve.tell(&zone.origin, findings);
+    check::zone(&mut tree, zone, findings);
     tree
 }
 
@@ -105,6 +118,15 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
         steered,
         negative_soas: negative_soas.into(),
         serial,
+        condition: condition(settings),
+    }
+}
+
+fn condition(zone: &Settings) -> Condition {
+    match zone.base {
+        Base::Nothing | Base::Transferred => Condition::Served,
+        Base::Awaited => Condition::Awaited,
+        Base::Expired => Condition::Expired,
     }
 }
 
@@ -245,6 +267,7 @@ pub(super) mod tests {
             default_ttl: 300,
             sources: vec![Source { file: "test.zone".into(), text: text.to_string() }],
             steered: Vec::new(),
+            base: Base::Nothing,
         }
     }
 

@@ -12,16 +12,26 @@ pub(super) struct Findings {
     problems: Vec<Problem>,
     errors: usize,
     warnings: usize,
+    /// The source in which errors are warnings.
+    transferred: Option<usize>,
 }
 
 impl Findings {
     /// Nothing found yet in the zone with this index.
     pub(super) fn new(zone: usize) -> Findings {
-        Findings { zone, problems: Vec::new(), errors: 0, warnings: 0 }
+        Findings { zone, problems: Vec::new(), errors: 0, warnings: 0, transferred: None }
     }
 
-    /// Something that keeps the zone from being served.
+    /// From now on nothing in this source keeps the zone from being served: a primary has sent it.
+    pub(super) fn forgive(&mut self, source: usize) {
+        self.transferred = Some(source);
+    }
+
+    /// Something that keeps the zone from being served, unless it comes from a primary.
     pub(super) fn error(&mut self, place: Place, message: String, help: impl Into<Option<String>>) {
+        if matches!(place, Place::Source { source, .. } if self.transferred == Some(source)) {
+            return self.warning(place, message, help);
+        }
         self.errors += 1;
         if self.errors <= TOLD {
             self.push(false, place, message, help.into());
@@ -38,6 +48,25 @@ impl Findings {
         self.warnings += 1;
         if self.warnings <= TOLD {
             self.push(true, place, message, help.into());
+        }
+    }
+
+    /// Something that the zone as a whole lacks: an error, unless it comes from a primary.
+    pub(super) fn lack(&mut self, message: String, help: impl Into<Option<String>>) {
+        self.error_unless(self.transferred.is_some(), Place::Zone, message, help);
+    }
+
+    /// An error, or a warning if it is forgiven.
+    pub(super) fn error_unless(
+        &mut self,
+        is_forgiven: bool,
+        place: Place,
+        message: String,
+        help: impl Into<Option<String>>,
+    ) {
+        match is_forgiven {
+            true => self.warning(place, message, help),
+            false => self.error(place, message, help),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::directory::{Directory, Search};
 use crate::decide::PolicyId;
@@ -10,7 +11,8 @@ use crate::dns::{Name, OwnedRrset, Rrset, Rtype};
 /// All zones served.
 #[derive(Debug)]
 pub struct Zones {
-    zones: Box<[Zone]>,
+    /// Shared with those that came before and after, where only one zone is replaced.
+    zones: Box<[Arc<Zone>]>,
     /// From origins in lower-case wire form to indices in `zones`.
     origins: Directory<u32>,
     /// Bit n is set when an origin has n labels, the root not counted.
@@ -38,6 +40,18 @@ pub struct Zone {
     /// The first is that of the zone, the others those of steered names with a shorter TTL.
     pub(super) negative_soas: Box<[OwnedRrset]>,
     pub(super) serial: u32,
+    pub(super) condition: Condition,
+}
+
+/// Whether there is something to answer from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// There is.
+    Served,
+    /// The primary has not sent the zone yet.
+    Awaited,
+    /// The zone's SOA EXPIRE has passed since the primary was last heard of.
+    Expired,
 }
 
 /// A name of the zone, be it an empty non-terminal.
@@ -140,11 +154,26 @@ impl Default for Zones {
 impl Zones {
     /// Zones with distinct origins.
     pub(super) fn new(zones: Vec<Zone>) -> Zones {
+        Zones::of(zones.into_iter().map(Arc::new).collect())
+    }
+
+    fn of(zones: Box<[Arc<Zone>]>) -> Zones {
         let origins: Vec<_> = zones.iter().map(|zone| zone.origin.to_key()).collect();
         let depths = zones.iter().map(|zone| 1 << zone.origin.labels().count());
         let depths = depths.fold(0, |depths, depth: u128| depths | depth);
         let origins = Directory::new(origins.iter().map(|key| &key[..]), |index, _| index as u32);
-        Zones { zones: zones.into(), origins, depths }
+        Zones { zones, origins, depths }
+    }
+
+    /// The same zones, but for those of equal origin in `others`, which take their place.
+    pub fn replaced(&self, others: &Zones) -> Zones {
+        let replaced = self.zones.iter().map(|zone| {
+            let key = zone.origin.to_key();
+            let other = others.origins.find(others.origins.search(&key), &key);
+            let other = other.and_then(|&index| others.zones.get(index as usize));
+            Arc::clone(other.unwrap_or(zone))
+        });
+        Zones::of(replaced.collect())
     }
 
     /// The zone whose origin is the longest at or above `qname` (lower-case wire form); for a DS
@@ -156,7 +185,7 @@ impl Zones {
             if self.depths & (1 << depth) != 0
                 && let Some(&index) = self.origins.find(self.origins.search(origin), origin)
             {
-                let zone = self.zones.get(index as usize);
+                let zone = self.zones.get(index as usize).map(|zone| &**zone);
                 if rtype != Rtype::DS || origin.len() < qname.len() {
                     return zone;
                 }
@@ -172,7 +201,7 @@ impl Zones {
 
     /// All zones, in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &Zone> {
-        self.zones.iter()
+        self.zones.iter().map(|zone| &**zone)
     }
 }
 
@@ -180,6 +209,11 @@ impl Zone {
     /// The apex.
     pub fn origin(&self) -> &Name {
         &self.origin
+    }
+
+    /// Whether there is something to answer from; the other methods may be called in any case.
+    pub fn condition(&self) -> Condition {
+        self.condition
     }
 
     /// The bytes that the origin has in wire form, root label included.

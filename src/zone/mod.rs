@@ -10,12 +10,13 @@ pub mod lookup;
 mod master_file;
 mod name_table;
 mod name_text;
+mod overlay;
 mod rdata;
 mod tree;
 mod ttl;
 
 pub use compile::compile;
-pub use lookup::{Delegation, Lookup, NameSearch, Zone, Zones};
+pub use lookup::{Condition, Delegation, Lookup, NameSearch, Zone, Zones};
 
 use crate::decide::PolicyId;
 use crate::dns::Name;
@@ -31,6 +32,29 @@ pub struct Settings {
     pub sources: Vec<Source>,
     /// The names whose addresses are decided per client.
     pub steered: Vec<Steered>,
+    /// What the sources and the steered names are laid over.
+    pub base: Base,
+}
+
+/// What a zone's own records and steered names are laid over.
+#[derive(Clone, Debug, Default)]
+pub enum Base {
+    /// Nothing: they are all of the zone.
+    #[default]
+    Nothing,
+    /// What a primary has sent: the last of the sources.
+    Transferred,
+    /// What a primary has not sent yet: the zone has no data.
+    Awaited,
+    /// What a primary has sent too long ago: the zone has no data any more.
+    Expired,
+}
+
+impl Settings {
+    /// The index of the source that a primary has sent.
+    fn transferred(&self) -> Option<usize> {
+        matches!(self.base, Base::Transferred).then(|| self.sources.len().checked_sub(1)).flatten()
+    }
 }
 
 /// A master-file text.

@@ -14,7 +14,7 @@ use portolan::decide::{
 use portolan::dns::{Name, Rtype};
 use portolan::geo::{Coordinates, Location, RangeTable, World};
 use portolan::snapshot::Snapshot;
-use portolan::zone::{Settings, Source, Steered, compile};
+use portolan::zone::{Base, Settings, Source, Steered, compile};
 
 const NAMES: usize = 10_000;
 const NETWORKS: u32 = 250_000;
@@ -44,6 +44,7 @@ pub fn snapshot() -> Snapshot {
                 may_be_cname: false,
             })
             .into(),
+        base: Base::Nothing,
     };
     let (zones, problems) = compile(&[zone]);
     let zones = zones.unwrap_or_else(|| panic!("{problems:?}"));

@@ -10,7 +10,7 @@ use portolan::config::{self, Diagnostic, Loaded, Rejected};
 use portolan::control::publish::{Ground, Publisher, Tables};
 use portolan::geo;
 use portolan::snapshot::Snapshot;
-use portolan::zone::{self, Place, Settings, Source};
+use portolan::zone::{self, Base, Place, Settings, Source};
 
 const SERVER_FILE: &str = include_str!("world/portolan.toml");
 const ZONE_FILE: &str = include_str!("world/zone.toml");
@@ -86,6 +86,7 @@ pub fn master_file(data: &[u8]) {
         default_ttl: 300,
         sources: vec![source],
         steered: Vec::new(),
+        base: Base::Nothing,
     }]);
     for problem in &problems {
         if let Place::Source { span, .. } = &problem.place {

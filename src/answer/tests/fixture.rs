@@ -10,7 +10,7 @@ use crate::decide::{
 };
 use crate::geo::World;
 use crate::snapshot::Snapshot;
-use crate::zone::{Settings, Source, Steered, compile};
+use crate::zone::{Base, Settings, Source, Steered, compile};
 
 const ZONE: &str = "
 @        SOA   ns1 hostmaster 7 2h 15m 2w 5m
@@ -63,6 +63,7 @@ pub(crate) fn snapshot() -> Snapshot {
         default_ttl: 300,
         sources: vec![Source { file: "zone".into(), text }],
         steered,
+        base: Base::Nothing,
     };
     let steered = vec![
         steered("geo.example.com.", 0, false),
@@ -73,6 +74,8 @@ pub(crate) fn snapshot() -> Snapshot {
     let (zones, problems) = compile(&[
         zone("example.com.", text, steered),
         zone("child.example.com.", CHILD.into(), vec![]),
+        Settings { base: Base::Awaited, ..zone("awaited.example.com.", String::new(), vec![]) },
+        Settings { base: Base::Expired, ..zone("expired.example.com.", String::new(), vec![]) },
     ]);
     let zones = zones.unwrap_or_else(|| panic!("{problems:?}"));
 

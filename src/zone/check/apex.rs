@@ -38,8 +38,7 @@ pub(super) fn check(tree: &Tree, is_complete: bool, findings: &mut Findings) {
         );
     }
     if tree.rrset(APEX, Rtype::NS).is_none() && is_complete {
-        findings.error(
-            Place::Zone,
+        findings.lack(
             format!("{origin} has no NS record"),
             "add one for each of its name servers, such as `@ NS ns1`".to_string(),
         );

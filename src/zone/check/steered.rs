@@ -3,7 +3,7 @@
 use crate::dns::Rtype;
 use crate::zone::findings::Findings;
 use crate::zone::tree::{APEX, NONE, Tree};
-use crate::zone::{Place, Steered};
+use crate::zone::{Place, Settings, Steered};
 
 /// Puts the steered names into the tree; those out of the zone and those given twice are refused.
 pub(super) fn place(tree: &mut Tree, steered: &[Steered], findings: &mut Findings) {
@@ -29,7 +29,8 @@ pub(super) fn place(tree: &mut Tree, steered: &[Steered], findings: &mut Finding
 }
 
 /// Checks each steered name against the records.
-pub(super) fn check(tree: &Tree, steered: &[Steered], findings: &mut Findings) {
+pub(super) fn check(tree: &Tree, zone: &Settings, findings: &mut Findings) {
+    let steered = &zone.steered;
     for (node, at) in tree.nodes.iter().enumerate() {
         let Some(name) = steered.get(at.steered as usize) else { continue };
         let node = node as u32;
@@ -37,7 +38,10 @@ pub(super) fn check(tree: &Tree, steered: &[Steered], findings: &mut Findings) {
         let owner = &name.owner;
         if at.cut != NONE {
             let cut = tree.name(at.cut);
-            findings.error(
+            let ns = tree.rrset(at.cut, Rtype::NS).map_or(&[][..], |ns| tree.records_of(ns));
+            let is_forgiven = ns.iter().all(|ns| Some(ns.source as usize) == zone.transferred());
+            findings.error_unless(
+                is_forgiven,
                 place,
                 format!("{owner} is steered, but {cut} is delegated"),
                 format!("nobody asks here for names at or below a delegation: remove the NS records of {cut}, or steer the name in that zone"),
