@@ -75,6 +75,13 @@ pub enum Outcome {
         /// The record.
         records: Vec<Record>,
     },
+    /// The name is below one with a DNAME record, and stands for one elsewhere.
+    Dname {
+        /// The record.
+        records: Vec<Record>,
+        /// YXDOMAIN: the name for which it stands is longer than a name may be.
+        is_too_long: bool,
+    },
     /// Decided per client.
     Steered {
         /// How.
@@ -194,6 +201,17 @@ fn look_up(
             let target = goes_on.then(|| decision.answer.records.first());
             let target = target.flatten().and_then(|target| target.parse().ok());
             return (Outcome::Steered { decision: Box::new(decision) }, target);
+        }
+        Lookup::Redirected(redirection) => {
+            let key = name.to_key();
+            let owner = key.len().saturating_sub(redirection.owner_len);
+            let owner = Name::from_wire(&key[owner..]).unwrap_or_else(|_| origin.clone());
+            let target = redirection.target_of(&key);
+            let outcome = Outcome::Dname {
+                records: records(&owner, &redirection.rrset, origin),
+                is_too_long: target.is_none(),
+            };
+            return (outcome, target.and_then(|target| Name::from_wire(&target).ok()));
         }
         Lookup::Any => Outcome::Any,
         Lookup::NoData => Outcome::NoData,

@@ -15,6 +15,8 @@ pub enum Verdict {
     NxDomain,
     /// Answered with the name servers of a zone below.
     Referral,
+    /// Answered YXDOMAIN: a DNAME record makes the name too long.
+    YxDomain,
     /// Answered REFUSED: not our zone, not our class, or a zone transfer.
     Refused,
     /// Answered FORMERR: malformed.
@@ -37,11 +39,12 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Verdict; 13] = [
+    pub const ALL: [Verdict; 14] = [
         Verdict::Positive,
         Verdict::NoData,
         Verdict::NxDomain,
         Verdict::Referral,
+        Verdict::YxDomain,
         Verdict::Refused,
         Verdict::FormErr,
         Verdict::NotImp,
@@ -60,6 +63,7 @@ impl Verdict {
             Verdict::NoData => "nodata",
             Verdict::NxDomain => "nxdomain",
             Verdict::Referral => "referral",
+            Verdict::YxDomain => "yxdomain",
             Verdict::Refused => "refused",
             Verdict::FormErr => "formerr",
             Verdict::NotImp => "notimp",

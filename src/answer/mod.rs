@@ -178,7 +178,11 @@ impl<'s, 'r> Asked<'s, 'r> {
             is_alias: false,
         };
         let verdict = answer.write(query.qname, search);
-        let rcode = if verdict == Verdict::NxDomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
+        let rcode = match verdict {
+            Verdict::NxDomain => Rcode::NXDOMAIN,
+            Verdict::YxDomain => Rcode::YXDOMAIN,
+            _ => Rcode::NOERROR,
+        };
         let is_authoritative = verdict != Verdict::Referral || answer.is_alias;
         let scope = edns::response_scope(preamble.edns.as_ref(), answer.scope);
         Outcome {
@@ -213,9 +217,9 @@ impl<'a> Answer<'a, '_> {
         let found = self.zone.lookup_searched(search, qname, self.qtype);
         match self.write_found(QNAME_POINTER, found) {
             sections::Written::All(verdict) => verdict,
-            sections::Written::Alias(alias) => {
+            written => {
                 self.is_alias = true;
-                self.follow(qname, alias)
+                self.follow(qname, written)
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::decide::{Choice, PolicyId};
 use crate::dns::response::rdata_pointer;
 use crate::dns::{OwnedRrset, Rtype, Section};
 use crate::ledger::Answered;
-use crate::zone::{Delegation, Lookup};
+use crate::zone::{Delegation, Lookup, Redirection};
 
 /// How far the answer is.
 pub(super) enum Written<'a> {
@@ -13,6 +13,8 @@ pub(super) enum Written<'a> {
     All(Verdict),
     /// An alias is written, and its target comes next.
     Alias(Alias<'a>),
+    /// The name is redirected; nothing is written yet.
+    Redirected(&'a Redirection),
 }
 
 /// A CNAME that was written.
@@ -46,6 +48,7 @@ impl<'a> Answer<'a, '_> {
             Lookup::NxDomain => self.write_negative(Verdict::NxDomain, self.zone.negative_soa()),
             Lookup::Any => self.write_any(owner),
             Lookup::Referral(delegation) => self.write_referral(delegation),
+            Lookup::Redirected(redirection) => return Written::Redirected(redirection),
         })
     }
 

@@ -3,7 +3,7 @@
 pub(crate) mod fixture;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::Record;
+use hickory_proto::rr::{RData, Record, RecordType};
 use proptest::prelude::*;
 
 use super::*;
@@ -109,7 +109,18 @@ impl Answered {
 }
 
 fn lines(records: &[Record]) -> Vec<String> {
-    records.iter().map(ToString::to_string).collect()
+    records.iter().map(line).collect()
+}
+
+/// The reader does not know DNAME.
+fn line(record: &Record) -> String {
+    match &record.data {
+        RData::Unknown { rdata, .. } if record.record_type() == RecordType::from(39) => {
+            let target = Name::from_wire(&rdata.anything).unwrap();
+            format!("{} {} IN DNAME {target}", record.name, record.ttl)
+        }
+        _ => record.to_string(),
+    }
 }
 
 const SOA: &str =
@@ -207,6 +218,57 @@ fn chains_that_never_end_do() {
     assert_eq!(ask("loop1.example.com.", Rtype::A).answered().answers().len(), 3);
     let long = ask("c0.example.com.", Rtype::A).edns(1232).answered();
     assert_eq!((long.answers().len(), long.outcome.is_truncated), (16, false));
+}
+
+#[test]
+fn below_a_dname_it_and_the_cname_that_it_means_are_answered_and_followed() {
+    let answered = ask("A.b.Dname.example.com.", Rtype::TXT).answered();
+    assert_eq!(
+        answered.answers(),
+        [
+            "Dname.example.com. 300 IN DNAME Wild.example.com.",
+            "A.b.Dname.example.com. 300 IN CNAME A.b.Wild.example.com.",
+            "A.b.Wild.example.com. 300 IN TXT anything",
+        ]
+    );
+    assert!(answered.is_authoritative() && answered.authorities().is_empty());
+    let answered = ask("dname.example.com.", Rtype::TXT).answered();
+    assert_eq!(answered.answers(), ["dname.example.com. 300 IN TXT own"]);
+    let answered = ask("a.far-off.example.com.", Rtype::A).answered();
+    assert_eq!(answered.answers().len(), 2);
+    assert_eq!(answered.outcome.verdict, Verdict::Positive);
+}
+
+#[test]
+fn dnames_and_cnames_chain() {
+    let answered = ask("to-dname.example.com.", Rtype::TXT).answered();
+    assert_eq!(
+        answered.answers(),
+        [
+            "to-dname.example.com. 300 IN CNAME X.dname.example.com.",
+            "dname.example.com. 300 IN DNAME Wild.example.com.",
+            "X.dname.example.com. 300 IN CNAME X.Wild.example.com.",
+            "X.Wild.example.com. 300 IN TXT anything",
+        ]
+    );
+    let answered = ask("x.deep.example.com.", Rtype::AAAA).answered();
+    assert_eq!(answered.answers().len(), 4);
+    assert_eq!(answered.outcome.verdict, Verdict::NoData);
+    assert_eq!(answered.authorities(), [SOA]);
+}
+
+#[test]
+fn a_name_that_a_dname_makes_too_long_is_yxdomain_with_the_dname() {
+    let answered = ask("x.again.example.com.", Rtype::A).edns(1232).answered();
+    // One DNAME, however often it is used.
+    assert_eq!((answered.answers().len(), answered.outcome.is_truncated), (17, false));
+    // 255 bytes, and the DNAME would add two.
+    let long = format!("{0}.{0}.{0}.{1}.again.example.com.", "x".repeat(63), "y".repeat(43));
+    let answered = ask(long.leak(), Rtype::A).answered();
+    assert_eq!(answered.answers(), ["again.example.com. 300 IN DNAME x.again.example.com."]);
+    assert_eq!(answered.outcome.verdict, Verdict::YxDomain);
+    assert_eq!(answered.message.response_code, ResponseCode::YXDomain);
+    assert!(answered.is_authoritative());
 }
 
 #[test]

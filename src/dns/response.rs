@@ -1,8 +1,12 @@
 //! Writes a response into a caller's buffer: names compressed, RRsets whole or not at all, and room
 //! for the OPT record kept from the beginning.
 
+use arrayvec::ArrayVec;
+
 use super::edns::{self, Edns, ExtendedError, MIN_UDP_PAYLOAD_BYTES, OPT_BYTES};
+use super::name::MAX_NAME_BYTES;
 use super::query::{HEADER_BYTES, Preamble, flags};
+use super::rrset;
 use super::{Class, OwnedRrset, Rcode, Rrset, Rtype};
 
 /// The least buffer that a response may be given, in bytes: every response without records fits.
@@ -159,6 +163,20 @@ impl<'o> Response<'o> {
         record[RECORD_HEAD_BYTES..].copy_from_slice(rdata);
         self.counts[Section::Answer as usize] += 1;
         Some(start)
+    }
+
+    /// Writes the CNAME record that `dname` means for a name (RFC 6672 §3.1), which must not be
+    /// missing. `owner` points to that name, of which the first `kept` bytes, whole labels, stay.
+    /// Gives where the record begins.
+    #[cold]
+    pub fn require_synthesised(&mut self, owner: u16, kept: usize, dname: &Rrset) -> Option<usize> {
+        let mut target: ArrayVec<u8, MAX_NAME_BYTES> = ArrayVec::new();
+        let labels = &self.out[usize::from(owner) & MAX_POINTER..][..kept];
+        let record = dname.records().next().map(|record| &dname.bytes()[record]);
+        let rdata = record.and_then(|record| record.get(rrset::RECORD_HEAD_BYTES..))?;
+        target.try_extend_from_slice(labels).ok()?;
+        target.try_extend_from_slice(rdata).ok()?;
+        self.require_record(owner, Rtype::CNAME, dname.ttl, &target)
     }
 
     /// Writes the OPT record, if the query had one, and the header. Gives the length in bytes.

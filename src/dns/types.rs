@@ -66,5 +66,6 @@ numbers! {
 numbers! {
     /// A response code; those above 15 need EDNS (RFC 6891 §6.1.3).
     Rcode(u16), "RCODE":
-    NOERROR = 0, FORMERR = 1, SERVFAIL = 2, NXDOMAIN = 3, NOTIMP = 4, REFUSED = 5, BADVERS = 16,
+    NOERROR = 0, FORMERR = 1, SERVFAIL = 2, NXDOMAIN = 3, NOTIMP = 4, REFUSED = 5, YXDOMAIN = 6,
+    NOTAUTH = 9, BADVERS = 16,
 }

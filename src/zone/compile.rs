@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use super::directory::Directory;
 use super::findings::Findings;
-use super::lookup::{Condition, Node, Static, SteeredNode, Zones};
+use super::lookup::{Condition, Cut, Node, Static, SteeredNode, Zones};
 use super::master_file::TextRecord;
 use super::overlay::Sieve;
 use super::tree::{APEX, Group, MAX_BYTES, NONE, Target, Tree};
-use super::{Base, Delegation, Place, Problem, Settings, Zone, check, master_file};
+use super::{Base, Delegation, Place, Problem, Redirection, Settings, Zone, check, master_file};
 use crate::dns::{OwnedRrset, Rrset, Rtype};
 
 /// Checks and compiles zones. All problems of all zones are found at once; there are no zones when
@@ -73,14 +73,7 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
             target: cname_target(tree, group, &mut targets),
         });
     }
-    let mut delegations = Vec::new();
-    let mut delegation_of = HashMap::new();
-    for index in 0..tree.nodes.len() as u32 {
-        if tree.is_cut(index) {
-            delegation_of.insert(index, delegations.len() as u32);
-            delegations.push(delegate(tree, index));
-        }
-    }
+    let (cuts, cut_at) = cuts(tree);
     let (soa, serial) = start_of_authority(tree);
     let mut negative_soas = vec![soa];
     let steered = settings
@@ -101,7 +94,10 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
         let node = &tree.nodes[index];
         Node {
             rrsets: node.rrsets.clone(),
-            delegation: delegation_of.get(&node.cut).copied().unwrap_or(NONE),
+            cut: tree
+                .cut_above(index as u32)
+                .and_then(|at| cut_at.get(&at).copied())
+                .unwrap_or(NONE),
             wildcard: place_of(places, node.wildcard),
             steered: node.steered,
         }
@@ -114,7 +110,7 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
         rrsets: rrsets.into(),
         additional: additional.rrsets.into(),
         targets: targets.into(),
-        delegations: delegations.into(),
+        cuts: cuts.into(),
         steered,
         negative_soas: negative_soas.into(),
         serial,
@@ -171,6 +167,35 @@ fn with_ttl(negative_soas: &mut Vec<OwnedRrset>, tree: &Tree, ttl: u32) -> u32 {
     let rrset = Rrset::new(Rtype::SOA, ttl, &tree.origin_key, rdata);
     negative_soas.push(OwnedRrset { owner_prefix: Box::default(), rrset });
     negative_soas.len() as u32 - 1
+}
+
+/// What is delegated and what is redirected, and the index of it by node.
+fn cuts(tree: &Tree) -> (Vec<Cut>, HashMap<u32, u32>) {
+    let mut cuts = Vec::new();
+    let mut cut_at = HashMap::new();
+    for node in 0..tree.nodes.len() as u32 {
+        if tree.cut_above(node) != Some(node) {
+            continue;
+        }
+        let cut = match tree.rrset(node, Rtype::DNAME) {
+            Some(dname) if !tree.is_cut(node) => redirect(tree, dname).map(Cut::Redirection),
+            _ => Some(Cut::Delegation(delegate(tree, node))),
+        };
+        if let Some(cut) = cut {
+            cut_at.insert(node, cuts.len() as u32);
+            cuts.push(cut);
+        }
+    }
+    (cuts, cut_at)
+}
+
+/// The redirection at a DNAME record.
+fn redirect(tree: &Tree, dname: &Group) -> Option<Redirection> {
+    Some(Redirection {
+        owner_len: tree.prefix(dname.node).len() + tree.origin_key.len(),
+        rrset: compile_rrset(tree, dname),
+        target: tree.target(tree.records_of(dname).first()?)?,
+    })
 }
 
 /// The delegation at a cut.

@@ -4,8 +4,11 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
 use super::directory::{Directory, Search};
 use crate::decide::PolicyId;
+use crate::dns::name::MAX_NAME_BYTES;
 use crate::dns::{Name, OwnedRrset, Rrset, Rtype};
 
 /// All zones served.
@@ -35,7 +38,7 @@ pub struct Zone {
     pub(super) additional: Box<[OwnedRrset]>,
     /// Where CNAMEs point, in lower-case wire form.
     pub(super) targets: Box<[Box<[u8]>]>,
-    pub(super) delegations: Box<[Delegation]>,
+    pub(super) cuts: Box<[Cut]>,
     pub(super) steered: Box<[SteeredNode]>,
     /// The first is that of the zone, the others those of steered names with a shorter TTL.
     pub(super) negative_soas: Box<[OwnedRrset]>,
@@ -59,12 +62,21 @@ pub enum Condition {
 pub(super) struct Node {
     /// In `Zone::rrsets`.
     pub(super) rrsets: Range<u32>,
-    /// The zone cut at or above, in `Zone::delegations`.
-    pub(super) delegation: u32,
+    /// The cut at or above, in `Zone::cuts`.
+    pub(super) cut: u32,
     /// The child `*`, in `Zone::nodes`.
     pub(super) wildcard: u32,
     /// In `Zone::steered`.
     pub(super) steered: u32,
+}
+
+/// A name below which nothing of this zone is answered.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// What is at or below it belongs to another zone.
+    Delegation(Delegation),
+    /// What is below it stands for names elsewhere.
+    Redirection(Redirection),
 }
 
 /// A static RRset and what goes with it, in one cache line.
@@ -130,6 +142,19 @@ pub enum Lookup<'z> {
     NxDomain,
     /// The name is at or below a zone cut.
     Referral(&'z Delegation),
+    /// The name is below one with a DNAME record.
+    Redirected(&'z Redirection),
+}
+
+/// A name with a DNAME record (RFC 6672): those below it stand for names below its target.
+#[derive(Clone, Debug)]
+pub struct Redirection {
+    /// The bytes that its name has in wire form, root label included.
+    pub owner_len: usize,
+    /// The one record.
+    pub rrset: Rrset,
+    /// Where it points, in lower-case wire form.
+    pub target: Box<[u8]>,
 }
 
 /// A zone cut.
@@ -142,6 +167,18 @@ pub struct Delegation {
     pub glue: Box<[OwnedRrset]>,
     /// How many of `glue` the referral needs (RFC 9471): with them left out, TC is set.
     pub needed_glue: usize,
+}
+
+impl Redirection {
+    /// Where `name`, which is below the owner, leads: its labels before the owner stay (RFC 6672
+    /// §2.2). In wire form; none when that is too long for a name.
+    pub fn target_of(&self, name: &[u8]) -> Option<ArrayVec<u8, MAX_NAME_BYTES>> {
+        let mut target = ArrayVec::new();
+        let kept = name.len().saturating_sub(self.owner_len);
+        target.try_extend_from_slice(&name[..kept]).ok()?;
+        target.try_extend_from_slice(&self.target).ok()?;
+        Some(target)
+    }
 }
 
 impl Default for Zones {
@@ -286,18 +323,14 @@ impl Zone {
     ) -> Lookup<'_> {
         let prefix = self.prefix(qname);
         if let Some(node) = self.nodes.find(search, prefix) {
-            return match self.delegations.get(node.delegation as usize) {
-                // DS is the one type that stands on the parent's side of the cut.
-                Some(cut) if rtype == Rtype::DS && cut.ns.owner_prefix.len() == prefix.len() => {
-                    self.exact(node, rtype)
-                }
-                Some(delegation) => Lookup::Referral(delegation),
+            return match self.cuts.get(node.cut as usize) {
+                Some(cut) => self.cut(cut, Some(node), qname.len(), rtype),
                 None => self.at(node, rtype),
             };
         }
         let Some(encloser) = self.closest_encloser(prefix) else { return Lookup::NxDomain };
-        if let Some(delegation) = self.delegations.get(encloser.delegation as usize) {
-            return Lookup::Referral(delegation);
+        if let Some(cut) = self.cuts.get(encloser.cut as usize) {
+            return self.cut(cut, None, qname.len(), rtype);
         }
         match self.nodes.at(encloser.wildcard) {
             Some(wildcard) => self.at(wildcard, rtype),
@@ -332,6 +365,32 @@ impl Zone {
     /// The labels of `qname` before the origin.
     fn prefix<'q>(&self, qname: &'q [u8]) -> &'q [u8] {
         &qname[..qname.len().saturating_sub(self.origin_len())]
+    }
+
+    /// What stands at or below a cut, at a name of `length` bytes; `node` is that name's own.
+    #[cold]
+    fn cut<'z>(
+        &'z self,
+        cut: &'z Cut,
+        node: Option<&'z Node>,
+        length: usize,
+        rtype: Rtype,
+    ) -> Lookup<'z> {
+        match (cut, node) {
+            // DS is the one type that stands on the parent's side of the cut.
+            (Cut::Delegation(delegation), Some(node))
+                if rtype == Rtype::DS
+                    && delegation.ns.owner_prefix.len() + self.origin_len() == length =>
+            {
+                self.exact(node, rtype)
+            }
+            (Cut::Delegation(delegation), _) => Lookup::Referral(delegation),
+            // The name itself is not redirected.
+            (Cut::Redirection(redirection), Some(node)) if redirection.owner_len == length => {
+                self.at(node, rtype)
+            }
+            (Cut::Redirection(redirection), _) => Lookup::Redirected(redirection),
+        }
     }
 
     /// What a node on our side of every cut has for a type (RFC 1034 §4.3.2, step 3a and c).

@@ -16,7 +16,7 @@ mod tree;
 mod ttl;
 
 pub use compile::compile;
-pub use lookup::{Condition, Delegation, Lookup, NameSearch, Zone, Zones};
+pub use lookup::{Condition, Delegation, Lookup, NameSearch, Redirection, Zone, Zones};
 
 use crate::decide::PolicyId;
 use crate::dns::Name;

@@ -41,6 +41,9 @@ pub(super) struct Node {
     pub(super) parent: u32,
     /// The topmost zone cut at or above this name, else [`NONE`].
     pub(super) cut: u32,
+    /// The topmost name with a DNAME record above this one, which hides it, else [`NONE`]. A name
+    /// below a cut has none.
+    pub(super) dname: u32,
     /// The child `*`, else [`NONE`].
     pub(super) wildcard: u32,
     /// Index of the steered name that stands here, else [`NONE`].
@@ -87,6 +90,8 @@ pub(super) enum Target {
     Wildcard(u32),
     /// To nothing; the closest name above that exists.
     Missing(u32),
+    /// Below the DNAME record of this node, be it a name that exists.
+    Redirected(u32),
 }
 
 impl Tree {
@@ -141,7 +146,7 @@ impl Tree {
         None
     }
 
-    /// Arranges the records in RRsets and finds the cuts. Calls `duplicate` with a record's
+    /// Arranges the records in RRsets, and finds the cuts and what DNAME records hide. Calls `duplicate` with a record's
     /// place for each record that repeats one before it; it is left out.
     pub(super) fn finish(&mut self, mut duplicate: impl FnMut(Place)) {
         // Stable, so that an RRset keeps the order of the texts.
@@ -204,6 +209,25 @@ impl Tree {
         self.nodes[node as usize].cut == node
     }
 
+    /// The topmost node at or above `node` that cuts it off: it is delegated, or has a DNAME
+    /// record, which leaves alone the node itself.
+    pub(super) fn cut_above(&self, node: u32) -> Option<u32> {
+        match self.nodes[node as usize].cut {
+            NONE => self.hides_below(node),
+            cut => Some(cut),
+        }
+    }
+
+    /// The node with the DNAME record that hides what is below `node`.
+    pub(super) fn hides_below(&self, node: u32) -> Option<u32> {
+        let at = &self.nodes[node as usize];
+        let is_owner = || at.cut == NONE && self.rrset(node, Rtype::DNAME).is_some();
+        match at.dname {
+            NONE => is_owner().then_some(node),
+            dname => Some(dname),
+        }
+    }
+
     /// Where a name in lower-case wire form leads.
     pub(super) fn resolve(&self, name: &[u8]) -> Target {
         let mut at = 0;
@@ -215,7 +239,10 @@ impl Tree {
         }
         let prefix = &name[..at];
         if let Some(node) = self.names.find(prefix) {
-            return Target::Node(node);
+            return match self.nodes[node as usize].dname {
+                NONE => Target::Node(node),
+                dname => Target::Redirected(dname),
+            };
         }
         let mut rest = prefix;
         let encloser = loop {
@@ -224,6 +251,9 @@ impl Tree {
                 break node;
             }
         };
+        if let Some(dname) = self.hides_below(encloser) {
+            return Target::Redirected(dname);
+        }
         match self.nodes[encloser as usize].wildcard {
             NONE => Target::Missing(encloser),
             wildcard => Target::Wildcard(wildcard),
@@ -285,9 +315,12 @@ impl Tree {
     fn find_cuts(&mut self) {
         for index in 1..self.nodes.len() {
             let node = index as u32;
-            let above = self.nodes[self.nodes[index].parent as usize].cut;
+            let parent = self.nodes[index].parent;
+            let dname = self.hides_below(parent).unwrap_or(NONE);
+            let above = self.nodes[parent as usize].cut;
+            self.nodes[index].dname = dname;
             self.nodes[index].cut = match above {
-                NONE if self.rrset(node, Rtype::NS).is_some() => node,
+                NONE if dname == NONE && self.rrset(node, Rtype::NS).is_some() => node,
                 above => above,
             };
         }
@@ -296,7 +329,7 @@ impl Tree {
 
 impl Node {
     fn below(parent: u32, depth: u8) -> Node {
-        Node { parent, cut: NONE, wildcard: NONE, steered: NONE, depth, rrsets: 0..0 }
+        Node { parent, cut: NONE, dname: NONE, wildcard: NONE, steered: NONE, depth, rrsets: 0..0 }
     }
 }
 

@@ -51,6 +51,13 @@ fn link_text(link: &Link, rtype: &str) -> String {
         Outcome::Cname { records } => {
             step("answer", "a CNAME, the same for everybody") + &listed(records)
         }
+        Outcome::Dname { records, is_too_long } => {
+            let answer = match is_too_long {
+                true => "YXDOMAIN: a DNAME record above makes the name too long",
+                false => "a CNAME that a DNAME record above makes, the same for everybody",
+            };
+            step("answer", answer) + &listed(records)
+        }
         Outcome::Any => step("answer", "a minimal one, as ANY is asked (RFC 8482)"),
         Outcome::NoData => step("answer", &format!("no data: the name has no {rtype} records")),
         Outcome::NameError => step("answer", "NXDOMAIN: the name does not exist"),

@@ -12,7 +12,7 @@ use crate::geo::World;
 use crate::snapshot::Snapshot;
 use crate::zone::{Base, Settings, Source, Steered, compile};
 
-const ZONE: &str = "
+const ZONE: &str = r#"
 @        SOA   ns1 hostmaster 7 2h 15m 2w 5m
 @        NS    ns1
 @        NS    ns.example.net.
@@ -22,7 +22,7 @@ www      A     198.51.100.81
 www      AAAA  2001:db8::80
 @        MX    10 mail
 mail     A     198.51.100.25
-*.wild   TXT   \"anything\"
+*.wild   TXT   "anything"
 alias    CNAME www
 far      CNAME www.example.net.
 to-none  CNAME none
@@ -38,7 +38,13 @@ sub      NS    ns.sub
 sub      NS    ns.example.net.
 ns.sub   A     198.51.100.54
 child    NS    ns1
-";
+dname    DNAME Wild
+dname    TXT   "own"
+to-dname CNAME X.dname
+deep     DNAME dname
+far-off  DNAME example.net.
+again    DNAME x.again
+"#;
 
 const CHILD: &str = "
 @   SOA ns1.example.com. hostmaster.example.com. 7 2h 15m 2w 5m

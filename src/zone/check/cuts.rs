@@ -40,7 +40,7 @@ fn check_glue(
         let (node, exists) = match tree.resolve(&target) {
             Target::Node(node) => (node, true),
             Target::Missing(encloser) => (encloser, false),
-            Target::Outside | Target::Wildcard(_) => continue,
+            Target::Outside | Target::Wildcard(_) | Target::Redirected(_) => continue,
         };
         let cut = tree.nodes[node as usize].cut;
         if cut == NONE {

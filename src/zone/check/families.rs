@@ -52,7 +52,7 @@ impl<'s> Families<'s> {
                 Target::Node(node) | Target::Missing(node) | Target::Wildcard(node) => {
                     tree.nodes[node as usize].cut != NONE
                 }
-                Target::Outside => false,
+                Target::Outside | Target::Redirected(_) => false,
             };
             if !is_delegated {
                 findings.warning(

@@ -11,15 +11,11 @@ const MAX_RRSET_BYTES: usize = 64_000;
 const BYTES_BEFORE_RDATA: usize = 12;
 
 pub(super) fn check(tree: &Tree, findings: &mut Findings) {
-    let mut has_dname = false;
     let mut has_signature = false;
     for group in &tree.rrsets {
         match group.rtype {
             Rtype::CNAME => check_cname(tree, group, findings),
-            Rtype::DNAME => {
-                has_dname = true;
-                check_dname(tree, group, findings);
-            }
+            Rtype::DNAME => check_dname(tree, group, findings),
             Rtype::NS => check_wildcard_ns(tree, group, findings),
             Rtype::RRSIG if !has_signature => {
                 has_signature = true;
@@ -35,9 +31,7 @@ pub(super) fn check(tree: &Tree, findings: &mut Findings) {
         check_size(tree, group, findings);
         check_final_dots(tree, group, findings);
     }
-    if has_dname {
-        check_below_dname(tree, findings);
-    }
+    check_below_dname(tree, findings);
 }
 
 fn check_cname(tree: &Tree, group: &Group, findings: &mut Findings) {
@@ -85,28 +79,28 @@ fn check_dname(tree: &Tree, group: &Group, findings: &mut Findings) {
                 .to_string(),
         );
     }
-    findings.warning(
-        Tree::owner_place(&records[0]),
-        format!("names below {name} are not redirected: its DNAME record is only answered itself"),
-        "write a CNAME record for each name that is to be redirected".to_string(),
-    );
+    if tree.prefix(group.node).starts_with(b"\x01*") {
+        findings.warning(
+            Tree::owner_place(&records[0]),
+            format!("a DNAME record at the wildcard {name} redirects nothing"),
+            "what it would mean is not defined (RFC 6672 §3.3): redirect each name by itself"
+                .to_string(),
+        );
+    }
 }
 
 fn check_below_dname(tree: &Tree, findings: &mut Findings) {
     for (index, node) in tree.nodes.iter().enumerate().skip(1) {
+        if node.dname == NONE {
+            continue;
+        }
         let Some(first) = tree.rrsets_at(index as u32).first() else { continue };
-        let mut above = node.parent;
-        while above != NONE && tree.rrset(above, Rtype::DNAME).is_none() {
-            above = tree.nodes[above as usize].parent;
-        }
-        if above != NONE {
-            let (name, dname) = (tree.name(index as u32), tree.name(above));
-            findings.warning(
-                Tree::owner_place(&tree.records_of(first)[0]),
-                format!("{name} is below the DNAME record at {dname}"),
-                "servers that redirect do not see it: remove it (RFC 6672 §2.4)".to_string(),
-            );
-        }
+        let (name, dname) = (tree.name(index as u32), tree.name(node.dname));
+        findings.warning(
+            Tree::owner_place(&tree.records_of(first)[0]),
+            format!("{name} is below the DNAME record at {dname}, so it is never answered"),
+            format!("remove it, or the DNAME record of {dname} (RFC 6672 §2.4)"),
+        );
     }
 }
 

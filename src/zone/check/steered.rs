@@ -48,6 +48,15 @@ pub(super) fn check(tree: &Tree, zone: &Settings, findings: &mut Findings) {
             );
             continue;
         }
+        if at.dname != NONE {
+            let dname = tree.name(at.dname);
+            findings.error(
+                place,
+                format!("{owner} is steered below the DNAME record at {dname}"),
+                format!("names below {dname} are redirected: remove the DNAME record, or steer the name to which it leads"),
+            );
+            continue;
+        }
         if node == APEX && name.may_be_cname {
             findings.error(
                 place.clone(),
@@ -57,7 +66,6 @@ pub(super) fn check(tree: &Tree, zone: &Settings, findings: &mut Findings) {
             );
         }
         check_clashes(tree, node, name, findings);
-        check_dname(tree, node, name, place, findings);
     }
 }
 
@@ -79,19 +87,5 @@ fn check_clashes(tree: &Tree, node: u32, name: &Steered, findings: &mut Findings
             ),
             _ => {}
         }
-    }
-}
-
-fn check_dname(tree: &Tree, node: u32, name: &Steered, place: Place, findings: &mut Findings) {
-    let mut above = tree.nodes[node as usize].parent;
-    while above != NONE {
-        if tree.rrset(above, Rtype::DNAME).is_some() {
-            let message =
-                format!("{} is steered below the DNAME record at {}", name.owner, tree.name(above));
-            let help = "servers that redirect do not see it: remove the DNAME record".to_string();
-            findings.warning(place, message, help);
-            return;
-        }
-        above = tree.nodes[above as usize].parent;
     }
 }

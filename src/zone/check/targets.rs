@@ -36,6 +36,17 @@ fn check_record(
     }
     let (node, exists) = match tree.resolve(&target) {
         Target::Outside => return,
+        Target::Redirected(dname) => {
+            let (dname, rtype) = (tree.name(dname), record.rtype);
+            let message = format!(
+                "{name} is below the DNAME record at {dname}, but {rtype} records point at it"
+            );
+            let help = format!(
+                "{rtype} records point at a name that has addresses itself (RFC 2181 §10.3)"
+            );
+            findings.warning(Tree::rdata_place(record), message, help);
+            return;
+        }
         Target::Node(node) | Target::Wildcard(node) => (node, true),
         Target::Missing(encloser) => (encloser, false),
     };

@@ -104,12 +104,11 @@ fn a_cname_stands_alone() {
 }
 
 #[test]
-fn a_dname_is_warned_about() {
+fn what_is_below_a_dname_is_hidden() {
     assert_eq!(
-        told_of("a DNAME b.\nx.a A 198.51.100.1"),
+        told_of("a DNAME b.\nx.a A 198.51.100.1\nb DNAME c.\nb A 198.51.100.1"),
         [
-            "warning [a] names below a.example.com. are not redirected: its DNAME record is only answered itself",
-            "warning [x.a] x.a.example.com. is below the DNAME record at a.example.com.",
+            "warning [x.a] x.a.example.com. is below the DNAME record at a.example.com., so it is never answered",
         ]
     );
     assert!(
@@ -323,10 +322,10 @@ fn a_steered_name_is_in_the_zone_once_and_not_delegated() {
 }
 
 #[test]
-fn a_steered_name_below_a_dname_is_warned_about() {
+fn a_steered_name_below_a_dname_is_refused() {
     assert_eq!(
-        told_of_steered("a DNAME b.", &[("x.a", false)])[1],
-        "warning [steered] x.a.example.com. is steered below the DNAME record at a.example.com."
+        told_of_steered("a DNAME b.", &[("x.a", false)])[0],
+        "error [steered] x.a.example.com. is steered below the DNAME record at a.example.com."
     );
 }
 

@@ -31,6 +31,11 @@ fn ask(zones: &Zones, qname: &str, rtype: Rtype) -> String {
         Lookup::Steered { policy, negative_soa } => {
             format!("steered {} {}", policy.0, negative_soa.rrset.ttl)
         }
+        Lookup::Redirected(redirection) => {
+            assert_eq!(redirection.rrset.rtype, Rtype::DNAME);
+            let target = redirection.target_of(&qname).map(|target| name(&target));
+            format!("redirected {}", target.as_deref().unwrap_or("too far"))
+        }
         Lookup::Any => "any".into(),
         Lookup::NoData => "nodata".into(),
         Lookup::NxDomain => "nxdomain".into(),
@@ -291,4 +296,58 @@ fn a_zone_counts_what_it_has() {
     let zones = compiled(zone);
     let zone = zones.iter().next().unwrap();
     assert_eq!((zone.names(), zone.serial(), zone.origin_len()), (3, 1, 13));
+}
+
+#[test]
+fn names_below_a_dname_lead_elsewhere_and_the_name_itself_does_not() {
+    let zones = compiled(example(
+        "a DNAME T.example.net.\na TXT \"own\"\nx.a A 198.51.100.1\nsub.a NS ns.sub.a\n\
+         *.y.a TXT \"w\"\n*.w DNAME t.",
+    ));
+    for (name, rtype, expected) in [
+        ("a.example.com.", Rtype::DNAME, "answer 1"),
+        ("a.example.com.", Rtype::TXT, "answer 1"),
+        ("a.example.com.", Rtype::A, "nodata"),
+        ("a.example.com.", Rtype::ANY, "any"),
+        ("b.A.example.com.", Rtype::A, "redirected b.t.example.net."),
+        ("b.a.example.com.", Rtype::DNAME, "redirected b.t.example.net."),
+        ("b.a.example.com.", Rtype::ANY, "redirected b.t.example.net."),
+        ("c.b.a.example.com.", Rtype::DS, "redirected c.b.t.example.net."),
+        // What stands below is hidden: records, cuts, wildcards, empty non-terminals.
+        ("x.a.example.com.", Rtype::A, "redirected x.t.example.net."),
+        ("x.sub.a.example.com.", Rtype::A, "redirected x.sub.t.example.net."),
+        ("x.y.a.example.com.", Rtype::TXT, "redirected x.y.t.example.net."),
+        ("y.a.example.com.", Rtype::A, "redirected y.t.example.net."),
+        // At a wildcard it is a record like others, except for names below the `*` itself.
+        ("x.w.example.com.", Rtype::A, "nodata"),
+        ("x.w.example.com.", Rtype::DNAME, "answer 1"),
+        ("x.*.w.example.com.", Rtype::A, "redirected x.t."),
+    ] {
+        assert_eq!(ask(&zones, name, rtype), expected, "{name} {rtype}");
+    }
+}
+
+#[test]
+fn a_redirection_ends_where_names_get_too_long() {
+    let zones = compiled(example("a DNAME b.example.com."));
+    let zones_longer = compiled(example("a DNAME bb.example.com."));
+    // With `b.example.com.` in 15 bytes, 255.
+    let kept = format!("{0}.{0}.{0}.{1}", "x".repeat(63), "y".repeat(47));
+    let (asked, led) = (format!("{kept}.a.example.com."), format!("{kept}.b.example.com."));
+    assert_eq!(ask(&zones, &asked, Rtype::A), format!("redirected {led}"));
+    assert_eq!(ask(&zones_longer, &asked, Rtype::A), "redirected too far");
+}
+
+#[test]
+fn a_dname_at_the_apex_redirects_the_whole_zone() {
+    let zones = compiled(example("@ DNAME example.net.\n@ TXT \"own\""));
+    assert_eq!(ask(&zones, "example.com.", Rtype::SOA), "answer 1");
+    assert_eq!(ask(&zones, "example.com.", Rtype::MX), "nodata");
+    assert_eq!(ask(&zones, "a.b.example.com.", Rtype::MX), "redirected a.b.example.net.");
+}
+
+#[test]
+fn below_a_cut_a_dname_means_nothing() {
+    let zones = compiled(example("sub NS b.\na.sub DNAME c."));
+    assert!(ask(&zones, "x.a.sub.example.com.", Rtype::A).starts_with("referral"));
 }

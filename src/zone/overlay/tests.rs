@@ -29,6 +29,7 @@ fn looked_up(zone: Settings, questions: &[(&str, Rtype)]) -> (Vec<String>, Vec<S
             Lookup::NoData => "no data".to_string(),
             Lookup::NxDomain => "no name".to_string(),
             Lookup::Referral(_) => "referral".to_string(),
+            Lookup::Redirected(_) => "redirected".to_string(),
             Lookup::Any => "any".to_string(),
         }
     });

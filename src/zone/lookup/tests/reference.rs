@@ -15,6 +15,8 @@ enum Stands {
     Cname,
     /// A delegation, with DS or without.
     Cut(bool),
+    /// A DNAME, which redirects what is below it.
+    Dname,
     /// A steered name that may be a CNAME, or not.
     Steered(bool),
 }
@@ -28,6 +30,9 @@ fn expected(zone: &Plain, qname: &[&'static str], rtype: Rtype) -> String {
         let name = &qname[at..];
         if matches!(zone.get(name), Some(Stands::Cut(_))) && !(at == 0 && rtype == Rtype::DS) {
             return format!("referral {}", name.join("."));
+        }
+        if at > 0 && zone.get(name) == Some(&Stands::Dname) {
+            return format!("redirected {}", name.join("."));
         }
     }
     let exists = |name: &[&str]| zone.keys().any(|owner| owner.ends_with(name));
@@ -49,6 +54,7 @@ fn at(stands: Option<&Stands>, rtype: Rtype) -> String {
         Some(Stands::Records(types)) if types.contains(&rtype) => "answer",
         Some(Stands::Cname) if rtype == Rtype::CNAME => "answer",
         Some(Stands::Cname) => "cname",
+        Some(Stands::Dname) if rtype == Rtype::DNAME => "answer",
         Some(Stands::Steered(may_be_cname)) if decided(*may_be_cname) => "steered",
         Some(_) => "nodata",
     }
@@ -65,6 +71,11 @@ fn said(zone: &Zone, qname: &[&'static str], rtype: Rtype) -> String {
         }
         Lookup::Cname { .. } => "cname".into(),
         Lookup::Steered { .. } => "steered".into(),
+        Lookup::Redirected(redirection) => {
+            let whole = name(&key(&format!("{text}example.com.")));
+            let owner = &whole[whole.len() + 1 - redirection.owner_len..];
+            format!("redirected {}", owner.trim_end_matches(".example.com."))
+        }
         Lookup::Any => "any".into(),
         Lookup::NoData => "nodata".into(),
         Lookup::NxDomain => "nxdomain".into(),
@@ -96,6 +107,7 @@ fn compile_plain(plain: &Plain) -> Zones {
                     text += &format!("{owner} DS 1 8 2 ab\n");
                 }
             }
+            Stands::Dname => text += &format!("{owner} DNAME x.example.net.\n"),
             Stands::Steered(may_be_cname) => names.push(steered(owner, *may_be_cname)),
         }
     }
@@ -115,6 +127,7 @@ fn stands() -> impl Strategy<Value = Stands> {
         4 => types.prop_map(Stands::Records),
         2 => Just(Stands::Cname),
         2 => any::<bool>().prop_map(Stands::Cut),
+        2 => Just(Stands::Dname),
         2 => any::<bool>().prop_map(Stands::Steered),
     ]
 }
@@ -124,10 +137,14 @@ fn plain_zone() -> impl Strategy<Value = Plain> {
     proptest::collection::btree_map(labels(4), stands(), 0..8).prop_map(|mut zone| {
         let apex = vec![Rtype::SOA, Rtype::NS, Rtype::TXT];
         zone.insert(Vec::new(), Stands::Records(apex));
-        // Neither a cut at a wildcard nor a steered name at or below a cut is served.
+        // Neither a cut at a wildcard nor a steered name at or below a cut or a DNAME is
+        // served.
         let cuts: Vec<_> = zone
             .iter()
-            .filter(|(owner, stands)| matches!(stands, Stands::Cut(_)) && owner[0] != "*")
+            .filter(|(owner, stands)| match stands {
+                Stands::Cut(_) => owner[0] != "*",
+                other => **other == Stands::Dname,
+            })
             .map(|(owner, _)| owner.clone())
             .collect();
         for (owner, stands) in &mut zone {
@@ -152,7 +169,10 @@ proptest! {
     ) {
         let zones = compile_plain(&plain);
         let zone = zones.iter().next().unwrap();
-        let types = [Rtype::A, Rtype::TXT, Rtype::CNAME, Rtype::DS, Rtype::NS, Rtype::SOA, Rtype::ANY];
+        let types = [
+            Rtype::A, Rtype::TXT, Rtype::CNAME, Rtype::DNAME, Rtype::DS, Rtype::NS, Rtype::SOA,
+            Rtype::ANY,
+        ];
         for qname in qnames.iter().chain(plain.keys()) {
             for rtype in types {
                 prop_assert_eq!(
