@@ -88,7 +88,11 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
     let (zones, problems) = zone::compile(&[zone::Settings {
         origin: origin.clone(),
         default_ttl: 300,
-        sources: vec![zone::Source { file: "test.zone".into(), text: RECORDS.into() }],
+        sources: vec![zone::Source {
+            file: "test.zone".into(),
+            text: RECORDS.into(),
+            included_by: None,
+        }],
         steered: vec![zone::Steered {
             owner: crate::dns::Name::parse_relative("www", &origin).unwrap(),
             policy: PolicyId(0),

@@ -27,6 +27,8 @@ pub struct Diagnostic {
     pub label: String,
     /// Ways out.
     pub help: Vec<String>,
+    /// How the place was come to, such as the files that include this one.
+    pub notes: Vec<String>,
 }
 
 /// How bad it is.
@@ -53,6 +55,7 @@ impl Diagnostic {
             message: message.into(),
             label: String::new(),
             help: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -85,6 +88,12 @@ impl Diagnostic {
         self
     }
 
+    /// Says how the place was come to.
+    pub fn note(mut self, note: impl Into<String>) -> Diagnostic {
+        self.notes.push(note.into());
+        self
+    }
+
     /// The file.
     pub fn file(&self) -> &Path {
         self.source.path()
@@ -114,7 +123,9 @@ impl Diagnostic {
         } else {
             diagnostic = diagnostic.with_note(format!("file: {}", self.file().display()));
         }
-        diagnostic.with_notes_iter(self.help.iter().map(|help| format!("help: {help}")))
+        let notes = self.notes.iter().map(|note| format!("note: {note}"));
+        let help = self.help.iter().map(|help| format!("help: {help}"));
+        diagnostic.with_notes_iter(notes.chain(help))
     }
 }
 
@@ -139,7 +150,7 @@ impl Serialize for Diagnostic {
         let begin = self.line_and_column();
         let end = self.span.as_ref().map(|span| self.source.line_and_column(span.end));
         let text = self.span.as_ref().and_then(|span| self.source.text().get(span.clone()));
-        let mut fields = serializer.serialize_struct("Diagnostic", 9)?;
+        let mut fields = serializer.serialize_struct("Diagnostic", 10)?;
         fields.serialize_field("severity", &self.severity)?;
         fields.serialize_field("file", &self.file().to_string_lossy())?;
         fields.serialize_field("line", &begin.map(|(line, _)| line))?;
@@ -149,6 +160,7 @@ impl Serialize for Diagnostic {
         fields.serialize_field("message", &self.message)?;
         fields.serialize_field("expected", &Some(&self.label).filter(|label| !label.is_empty()))?;
         fields.serialize_field("help", &self.help)?;
+        fields.serialize_field("notes", &self.notes)?;
         fields.end()
     }
 }

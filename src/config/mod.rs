@@ -18,6 +18,7 @@ mod steering;
 mod values;
 mod world;
 mod zone_file;
+mod zone_texts;
 mod zones;
 
 pub use diagnostic::{Diagnostic, Severity};

@@ -3,20 +3,17 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use toml::Spanned;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::files::Files;
 use super::reader::Reader;
-use super::source::{Source, in_words};
+use super::source::in_words;
 use super::steering::ZoneFile;
-use super::{TEXT_LIMIT, inline_text, zone_file};
+use super::zone_texts::ZoneTexts;
+use super::{TEXT_LIMIT, zone_file};
 use crate::zone::{self, Place, Zones};
-
-/// The largest master file, in bytes.
-const MASTER_FILE_LIMIT: u64 = 1 << 30;
 
 /// Reads the zone files of `directory`, which is named in `reader`'s file.
 pub(super) fn read(
@@ -72,8 +69,9 @@ pub(super) fn compile(
             file.reader.report(error.label(format!("it also stands in {other}")));
             continue;
         }
-        let Some((sources, texts)) = sources(file, files) else { continue };
+        let Some(mut texts) = ZoneTexts::read(file, files) else { continue };
         let (names, steered) = steered.into_iter().unzip();
+        let sources = std::mem::take(&mut texts.sources);
         parts.push(Parts { file, texts, names });
         settings.push(zone::Settings {
             origin: origin.get_ref().clone(),
@@ -92,65 +90,35 @@ pub(super) fn compile(
     zones
 }
 
-/// The zone's master-file texts, and where each stands; none when an error was reported of one.
-fn sources(file: &ZoneFile, files: &mut Files) -> Option<(Vec<zone::Source>, Vec<Text>)> {
-    let (reader, form) = (&file.reader, &file.form);
-    let (mut sources, mut texts) = (Vec::new(), Vec::new());
-    if let Some(records) = &form.records {
-        let (file, text) = (reader.source.path().to_path_buf(), records.get_ref().clone());
-        sources.push(zone::Source { file, text });
-        texts.push(Text::Inline(records.span()));
-    }
-    if let Some(path) = &form.records_file {
-        let source = files.text(path, reader, MASTER_FILE_LIMIT)?;
-        let (file, text) = (path.get_ref().clone(), source.text().to_string());
-        sources.push(zone::Source { file, text });
-        texts.push(Text::File(source));
-    }
-    // Without any, what is wrong may be that they could not be made out.
-    (!sources.is_empty() || !reader.has_errors()).then_some((sources, texts))
-}
-
 /// What a zone was made of, to say where its problems are.
 struct Parts<'f> {
     file: &'f ZoneFile,
-    texts: Vec<Text>,
+    texts: ZoneTexts<'f>,
     /// For each steered name, the index of its form.
     names: Vec<usize>,
-}
-
-/// Where a master-file text stands.
-enum Text {
-    /// In a string of the zone file.
-    Inline(std::ops::Range<usize>),
-    /// In a file of its own.
-    File(Arc<Source>),
 }
 
 impl Parts<'_> {
     fn diagnostic(&self, problem: zone::Problem) -> Diagnostic {
         let ZoneFile { reader, form } = self.file;
         let origin = form.origin.as_ref().map(Spanned::span);
+        let included_by = match problem.place {
+            Place::Source { source, .. } => self.texts.included_by(source),
+            _ => Vec::new(),
+        };
         let (source, span) = match problem.place {
             Place::Zone => (&reader.source, origin),
             Place::Steered(index) => {
                 let name = self.names.get(index).and_then(|&name| form.names.get(name));
                 (&reader.source, name.map(|name| name.owner.span()))
             }
-            Place::Source { source, span } => match (self.texts.get(source), &form.records) {
-                (Some(Text::File(file)), _) => (file, Some(span)),
-                (Some(Text::Inline(string)), Some(records)) => {
-                    let text = reader.source.text();
-                    let place = inline_text::locate(text, string.clone(), records.get_ref(), span);
-                    (&reader.source, Some(place))
-                }
-                _ => (&reader.source, origin),
-            },
+            Place::Source { source, span } => self.texts.place(source, span),
         };
         let severity = if problem.is_warning { Severity::Warning } else { Severity::Error };
         let mut diagnostic = Diagnostic::error(source, span, problem.message);
         diagnostic.severity = severity;
         diagnostic.help.extend(problem.help);
+        diagnostic.notes = included_by;
         diagnostic
     }
 }

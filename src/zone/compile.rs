@@ -38,18 +38,16 @@ fn arrange(zone: &Settings, findings: &mut Findings) -> Tree {
     let mut tree = Tree::new(zone.origin.clone());
     let mut fits = true;
     let transferred = zone.transferred();
-    let mut sieve = Sieve::default();
-    for (index, source) in zone.sources.iter().enumerate() {
-        if transferred == Some(index) {
-            findings.forgive(index);
-        }
-        let take = |record: TextRecord<'_>| {
-            if transferred != Some(index) || sieve.passes(&record, &zone.origin) {
-                fits &= tree.add(index, &record);
-            }
-        };
-        master_file::read(index, source, &zone.origin, zone.default_ttl, findings, take);
+    if let Some(index) = transferred {
+        findings.forgive(index);
     }
+    let mut sieve = Sieve::default();
+    let take = |source, record: TextRecord<'_>| {
+        if transferred != Some(source) || sieve.passes(&record, &zone.origin) {
+            fits &= tree.add(source, &record);
+        }
+    };
+    master_file::read(&zone.sources, &zone.origin, zone.default_ttl, findings, take);
     if !fits {
         let message = format!("the zone {} is too large", zone.origin);
         let limit = MAX_BYTES >> 30;
@@ -290,7 +288,11 @@ pub(super) mod tests {
         Settings {
             origin: origin.parse().unwrap(),
             default_ttl: 300,
-            sources: vec![Source { file: "test.zone".into(), text: text.to_string() }],
+            sources: vec![Source {
+                file: "test.zone".into(),
+                text: text.to_string(),
+                included_by: None,
+            }],
             steered: Vec::new(),
             base: Base::Nothing,
         }

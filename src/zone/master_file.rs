@@ -1,5 +1,6 @@
 //! Master-file text (RFC 1035 §5) to records with positions; every error of a text is found.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::entry::{Entries, Entry, Token};
@@ -26,47 +27,106 @@ pub(super) struct TextRecord<'r> {
     pub(super) rdata_span: Range<usize>,
 }
 
-/// Reads the text with index `index` of the zone `apex` and hands over its records.
+/// Reads the texts of the zone `apex` and hands over their records, each with the index of its text:
+/// one after another, and each that is included where its `$INCLUDE` stands.
 pub(super) fn read(
-    index: usize,
-    source: &Source,
+    sources: &[Source],
     apex: &Name,
     default_ttl: u32,
     findings: &mut Findings,
-    mut take: impl FnMut(TextRecord<'_>),
+    take: impl FnMut(usize, TextRecord<'_>),
 ) {
-    let text = source.text.as_str();
-    if u32::try_from(text.len()).is_err() {
-        let message = "the text is longer than 4 GiB".to_string();
-        findings.error(Place::Zone, message, "split the zone".to_string());
-        return;
-    }
-    let mut reader = Reader {
-        text,
-        apex,
-        origin: apex.clone(),
-        ttl: default_ttl,
-        owner: None,
-        rdata: Vec::new(),
-    };
-    let mut entries = Entries::new(text);
-    while let Some(next) = entries.next_entry() {
-        let result = match next {
-            Ok(entry) => reader.read_entry(&entry, &mut take),
-            Err(malformed) => Err(Flaw {
-                span: malformed.span,
-                message: malformed.message.to_string(),
-                help: Some(malformed.help.to_string()),
-            }),
-        };
-        if let Err(flaw) = result {
-            let place = Place::Source { source: index, span: flaw.span };
-            findings.error(place, flaw.message, flaw.help);
-            if findings.is_full() {
-                return;
-            }
+    let mut included = HashMap::new();
+    for (index, source) in sources.iter().enumerate() {
+        if let Some(by) = &source.included_by {
+            included.insert((by.source, by.span.start), index);
         }
     }
+    let mut texts = Texts { sources, included, apex, findings, generated: 0, take };
+    for (index, source) in sources.iter().enumerate() {
+        if source.included_by.is_none() {
+            let state = State { origin: apex.clone(), ttl: default_ttl, owner: None };
+            texts.read(index, state);
+        }
+    }
+}
+
+/// All texts of a zone, while they are read.
+struct Texts<'s, F> {
+    sources: &'s [Source],
+    /// From a text and the place in it where another is named to the index of that.
+    included: HashMap<(usize, usize), usize>,
+    apex: &'s Name,
+    findings: &'s mut Findings,
+    /// How many records `$GENERATE` has made.
+    generated: u32,
+    take: F,
+}
+
+impl<F: FnMut(usize, TextRecord<'_>)> Texts<'_, F> {
+    /// Reads a text and what it includes; gives the TTL that holds behind it.
+    fn read(&mut self, index: usize, state: State) -> u32 {
+        let text = self.sources[index].text.as_str();
+        if u32::try_from(text.len()).is_err() {
+            let message = "the text is longer than 4 GiB".to_string();
+            self.findings.error(Place::Zone, message, "split the zone".to_string());
+            return state.ttl;
+        }
+        let apex = self.apex;
+        let mut reader = Reader { text, apex, state, generated: self.generated, rdata: Vec::new() };
+        let mut entries = Entries::new(text);
+        while let Some(next) = entries.next_entry() {
+            let result = match next {
+                Ok(entry) => reader.read_entry(&entry, &mut |record| (self.take)(index, record)),
+                Err(malformed) => Err(Flaw {
+                    span: malformed.span,
+                    message: malformed.message.to_string(),
+                    help: Some(malformed.help.to_string()),
+                }),
+            };
+            let result = result.and_then(|include| {
+                let Some(include) = include else { return Ok(()) };
+                self.generated = reader.generated;
+                reader.state.ttl = self.include(index, include, &reader.state)?;
+                reader.generated = self.generated;
+                Ok(())
+            });
+            if let Err(flaw) = result {
+                let place = Place::Source { source: index, span: flaw.span };
+                self.findings.error(place, flaw.message, flaw.help);
+            }
+            if self.findings.is_full() {
+                break;
+            }
+        }
+        self.generated = reader.generated;
+        reader.state.ttl
+    }
+
+    /// Reads the text that the one with index `index` includes. Origin and owner are what they were
+    /// afterwards; the TTL stays.
+    fn include(&mut self, index: usize, include: Include, state: &State) -> Result<u32, Flaw> {
+        match self.included.get(&(index, include.file.start)) {
+            // What is included comes later, so that nothing includes itself.
+            Some(&included) if included > index => {
+                let origin = include.origin.unwrap_or_else(|| state.origin.clone());
+                Ok(self.read(included, State { origin, ..state.clone() }))
+            }
+            _ => Err(Flaw {
+                message: "the text to be included is not here".to_string(),
+                help: Some("files are included where zones are read from files".to_string()),
+                span: include.file,
+            }),
+        }
+    }
+}
+
+/// What a `$INCLUDE` asks for.
+struct Include {
+    /// The bytes that name the file.
+    file: Range<usize>,
+    /// What relative names in it are relative to, if given.
+    origin: Option<Name>,
 }
 
 /// What is wrong with an entry.
@@ -82,34 +142,43 @@ impl Flaw {
     }
 }
 
-/// What one entry takes over from those before it.
+/// Reads the entries of one text.
 struct Reader<'t> {
     text: &'t str,
     apex: &'t Name,
-    origin: Name,
-    ttl: u32,
-    owner: Option<Owner>,
+    state: State,
+    /// How many records `$GENERATE` has made in the whole zone.
+    generated: u32,
     rdata: Vec<u8>,
 }
 
+/// What an entry takes over from those before it.
+#[derive(Clone)]
+struct State {
+    origin: Name,
+    ttl: u32,
+    owner: Option<Owner>,
+}
+
 /// The owner that indented entries belong to.
+#[derive(Clone)]
 struct Owner {
     /// None when it was refused, and the records with it.
     name: Option<Name>,
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
     fn read_entry(
         &mut self,
         entry: &Entry<'_>,
         take: &mut impl FnMut(TextRecord<'_>),
-    ) -> Result<(), Flaw> {
+    ) -> Result<Option<Include>, Flaw> {
         let first = &entry.tokens[0];
         if !entry.is_indented && !first.quoted && self.word(first).starts_with('$') {
-            return self.read_directive(entry.tokens);
+            return self.read_directive(entry.tokens, take);
         }
         let rest = if entry.is_indented {
-            if self.owner.is_none() {
+            if self.state.owner.is_none() {
                 return Err(Flaw::new(
                     first,
                     "the line begins with a blank, but there is no record before it whose owner could go on",
@@ -118,12 +187,13 @@ impl Reader<'_> {
             }
             entry.tokens
         } else {
-            self.owner = Some(Owner { name: None });
+            self.state.owner = Some(Owner { name: None });
             let name = self.read_owner(first)?;
-            self.owner = Some(Owner { name: Some(name) });
+            self.state.owner = Some(Owner { name: Some(name) });
             &entry.tokens[1..]
         };
-        self.read_record(entry.is_indented, first, rest, take)
+        self.read_record(entry.is_indented, first, rest, take)?;
+        Ok(None)
     }
 
     fn read_owner(&self, token: &Token) -> Result<Name, Flaw> {
@@ -135,7 +205,7 @@ impl Reader<'_> {
                 format!("{name} is not in the zone {origin}"),
                 format!(
                     "a record belongs to the zone in whose origin its owner ends; names without a final dot are below {}",
-                    self.origin
+                    self.state.origin
                 ),
             ));
         }
@@ -159,15 +229,15 @@ impl Reader<'_> {
             ));
         };
         self.rdata.clear();
-        rdata::read(rtype, self.text, data, &self.origin, &mut self.rdata).map_err(|error| {
-            Flaw { span: error.span, message: error.message, help: Some(error.help) }
-        })?;
+        rdata::read(rtype, self.text, data, &self.state.origin, &mut self.rdata).map_err(
+            |error| Flaw { span: error.span, message: error.message, help: Some(error.help) },
+        )?;
         // Where the owner was refused, that was said already.
-        if let Some(Owner { name: Some(owner) }) = &self.owner {
+        if let Some(Owner { name: Some(owner) }) = &self.state.owner {
             take(TextRecord {
                 owner,
                 rtype,
-                ttl: ttl.unwrap_or(self.ttl),
+                ttl: ttl.unwrap_or(self.state.ttl),
                 rdata: &self.rdata,
                 owner_span: if is_indented {
                     tokens[type_at].span.clone()
@@ -251,67 +321,12 @@ impl Reader<'_> {
         Flaw::new(token, format!("`{word}` is not a record type"), help)
     }
 
-    fn read_directive(&mut self, tokens: &[Token]) -> Result<(), Flaw> {
-        let directive = self.word(&tokens[0]).to_ascii_uppercase();
-        let (is_origin, form) = match directive.as_str() {
-            "$ORIGIN" => (true, "`$ORIGIN NAME`"),
-            "$TTL" => (false, "`$TTL TTL`, such as `$TTL 1h`"),
-            "$INCLUDE" => {
-                return Err(Flaw::new(
-                    &tokens[0],
-                    "$INCLUDE is not supported",
-                    "name the other file as `records_file`, or paste its records here",
-                ));
-            }
-            "$GENERATE" => {
-                return Err(Flaw::new(
-                    &tokens[0],
-                    "$GENERATE is not supported",
-                    "write out the records that it stands for",
-                ));
-            }
-            _ => {
-                return Err(Flaw::new(
-                    &tokens[0],
-                    format!("`{}` is not a directive", self.word(&tokens[0])),
-                    "the directives are $ORIGIN and $TTL; an owner that begins with a dollar sign is written `\\$`",
-                ));
-            }
-        };
-        let argument = match tokens {
-            [_, argument] => argument,
-            [only] => {
-                return Err(Flaw::new(
-                    only,
-                    format!("{directive} needs a value"),
-                    format!("write {form}"),
-                ));
-            }
-            [_, _, extra, ..] => {
-                return Err(Flaw::new(
-                    extra,
-                    format!("{directive} takes one value"),
-                    format!("write {form}"),
-                ));
-            }
-            [] => return Ok(()),
-        };
-        if is_origin {
-            self.origin = self.read_name(argument)?;
-        } else {
-            let word = self.word(argument);
-            let parsed = ttl::parse(word).unwrap_or(Err(TtlError::Malformed));
-            self.ttl = read_ttl(argument, word, parsed)?;
-        }
-        Ok(())
-    }
-
     fn read_name(&self, token: &Token) -> Result<Name, Flaw> {
-        name_text::read(self.text, token, &self.origin)
+        name_text::read(self.text, token, &self.state.origin)
             .map_err(|(message, help)| Flaw::new(token, message, help))
     }
 
-    fn word(&self, token: &Token) -> &str {
+    fn word(&self, token: &Token) -> &'t str {
         &self.text[token.span.clone()]
     }
 }
@@ -365,5 +380,6 @@ fn nearest_type(word: &str) -> Option<&'static str> {
     (distance(&nearest) < nearest.len().min(2 + nearest.len() / 3)).then_some(nearest)
 }
 
+mod directives;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ mod compile;
 mod directory;
 mod entry;
 mod findings;
+mod generate;
+mod include;
 pub mod lookup;
 mod master_file;
 mod name_table;
@@ -16,6 +18,7 @@ mod tree;
 mod ttl;
 
 pub use compile::compile;
+pub use include::includes;
 pub use lookup::{Condition, Delegation, Lookup, NameSearch, Redirection, Zone, Zones};
 
 use crate::decide::PolicyId;
@@ -28,7 +31,8 @@ pub struct Settings {
     pub origin: Name,
     /// The TTL of records that give none, in seconds.
     pub default_ttl: u32,
-    /// Master-file texts, read one after another; each begins at the origin.
+    /// Master-file texts, read one after another; each begins at the origin. Behind them, in any
+    /// order in which a text comes before what it includes, those that they include.
     pub sources: Vec<Source>,
     /// The names whose addresses are decided per client.
     pub steered: Vec<Steered>,
@@ -64,6 +68,17 @@ pub struct Source {
     pub file: std::path::PathBuf,
     /// Its text (RFC 1035 §5).
     pub text: String,
+    /// The `$INCLUDE` that asks for it; none of a text that is read for itself.
+    pub included_by: Option<Inclusion>,
+}
+
+/// A `$INCLUDE` in a master-file text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inclusion {
+    /// The text that it stands in, by index.
+    pub source: usize,
+    /// The bytes that name the file.
+    pub span: std::ops::Range<usize>,
 }
 
 /// A name whose addresses are decided per client.

@@ -35,7 +35,7 @@ pub fn snapshot() -> Snapshot {
     let zone = Settings {
         origin: name("example.com."),
         default_ttl: 300,
-        sources: vec![Source { file: "example.com.zone".into(), text }],
+        sources: vec![Source { file: "example.com.zone".into(), text, included_by: None }],
         steered: [("steered.example.com.", 0), ("by-load.example.com.", 1)]
             .map(|(owner, policy)| Steered {
                 owner: name(owner),

@@ -77,20 +77,27 @@ fn ask(snapshot: &Snapshot, request: Request, packet: &[u8]) {
     }
 }
 
-/// A zone's text. What is said of it points into it; a zone that is taken answers.
+/// A zone's text, and behind a NUL the one that it includes wherever it includes one. What is said
+/// of them points into them; a zone that is taken answers.
 pub fn master_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let source = Source { file: "zone".into(), text: text.into() };
+    let (text, included) = text.split_once('\0').unwrap_or((text, ""));
+    let mut sources = vec![Source { file: "zone".into(), text: text.into(), included_by: None }];
+    for (path, span) in zone::includes(text).into_iter().take(9) {
+        let included_by = Some(zone::Inclusion { source: 0, span });
+        sources.push(Source { file: path, text: included.into(), included_by });
+    }
+    let texts: Vec<String> = sources.iter().map(|source| source.text.clone()).collect();
     let (zones, problems) = zone::compile(&[Settings {
         origin: "example.com.".parse().expect("a name"),
         default_ttl: 300,
-        sources: vec![source],
+        sources,
         steered: Vec::new(),
         base: Base::Nothing,
     }]);
     for problem in &problems {
-        if let Place::Source { span, .. } = &problem.place {
-            assert!(text.get(span.clone()).is_some(), "{problem:?}");
+        if let Place::Source { source, span } = &problem.place {
+            assert!(texts[*source].get(span.clone()).is_some(), "{problem:?}");
         }
         assert!(!problem.message.is_empty() && !problem.message.contains('\n'), "{problem:?}");
     }

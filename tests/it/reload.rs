@@ -139,6 +139,19 @@ pool = "web"
     until("the master file is read", || {
         dig(server.dns(), "v.example.org A").data("A") == ["203.0.113.8"]
     });
+    // What it includes, and what that includes, from their first inclusion on.
+    server.write("zones/example.org.zone", &(master(8) + "$INCLUDE parts/more.zone\n"));
+    until("it is said that the file is missing", || {
+        let status = server.api("/api/v1/status");
+        status["load"]["last_error"].to_string().contains("more.zone")
+    });
+    fs::create_dir(server.path("zones/parts")).expect("a directory");
+    server.write("zones/parts/more.zone", "$INCLUDE deep.zone w\n");
+    server.write("zones/parts/deep.zone", "@ A 203.0.113.9\n");
+    let included = || dig(server.dns(), "w.example.org A").data("A");
+    until("what is included is served", || included() == ["203.0.113.9"]);
+    server.write("zones/parts/deep.zone", "@ A 203.0.113.10\n");
+    until("what is included is read again", || included() == ["203.0.113.10"]);
     // The operator's networks.
     server.write("networks.toml", "[[networks]]\nprefix = \"198.51.100.0/24\"\ncountry = \"US\"\n");
     until("the networks are read", || german() == "203.0.113.2");

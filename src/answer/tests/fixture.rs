@@ -67,7 +67,7 @@ pub(crate) fn snapshot() -> Snapshot {
     let zone = |origin: &str, text: String, steered: Vec<Steered>| Settings {
         origin: origin.parse().unwrap(),
         default_ttl: 300,
-        sources: vec![Source { file: "zone".into(), text }],
+        sources: vec![Source { file: "zone".into(), text, included_by: None }],
         steered,
         base: Base::Nothing,
     };

@@ -6,14 +6,39 @@ use super::*;
 
 /// Each record as `owner ttl type rdata-bytes`, and the problems, of a text in `example.com.`.
 fn read_text(text: &str) -> (Vec<String>, Vec<crate::zone::Problem>) {
-    let source = Source { file: "test.zone".into(), text: text.to_string() };
+    read_texts(&[text])
+}
+
+/// The same of a text and those that its `$INCLUDE` directives, and theirs, name by their index.
+fn read_texts(texts: &[&str]) -> (Vec<String>, Vec<crate::zone::Problem>) {
+    let (records, findings) = read_whole(texts);
+    (records, findings.into_problems())
+}
+
+fn read_whole(texts: &[&str]) -> (Vec<String>, Findings) {
+    let source = |text: &str, included_by| {
+        let text = text.to_string();
+        Source { file: "test.zone".into(), text, included_by }
+    };
+    let mut sources = vec![source(texts[0], None)];
+    let mut at = 0;
+    while at < sources.len() {
+        for (path, span) in crate::zone::includes(&sources[at].text) {
+            let number = path.to_str().and_then(|path| path.parse::<usize>().ok());
+            let Some(text) = number.and_then(|number| texts.get(number)) else { continue };
+            sources.push(source(text, Some(crate::zone::Inclusion { source: at, span })));
+        }
+        at += 1;
+    }
     let mut records = Vec::new();
     let mut findings = Findings::new(0);
-    read(0, &source, &"example.com.".parse().unwrap(), 300, &mut findings, |record| {
+    read(&sources, &"example.com.".parse().unwrap(), 300, &mut findings, |source, record| {
         let TextRecord { owner, ttl, rtype, rdata, .. } = record;
+        assert!(sources[source].text.get(record.owner_span).is_some());
+        assert!(sources[source].text.get(record.rdata_span).is_some());
         records.push(format!("{owner} {ttl} {rtype} {}", rdata.escape_ascii()));
     });
-    (records, findings.into_problems())
+    (records, findings)
 }
 
 /// The records of a text without errors.
@@ -120,14 +145,103 @@ fn directives_that_are_wrong_are_blamed() {
     assert_eq!(blamed("$TTL 1 2"), ["2"]);
     assert_eq!(blamed("$TTL 99999999999"), ["99999999999"]);
     assert_eq!(blamed("$ORIGIN a..b"), ["a..b"]);
-    let told = errors("$INCLUDE other.zone\n$GENERATE 1-2 a$ A 198.51.100.$");
+    assert_eq!(blamed("$INCLUDE\n$INCLUDE a b c"), ["$INCLUDE", "c"]);
+    assert_eq!(blamed("$INCLUDE other.zone a..b\n$INCLUDE other.zone"), ["a..b", "other.zone"]);
+}
+
+#[test]
+fn what_is_included_stands_where_the_directive_stands() {
+    let (records, problems) = read_texts(&[
+        "a NS .\n$INCLUDE 1 sub\n TXT x\n$INCLUDE 2\nb NS .\n$INCLUDE 2 other.example.com.",
+        " NS a.\nc NS .\n$ORIGIN deep\n$TTL 1m\nd NS .\n$INCLUDE \"2\"\n",
+        "e NS b",
+    ]);
+    assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(
-        told,
+        records,
         [
-            ("$INCLUDE", "$INCLUDE is not supported".to_string()),
-            ("$GENERATE", "$GENERATE is not supported".to_string()),
+            r"a.example.com. 300 NS \x00",
+            // The owner goes on into the text, and behind it as if it had not been there.
+            r"a.example.com. 300 NS \x01a\x00",
+            r"c.sub.example.com. 300 NS \x00",
+            r"d.deep.sub.example.com. 60 NS \x00",
+            r"e.deep.sub.example.com. 60 NS \x01b\x04deep\x03sub\x07example\x03com\x00",
+            r"a.example.com. 60 TXT \x01x",
+            r"e.example.com. 60 NS \x01b\x07example\x03com\x00",
+            r"b.example.com. 60 NS \x00",
+            r"e.other.example.com. 60 NS \x01b\x05other\x07example\x03com\x00",
         ]
     );
+}
+
+#[test]
+fn an_error_in_an_included_text_is_told_there_each_time() {
+    let (_, problems) = read_texts(&["$INCLUDE 1\n$INCLUDE 1\na A x", "b\nc A 198.51.100.1"]);
+    let places: Vec<_> = problems.iter().map(|problem| problem.place.clone()).collect();
+    let place = |source, span| Place::Source { source, span };
+    assert_eq!(places, [place(0, 26..27), place(1, 0..1), place(2, 0..1)]);
+}
+
+#[test]
+fn records_are_generated_as_bind_does() {
+    assert_eq!(
+        records("$GENERATE 1-2 host-$ A 198.51.100.$"),
+        [r"host-1.example.com. 300 A \xc63d\x01", r"host-2.example.com. 300 A \xc63d\x02",]
+    );
+    let both = [
+        r"m1.example.com. 60 MX \x00\n\x06host-1\x07example\x03com\x00",
+        r"m3.example.com. 60 MX \x00\n\x06host-3\x07example\x03com\x00",
+    ];
+    assert_eq!(records("$generate 1-4/2 m$ 60 IN MX \"10 host-$\""), both);
+    assert_eq!(records("$GENERATE 1-4/2 m$ 1m MX 10 host-$ ; a comment"), both);
+    assert_eq!(
+        records("$GENERATE 9-9 t$$${0,2,x} TXT \"\\\"a $ \\$\\\" b\""),
+        [r"t\$09.example.com. 300 TXT \x05a 9 $\x01b"]
+    );
+    assert_eq!(
+        records("$GENERATE 9-9 t TXT \"a $\" \"$ b\""),
+        [r"t.example.com. 300 TXT \x03a 9\x039 b"]
+    );
+}
+
+#[test]
+fn generated_records_leave_the_owner_before_them() {
+    let read = records("a NS .\n$GENERATE 1-1 b NS .\n TXT x");
+    assert_eq!(read[2], r"a.example.com. 300 TXT \x01x");
+}
+
+#[test]
+fn a_generate_that_is_wrong_is_blamed_at_the_word_and_shows_what_it_made() {
+    assert_eq!(blamed("$GENERATE\n$GENERATE 1-2\n$GENERATE 1-2 a"), ["$GENERATE", "1-2", "a"]);
+    assert_eq!(blamed("$GENERATE 2-1 a A 198.51.100.$"), ["2-1"]);
+    assert_eq!(blamed("$GENERATE 0-65536 a A 198.51.100.1"), ["0-65536"]);
+    assert_eq!(blamed("$GENERATE 1-2 a${0,q} A 198.51.100.$"), ["${0,q}"]);
+    assert_eq!(blamed("$GENERATE 1-2 a A 198.51.100.${0,1,z}"), ["${0,1,z}"]);
+    assert_eq!(blamed("$GENERATE 1-2 a${-9,1,x} A 198.51.100.$"), ["a${-9,1,x}"]);
+    assert_eq!(blamed("$GENERATE 1-2 a$..b A 198.51.100.$"), ["a$..b"]);
+    assert_eq!(
+        errors("$GENERATE 255-257 a$ A 198.51.100.$"),
+        [(
+            "A 198.51.100.$",
+            "`198.51.100.256` does not fit in A data: expected IPv4 address, in `a256 A 198.51.100.256`, which is generated here".to_string()
+        )]
+    );
+}
+
+#[test]
+fn a_zone_generates_only_so_many_records() {
+    let apex = "example.com.".parse().unwrap();
+    let state = State { origin: "example.com.".parse().unwrap(), ttl: 300, owner: None };
+    let text = "$GENERATE 1-4 a A 198.51.100.$\n$GENERATE 1-4 a A 198.51.100.$";
+    let generated = (1 << 20) - 7;
+    let mut reader = Reader { text, apex: &apex, state, generated, rdata: Vec::new() };
+    let mut entries = Entries::new(text);
+    let mut records = 0;
+    let first = entries.next_entry().unwrap().unwrap();
+    assert!(reader.read_entry(&first, &mut |_| records += 1).is_ok());
+    let second = entries.next_entry().unwrap().unwrap();
+    assert!(reader.read_entry(&second, &mut |_| records += 1).is_err());
+    assert_eq!(records, 4);
 }
 
 #[test]
@@ -221,7 +335,7 @@ fn data_that_is_too_long_is_refused_in_every_type() {
 
 /// Words that take the reader into all its corners.
 fn word() -> impl Strategy<Value = String> {
-    const WORDS: &str = "@ a a. .. . \\ \\# \\# \\1 \\999 \\046 \\. \" \"a\" \"\" ( ) ; $TTL $ORIGIN $x $INCLUDE 0 1 4 \
+    const WORDS: &str = "@ a a. .. . \\ \\# \\# \\1 \\999 \\046 \\. \" \"a\" \"\" ( ) ; $TTL $ORIGIN $x $INCLUDE $GENERATE 1-3 ${1,2,x} a$ $$ 0 1 4 \
         60 1h IN CH A AAAA NS CNAME SOA MX TXT SRV CAA HTTPS SVCB NAPTR TLSA SSHFP DS DNSKEY NSEC NSEC3 \
         NSEC3PARAM RRSIG CDS OPENPGPKEY IPSECKEY ZONEMD HINFO RP DNAME MINFO NULL LOC URI TYPE1 TYPE65400 \
         198.51.100.1 2001:db8:: :: alpn=h2 alpn= key1=\" port=1 port=70000 mandatory=alpn ipv4hint=198.51.100.1 ech=AQID \
