@@ -18,9 +18,10 @@ pub mod geo;
 pub mod decide;
 pub mod zone;
 
-// Floor 2: everything the hot path reads, and what it writes.
+// Floor 2: zones between servers; everything the hot path reads, and what it writes.
 pub mod ledger;
 pub mod snapshot;
+pub mod transfer;
 
 // Floor 3: query bytes in, answer bytes out.
 pub mod answer;

@@ -72,6 +72,32 @@ impl Name {
         Ok(Name { wire: wire.into() })
     }
 
+    /// Reads the name that begins at `start` in a message, following compression pointers
+    /// (RFC 1035 §4.1.4), each of which must lead farther back. Also gives where it ends there.
+    pub fn read(message: &[u8], start: usize) -> Result<(Name, usize), NameError> {
+        let mut wire = Vec::new();
+        let (mut at, mut barrier, mut end) = (start, start, None);
+        loop {
+            let length = *message.get(at).ok_or(NameError::BadWire)?;
+            if usize::from(length) <= MAX_LABEL_BYTES {
+                let next = at + 1 + usize::from(length);
+                wire.extend_from_slice(message.get(at..next).ok_or(NameError::BadWire)?);
+                if wire.len() > MAX_NAME_BYTES {
+                    return Err(NameError::LongName);
+                }
+                at = next;
+                if length == 0 {
+                    return Ok((Name { wire: wire.into() }, end.unwrap_or(at)));
+                }
+                continue;
+            }
+            let target = pointer(message, at).filter(|&target| target < barrier);
+            let target = target.ok_or(NameError::BadWire)?;
+            end.get_or_insert(at + 2);
+            (at, barrier) = (target, target);
+        }
+    }
+
     /// Reads presentation form relative to `origin`: without a final dot, the origin is appended;
     /// `@` alone is the origin (RFC 1035 §5.1).
     pub fn parse_relative(text: &str, origin: &Name) -> Result<Name, NameError> {
@@ -131,6 +157,43 @@ impl Name {
                 return false;
             }
             rest = &rest[1 + length..];
+        }
+    }
+}
+
+/// Where the compression pointer at `at` points, if there is one.
+fn pointer(message: &[u8], at: usize) -> Option<usize> {
+    let [high, low] = *message.get(at..)?.first_chunk()?;
+    (high >= 0xc0).then(|| usize::from(high & 0x3f) << 8 | usize::from(low))
+}
+
+/// Where a name ends that is only skipped: a compression pointer ends it, and is not followed.
+pub fn end_in(message: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        let length = usize::from(*message.get(at)?);
+        match length {
+            0 => return Some(at + 1),
+            1..=MAX_LABEL_BYTES => at += 1 + length,
+            _ => return pointer(message, at).filter(|&to| to < at).map(|_| at + 2),
+        }
+        if at - start >= MAX_NAME_BYTES {
+            return None;
+        }
+    }
+}
+
+/// Where a name ends that is not compressed.
+pub fn end_of_uncompressed(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        let length = usize::from(*bytes.get(at)?);
+        at += 1 + length;
+        if length > MAX_LABEL_BYTES || at - start > MAX_NAME_BYTES {
+            return None;
+        }
+        if length == 0 {
+            return Some(at);
         }
     }
 }

@@ -78,13 +78,32 @@ pub enum Rejection {
     Response,
     /// A response with this code and no records.
     Error(Rcode, Preamble),
+    /// No response before the signature is verified (RFC 8945 §5.2): there is a TSIG record.
+    Signed {
+        /// Where it begins. It is the last record.
+        tsig: usize,
+        /// What the response takes from the query.
+        preamble: Preamble,
+    },
+}
+
+/// Why a message is not read to its end.
+enum Fault {
+    Error(Rcode),
+    Signed(usize),
+}
+
+impl From<Rcode> for Fault {
+    fn from(rcode: Rcode) -> Fault {
+        Fault::Error(rcode)
+    }
 }
 
 impl<'r> Query<'r> {
     /// Reads a query; `room` takes its name.
     ///
-    /// A message with a TSIG record is rejected with NOTAUTH: no key is known here, and the answer
-    /// to a signed query must not be unsigned (RFC 8945 §5.2.1).
+    /// A message with a TSIG record is rejected: it has to be verified, and to come again without
+    /// that record.
     pub fn parse(packet: &[u8], room: &'r mut NameRoom) -> Result<Query<'r>, Rejection> {
         let [i0, i1, f0, f1, counts @ ..] =
             packet.first_chunk::<HEADER_BYTES>().ok_or(Rejection::Runt)?;
@@ -110,51 +129,58 @@ impl<'r> Query<'r> {
             qname: &[],
         };
         let read = query.read(packet, counts, room);
-        if flags & flags::OPCODE != u16::from(Opcode::QUERY.0) << 11 {
-            return Err(Rejection::Error(Rcode::NOTIMP, query.preamble));
-        }
+        let is_query = flags & flags::OPCODE == u16::from(Opcode::QUERY.0) << 11;
         match read {
+            Err(Fault::Signed(tsig)) => Err(Rejection::Signed { tsig, preamble: query.preamble }),
+            _ if !is_query => Err(Rejection::Error(Rcode::NOTIMP, query.preamble)),
             Ok(()) => Ok(query),
-            Err(rcode) => Err(Rejection::Error(rcode, query.preamble)),
+            Err(Fault::Error(rcode)) => Err(Rejection::Error(rcode, query.preamble)),
         }
     }
 
     /// Everything behind the header. What was read before a fault stays, for the response.
-    fn read(&mut self, packet: &[u8], counts: Counts, room: &'r mut NameRoom) -> Result<(), Rcode> {
+    fn read(&mut self, packet: &[u8], counts: Counts, room: &'r mut NameRoom) -> Result<(), Fault> {
         if counts.questions != 1 {
-            return Err(Rcode::FORMERR);
+            return Err(Rcode::FORMERR.into());
         }
         let mut at = self.read_question(packet, room).ok_or(Rcode::FORMERR)?;
         self.preamble.question_end = at;
         for _ in 0..counts.skipped {
             let record = Record::read(packet, at).ok_or(Rcode::FORMERR)?;
             if matches!(record.rtype, Rtype::OPT | Rtype::TSIG) {
-                return Err(Rcode::FORMERR);
+                return Err(Rcode::FORMERR.into());
             }
             at = record.end;
         }
-        let (mut edns, mut is_signed) = (None, false);
+        let (mut edns, mut tsig) = (None, None);
         for _ in 0..counts.additional {
             let record = Record::read(packet, at).ok_or(Rcode::FORMERR)?;
-            if is_signed {
+            if tsig.is_some() {
                 // TSIG is the last record (RFC 8945 §5.1).
-                return Err(Rcode::FORMERR);
+                return Err(Rcode::FORMERR.into());
             }
-            at = record.end;
             match record.rtype {
-                Rtype::OPT if edns.is_some() || !record.is_at_root => return Err(Rcode::FORMERR),
-                Rtype::OPT => edns = Some(record),
-                Rtype::TSIG => is_signed = true,
+                Rtype::OPT if edns.is_some() || !record.is_at_root => {
+                    return Err(Rcode::FORMERR.into());
+                }
+                Rtype::TSIG => tsig = Some(at),
                 _ => (),
             }
+            at = record.end;
+            if record.rtype == Rtype::OPT {
+                edns = Some(record);
+            }
         }
-        if let Some(opt) = edns {
-            self.read_edns(&opt)?;
+        let is_whole = at == packet.len();
+        let edns = edns.map_or(Ok(()), |opt| self.read_edns(&opt));
+        match tsig {
+            // Whatever is wrong with the options, whoever signs it is told so under a signature.
+            Some(tsig) if is_whole => Err(Fault::Signed(tsig)),
+            _ => {
+                edns?;
+                if is_whole { Ok(()) } else { Err(Rcode::FORMERR.into()) }
+            }
         }
-        if at != packet.len() {
-            return Err(Rcode::FORMERR);
-        }
-        if is_signed { Err(NOTAUTH) } else { Ok(()) }
     }
 
     /// Where the question ends.
@@ -187,9 +213,6 @@ impl<'r> Query<'r> {
         }
     }
 }
-
-/// RFC 8945 §3.
-const NOTAUTH: Rcode = Rcode(9);
 
 struct Counts {
     questions: u16,
