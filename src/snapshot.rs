@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::decide::{Chart, Facts, Groups, HealthTable, ShareTable, StandingTable, Steering};
 use crate::geo::World;
+use crate::transfer::Keys;
 use crate::zone::Zones;
 
 /// How many epochs there are before they begin anew.
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub epoch: u8,
     /// The zones.
     pub zones: Arc<Zones>,
+    /// The keys of those who sign their queries.
+    pub keys: Arc<Keys>,
     /// Datacenters, pools and policies.
     pub steering: Arc<Steering>,
     /// The map.

@@ -113,6 +113,7 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
     let (address, port) = (probed.ip(), probed.port());
     ControlSettings {
         zones: Arc::new(zones.unwrap_or_else(|| panic!("{problems:#?}"))),
+        keys: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(world()),
         probes: vec![Probe { name, check: Arc::new(check), address, port }],

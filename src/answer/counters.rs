@@ -27,7 +27,7 @@ pub enum Verdict {
     BadVers,
     /// Answered SERVFAIL: a zone of a primary's that is not there yet, or has expired.
     ServFail,
-    /// Answered NOTAUTH: signed with a key that we do not have.
+    /// Answered NOTAUTH: signed with a key that we do not have, wrongly, or at another time.
     NotAuth,
     /// Dropped: too short to be a message.
     DroppedRunt,

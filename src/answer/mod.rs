@@ -6,6 +6,7 @@ pub mod counters;
 mod edns;
 mod negative;
 mod sections;
+mod signed;
 
 pub use counters::{Counters, Event, Totals, Verdict};
 
@@ -40,6 +41,8 @@ pub struct Request {
     pub transport: Transport,
     /// A random number, for what is drawn by lot.
     pub draw: u64,
+    /// The time, in seconds since 1970, for what is signed.
+    pub unix_seconds: u64,
 }
 
 /// How a message ended.
@@ -95,10 +98,13 @@ pub fn respond(snapshot: &Snapshot, request: &Request, packet: &[u8], out: &mut 
 pub struct Asked<'s, 'r> {
     snapshot: &'s Snapshot,
     transport: Transport,
+    unix_seconds: u64,
     client: Client,
     query: Result<Query<'r>, Rejection>,
     /// Where the name is searched for.
     place: Option<(&'s Zone, NameSearch)>,
+    /// The bytes of the signature that will follow the response.
+    signature_bytes: usize,
 }
 
 impl<'s, 'r> Asked<'s, 'r> {
@@ -117,7 +123,8 @@ impl<'s, 'r> Asked<'s, 'r> {
             Some((zone, zone.search(query.qname)))
         });
         let client = edns::client(request, asked.and_then(|query| query.preamble.edns.as_ref()));
-        Asked { snapshot, transport: request.transport, client, query, place }
+        let Request { transport, unix_seconds, .. } = *request;
+        Asked { snapshot, transport, unix_seconds, client, query, place, signature_bytes: 0 }
     }
 
     /// How many steps of fetching there are.
@@ -151,6 +158,12 @@ impl<'s, 'r> Asked<'s, 'r> {
                 let error = (rcode == Rcode::NOTIMP).then_some(ExtendedError::NOT_SUPPORTED);
                 return refuse(rcode, error, &preamble, packet, out);
             }
+            Err(Rejection::Signed { tsig, preamble }) => {
+                let (transport, unix_seconds) = (self.transport, self.unix_seconds);
+                let Client { resolver: source, draw, .. } = self.client;
+                let request = Request { source, transport, draw, unix_seconds };
+                return signed::answer(self.snapshot, &request, tsig, &preamble, packet, out);
+            }
         };
         let preamble = &query.preamble;
         if let Some((rcode, error)) = refusal(query.qclass, query.qtype) {
@@ -165,6 +178,9 @@ impl<'s, 'r> Asked<'s, 'r> {
         }
         let limit = edns::response_limit(self.transport, preamble.edns.as_ref());
         let mut response = Response::new(out, limit, packet, preamble);
+        if self.signature_bytes > 0 {
+            response.reserve(self.signature_bytes);
+        }
         response.set_origin(HEADER_BYTES + query.qname.len() - zone.origin_len());
         let mut answer = Answer {
             snapshot: self.snapshot,

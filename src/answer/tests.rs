@@ -62,7 +62,8 @@ impl Asked {
 
     fn answered(&self) -> Answered {
         let mut out = vec![0xee; 65535];
-        let request = Request { source: self.source, transport: self.transport, draw: 1 };
+        let request =
+            Request { source: self.source, transport: self.transport, draw: 1, unix_seconds: 0 };
         let packet = self.packet();
         let outcome = respond(&snapshot(), &request, &packet, &mut out);
         out.truncate(outcome.length);
@@ -475,7 +476,7 @@ fn a_steered_alias_is_followed_within_the_zone() {
 
 /// Answers whatever bytes; checks what holds for all of them.
 fn check_any(snapshot: &Snapshot, packet: &[u8], transport: Transport) {
-    let request = Request { source: [203, 0, 113, 99].into(), transport, draw: 5 };
+    let request = Request { source: [203, 0, 113, 99].into(), transport, draw: 5, unix_seconds: 0 };
     let mut out = vec![0xee; 65535];
     let outcome = respond(snapshot, &request, packet, &mut out);
     let is_answerable = packet.len() >= 12 && packet[2] & 0x80 == 0;
@@ -552,7 +553,8 @@ fn what_a_pool_that_steers_by_capacity_answers_is_to_be_written_down() {
     let mut snapshot = snapshot();
     snapshot.epoch = 5;
     let answered = |asked: Asked| {
-        let request = Request { source: asked.source, transport: asked.transport, draw: 0 };
+        let request =
+            Request { source: asked.source, transport: asked.transport, draw: 0, unix_seconds: 0 };
         respond(&snapshot, &request, &asked.packet(), &mut [0; 1232]).answered
     };
     let by_load = ask("by-load.example.com.", Rtype::A);

@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::TEXT_LIMIT;
 use super::diagnostic::{Diagnostic, Severity};
 use super::files::Files;
+use super::keys;
 use super::latency;
 use super::reader::Reader;
 use super::server::{self, AdminForm, ServerForm};
@@ -126,6 +127,7 @@ fn compile(
         ..transport::Settings::default()
     });
     let admin = form.admin.as_ref().map(|form| compile_admin(form, reader, files));
+    let keys = keys::compile(&form.keys, reader, files);
     let l4 = service::compile(form.l4_workers, &form.services, reader);
     let zone_files = match form.dns.as_ref().and_then(|dns| dns.zones.as_ref()) {
         Some(directory) => zones::read(directory, reader, files),
@@ -178,6 +180,7 @@ fn compile(
     };
     let control = control::Settings {
         zones: Arc::new(zones),
+        keys: Arc::new(keys),
         steering: Arc::new(steering.steering),
         world: Arc::clone(&map.world),
         probes: steering.probes,
@@ -231,7 +234,8 @@ fn read_token(path: &Spanned<PathBuf>, reader: &Reader, files: &mut Files) -> Op
         reader.report(error.help(make));
         return None;
     }
-    warn_if_readable_by_all(path, reader);
+    let label = "whoever has the token can change what is answered";
+    warn_if_readable_by_all(path.get_ref(), path.span(), label, reader);
     Some(token.to_string())
 }
 
@@ -269,13 +273,18 @@ fn refuse_shared_listens(form: &ServerForm, reader: &Reader) {
     }
 }
 
-fn warn_if_readable_by_all(path: &Spanned<PathBuf>, reader: &Reader) {
-    let mode = fs::metadata(path.get_ref()).map(|metadata| metadata.permissions().mode());
+/// Warns of a file with a secret; `span` is where it is spoken of.
+pub(super) fn warn_if_readable_by_all(
+    path: &Path,
+    span: std::ops::Range<usize>,
+    label: &str,
+    reader: &Reader,
+) {
+    let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o004 != 0) {
-        let file = path.get_ref().display();
-        let warning =
-            reader.warning(path.span(), format!("everybody on this host can read {file}"));
-        let warning = warning.label("whoever has the token can change what is answered");
+        let file = path.display();
+        let warning = reader.warning(span, format!("everybody on this host can read {file}"));
+        let warning = warning.label(label);
         reader.report(warning.help(format!("run `chmod o-r {file}`")));
     }
 }

@@ -5,6 +5,7 @@ mod check;
 pub mod diagnostic;
 mod files;
 mod inline_text;
+mod keys;
 mod latency;
 pub mod load;
 mod nearest;

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::allocation::{self, AllocationForm};
 use super::check::CheckForm;
+use super::keys::{self, KeyForm};
 use super::reader::{Table, Value};
 use super::service::{self, ServiceForm};
 use super::values::check_label;
@@ -24,6 +25,7 @@ pub(super) struct ServerForm {
     pub allocation: Option<AllocationForm>,
     pub l4_workers: Option<usize>,
     pub services: Vec<ServiceForm>,
+    pub keys: Vec<KeyForm>,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ pub(super) fn read(mut root: Table<'_>) -> ServerForm {
             .into_iter()
             .map(|(name, value)| read_datacenter(name, &value))
             .collect(),
+        keys: root.named("keys").into_iter().map(|(name, v)| keys::read(name, &v)).collect(),
         allocation: root.table("allocation", "[allocation]").map(allocation::read),
         ..ServerForm::default()
     };

@@ -2,6 +2,7 @@
 //! beside it, and garbage does no harm.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -37,7 +38,9 @@ fn load_files(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Loaded, Reje
     let added = [("portolan.toml", SERVER), ("networks.toml", "")];
     fs::create_dir(directory.path().join("zones")).unwrap();
     for (file, text) in added.iter().filter(|(file, _)| !given(file)).chain(files) {
-        fs::write(directory.path().join(file), text).unwrap();
+        let path = directory.path().join(file);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     }
     let loaded = load(&directory.path().join("portolan.toml"), None);
     (directory, loaded)

@@ -205,6 +205,7 @@ fn snapshot(
         generation,
         epoch,
         zones: Arc::clone(&ground.settings.zones),
+        keys: Arc::clone(&ground.settings.keys),
         steering: Arc::clone(&ground.settings.steering),
         world: Arc::clone(&ground.settings.world),
         groups: Arc::clone(&ground.groups),

@@ -7,6 +7,7 @@ use super::ReportSource;
 use crate::decide::{Latencies, Steering};
 use crate::geo::World;
 use crate::health;
+use crate::transfer::Keys;
 use crate::zone::Zones;
 
 /// What control is told by the configuration. A reload makes a new one; parts that did not change
@@ -15,6 +16,8 @@ use crate::zone::Zones;
 pub struct Settings {
     /// The zones.
     pub zones: Arc<Zones>,
+    /// The keys that are shared with other servers.
+    pub keys: Arc<Keys>,
     /// Datacenters, pools and policies.
     pub steering: Arc<Steering>,
     /// The map.

@@ -101,6 +101,20 @@ impl<'o> Response<'o> {
         self.nsid = nsid;
     }
 
+    /// Keeps room behind the response for a signature of so many bytes, before any record is
+    /// written. Question and OPT stay whatever it takes, so that with a long signature the limit
+    /// may be exceeded.
+    #[cold]
+    pub fn reserve(&mut self, bytes: usize) {
+        let opt_bytes = self.out.len() - self.records_end;
+        let nsid_bytes = if opt_bytes > 0 { OPTION_HEAD_BYTES + MAX_NSID_BYTES } else { 0 };
+        let least = self.at + opt_bytes + nsid_bytes;
+        let end = self.out.len().saturating_sub(bytes).max(least).min(self.out.len());
+        let out = std::mem::take(&mut self.out);
+        self.out = &mut out[..end];
+        self.records_end = end - opt_bytes;
+    }
+
     /// True once something that must not be missing was left out.
     pub fn is_truncated(&self) -> bool {
         self.is_truncated

@@ -168,7 +168,8 @@ impl Drive {
     fn answer(&mut self, query: &Query<'_>) -> Result<Answer<'_>, String> {
         let (source, has_subnet) = ask(query, &mut self.query)?;
         self.asked += 1;
-        let request = Request { source, transport: Transport::Tcp, draw: self.asked };
+        let request =
+            Request { source, transport: Transport::Tcp, draw: self.asked, unix_seconds: 0 };
         let snapshot = self.published.load();
         let outcome = answer::respond(&snapshot, &request, &self.query, &mut self.response);
         let response = &self.response[..outcome.length];

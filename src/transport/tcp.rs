@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Place};
+use super::unix_seconds;
 use crate::answer::{Counters, Event, MAX_MESSAGE_BYTES, Request, Transport, respond};
 use crate::ledger::Ledger;
 use crate::snapshot::Published;
@@ -228,7 +229,12 @@ thread_local! {
 impl Shared {
     /// Answers a message, and appends the response with its length.
     fn answer(&self, peer: IpAddr, message: &[u8], outgoing: &mut Vec<u8>) {
-        let request = Request { source: peer, transport: Transport::Tcp, draw: fastrand::u64(..) };
+        let request = Request {
+            source: peer,
+            transport: Transport::Tcp,
+            draw: fastrand::u64(..),
+            unix_seconds: unix_seconds(),
+        };
         let snapshot = self.published.load();
         ROOM.with_borrow_mut(|room| {
             let outcome = respond(&snapshot, &request, message, room);

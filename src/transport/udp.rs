@@ -13,6 +13,7 @@ use arrayvec::ArrayVec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::batch::{self, BATCH, Batch};
+use super::unix_seconds;
 use crate::answer::{Asked, Counters, Event, Outcome, Request, Transport, Verdict};
 use crate::dns::query::NameRoom;
 use crate::ledger::Ledger;
@@ -76,6 +77,7 @@ impl Worker {
                 0
             });
             let snapshot = published.load();
+            let unix_seconds = unix_seconds();
             let mut asked: ArrayVec<_, BATCH> = ArrayVec::new();
             for (index, room) in rooms.iter_mut().enumerate().take(received) {
                 let slot = batch.slot(index);
@@ -84,8 +86,12 @@ impl Worker {
                     self.counters.record(Transport::Udp, &Outcome::dropped(Verdict::DroppedSource));
                     continue;
                 }
-                let request =
-                    Request { source: source.ip(), transport: Transport::Udp, draw: lots.u64(..) };
+                let request = Request {
+                    source: source.ip(),
+                    transport: Transport::Udp,
+                    draw: lots.u64(..),
+                    unix_seconds,
+                };
                 let (packet, _) = slot.buffers();
                 asked.push((index, Asked::read(snapshot, &request, packet, room)));
             }

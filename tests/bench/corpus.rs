@@ -70,6 +70,7 @@ pub fn snapshot() -> Snapshot {
         epoch: 0,
         charts: charts.collect(),
         zones: Arc::new(zones),
+        keys: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(world),
         groups: Arc::new(groups),
@@ -171,6 +172,7 @@ pub fn request() -> Request {
         source: IpAddr::from([198, 51, 100, 99]),
         transport: Transport::Udp,
         draw: 0x1234_5678,
+        unix_seconds: 0,
     }
 }
 

@@ -41,7 +41,7 @@ pub fn message(data: &[u8]) {
     for transport in [Transport::Udp, Transport::Tcp] {
         for source in ["198.51.100.7", "2001:db8:2::7"] {
             let source: IpAddr = source.parse().expect("an address");
-            ask(&SNAPSHOT, Request { source, transport, draw: 7 }, data);
+            ask(&SNAPSHOT, Request { source, transport, draw: 7, unix_seconds: 0 }, data);
         }
     }
 }
@@ -206,7 +206,11 @@ fn ask_of_all_types(snapshot: &Snapshot) {
             packet
                 .extend([0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 0, 203, 0, 113]);
             let source = IpAddr::from([198, 51, 100, 7]);
-            ask(snapshot, Request { source, transport: Transport::Udp, draw: 3 }, &packet);
+            ask(
+                snapshot,
+                Request { source, transport: Transport::Udp, draw: 3, unix_seconds: 0 },
+                &packet,
+            );
         }
     }
 }

@@ -141,6 +141,7 @@ pub(crate) fn snapshot() -> Snapshot {
         generation: 1,
         epoch: 0,
         zones: Arc::new(zones),
+        keys: Arc::default(),
         charts: charts.collect(),
         steering: Arc::new(steering),
         world: Arc::new(world),

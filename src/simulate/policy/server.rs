@@ -148,6 +148,7 @@ fn settings(world: &World, seems: &[usize], knowledge: Knowledge, ttl: Ttl) -> S
     let (zones, _) = zone::compile(&[]);
     Settings {
         zones: Arc::new(zones.unwrap_or_default()),
+        keys: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(map(world, seems)),
         probes: Vec::new(),

@@ -68,8 +68,7 @@ pub fn verify(keys: &Keys, message: &[u8], start: usize, now: u64) -> Result<Ver
     if !is_beginning(context.sign().as_ref(), record.mac) {
         return Err(Refused::unsigned(&record, error::BADSIG));
     }
-    let sequence =
-        ServerSequence { key: Arc::clone(key), mac: record.mac.into(), is_first: true };
+    let sequence = ServerSequence { key: Arc::clone(key), mac: record.mac.into(), is_first: true };
     if !record.variables.is_timely(now) {
         let (time, fudge) = (record.variables.time, record.variables.fudge);
         let other = Some(time_bytes(now));
