@@ -11,7 +11,7 @@ use crate::control::PlanStatus;
 use crate::decide::{self, Client, Explanation};
 use crate::dns::{Name, Rtype};
 use crate::snapshot::Snapshot;
-use crate::zone::{Lookup, Zone};
+use crate::zone::{Condition, Lookup, Zone};
 
 /// The links of a CNAME chain that are followed; answers follow no more either.
 const MAX_LINKS: usize = 16;
@@ -65,6 +65,11 @@ pub struct Link {
 pub enum Outcome {
     /// REFUSED: no zone here covers the name.
     Refused,
+    /// SERVFAIL: the zone has no data that could be answered with.
+    NoZoneData {
+        /// Whether the primary has sent it once: then it has expired.
+        has_expired: bool,
+    },
     /// Records that are the same for everybody.
     Records {
         /// The RRset.
@@ -183,6 +188,10 @@ fn look_up(
     name: &Name,
 ) -> (Outcome, Option<Name>) {
     let origin = zone.origin();
+    if zone.condition() != Condition::Served {
+        let has_expired = zone.condition() == Condition::Expired;
+        return (Outcome::NoZoneData { has_expired }, None);
+    }
     let outcome = match zone.lookup(&name.to_key(), question.rtype) {
         Lookup::Answer { rrset, .. } => Outcome::Records { records: records(name, rrset, origin) },
         Lookup::Cname { rrset, target } => {

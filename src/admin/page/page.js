@@ -76,7 +76,7 @@ function table(heads, rows) {
   return element("div", { class: "wide" }, element("table", { class: "stack" }, head, body));
 }
 
-const GRADES = { up: "good", "forced-up": "doubt", drained: "doubt", draining: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
+const GRADES = { up: "good", served: "good", awaited: "doubt", "forced-up": "doubt", drained: "doubt", draining: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
 const state = text => element("span", { class: GRADES[text] ?? "bad" }, text.replace("-", " "));
 const soft = text => element("span", { class: "soft" }, text);
 const button = (text, act, target) => element("button", { type: "button", "data-act": act, "data-target": target, "aria-label": `${text} ${target}` }, text);
@@ -188,8 +188,8 @@ function render(status) {
     [override.target, overrideWords(override), moment(override.since), [button("Clear", "clear", override.target)]])));
   byId("s-l4").hidden = status.l4.length === 0;
   show("l4", status.l4.map(service));
-  show("zones", table(["Zone", "Serial", "Names", "Steered names"], status.zones.map(zone =>
-    [zone.origin, String(zone.serial), number(zone.names), number(zone.steered)])),
+  show("zones", table(["Zone", "State", "Serial", "Names", "Steered names"], status.zones.map(zone =>
+    [zone.origin, [state(zone.state)], zone.serial === null ? "" : String(zone.serial), number(zone.names), number(zone.steered)])),
     status.zones_total > status.zones.length ? element("p", { class: "soft" }, `and ${number(status.zones_total - status.zones.length)} more: `, element("a", { href: "api/v1/zones" }, "all")) : []);
   show("probes", table(["Probe", "How", "State", "Result", "Took"], status.probes.map(probe =>
     [probe.name, `${probe.kind} ${endpoint(probe)}`, [state(probe.state)], probe.last_result ?? "", probe.last_duration_ms === null ? "" : `${number(probe.last_duration_ms)} ms`])));

@@ -47,6 +47,13 @@ fn link_text(link: &Link, rtype: &str) -> String {
     }
     text += &match &link.outcome {
         Outcome::Refused => step("answer", "REFUSED: no zone here covers the name"),
+        Outcome::NoZoneData { has_expired } => {
+            let why = match has_expired {
+                true => "the primary has not been heard of for longer than the SOA record allows",
+                false => "the primary has not sent the zone yet",
+            };
+            step("answer", &format!("SERVFAIL: {why}"))
+        }
         Outcome::Records { records } => step("answer", "the same for everybody") + &listed(records),
         Outcome::Cname { records } => {
             step("answer", "a CNAME, the same for everybody") + &listed(records)

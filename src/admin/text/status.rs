@@ -21,7 +21,7 @@ pub fn status(status: &Status) -> String {
         text += &format!("{}\n", count(dns.received as usize, "DNS message"));
     }
     let rows = zones.iter().map(zone_row).collect();
-    text += &section("ZONES", &["ZONE", "SERIAL", "NAMES", "STEERED"], rows);
+    text += &section("ZONES", &["ZONE", "STATE", "SERIAL", "NAMES", "STEERED"], rows);
     if status.zones_total > zones.len() {
         text += &format!("  and {} more: GET /api/v1/zones\n", status.zones_total - zones.len());
     }
@@ -64,8 +64,9 @@ fn section(heading: &str, heads: &[&str], mut rows: Vec<Vec<String>>) -> String 
 }
 
 fn zone_row(zone: &ZoneView) -> Vec<String> {
-    let ZoneView { origin, serial, names, steered } = zone;
-    vec![origin.clone(), serial.to_string(), names.to_string(), steered.to_string()]
+    let ZoneView { origin, state, serial, names, steered } = zone;
+    let serial = serial.map(|serial| serial.to_string()).unwrap_or_default();
+    vec![origin.clone(), word(state), serial, names.to_string(), steered.to_string()]
 }
 
 fn datacenter_row(datacenter: &DatacenterView) -> Vec<String> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Picture;
-use crate::zone::Zone;
+use crate::zone::{Condition, Zone};
 
 /// How many zones are told of where everything is told at once.
 const FIRST: usize = 100;
@@ -13,12 +13,26 @@ const FIRST: usize = 100;
 pub struct ZoneView {
     /// Its apex.
     pub origin: String,
-    /// Of its SOA record.
-    pub serial: u32,
+    /// Whether it is answered from.
+    pub state: ZoneState,
+    /// Of its SOA record; none: it has no data.
+    pub serial: Option<u32>,
     /// The names in it.
     pub names: usize,
     /// Those of them that are decided per client.
     pub steered: usize,
+}
+
+/// Whether a zone is answered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ZoneState {
+    /// It is.
+    Served,
+    /// It fails: its primary has not sent it yet.
+    Awaited,
+    /// It fails: its primary has not been heard of for longer than its SOA record allows.
+    Expired,
 }
 
 impl Picture {
@@ -37,7 +51,12 @@ impl Picture {
 fn view(zone: &Zone) -> ZoneView {
     ZoneView {
         origin: zone.origin().to_string(),
-        serial: zone.serial(),
+        state: match zone.condition() {
+            Condition::Served => ZoneState::Served,
+            Condition::Awaited => ZoneState::Awaited,
+            Condition::Expired => ZoneState::Expired,
+        },
+        serial: (zone.condition() == Condition::Served).then(|| zone.serial()),
         names: zone.names(),
         steered: zone.steered().count(),
     }
