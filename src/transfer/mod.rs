@@ -1,5 +1,9 @@
-//! Zone transfers and what guards them, pure: keys and signatures (RFC 8945), who may ask.
+//! Zone transfers and what guards them, pure: what comes in, keys and signatures (RFC 8945), who may ask.
 
+pub mod incoming;
+pub mod records;
+pub mod soa;
 pub mod tsig;
+mod wire;
 
 pub use tsig::{Algorithm, ClientSequence, Key, Keys, ServerSequence};
