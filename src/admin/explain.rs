@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::records::{Record, owned_records, records};
 use crate::control::PlanStatus;
-use crate::decide::{self, Client, Explanation};
+use crate::decide::{self, Client, Explanation, PolicyId};
 use crate::dns::{Name, Rtype};
 use crate::snapshot::Snapshot;
-use crate::zone::{Condition, Lookup, Zone};
+use crate::zone::{Condition, Hints, Lookup, Zone};
 
 /// The links of a CNAME chain that are followed; answers follow no more either.
 const MAX_LINKS: usize = 16;
@@ -93,6 +93,13 @@ pub enum Outcome {
         #[serde(flatten)]
         decision: Box<Explanation>,
     },
+    /// SVCB or HTTPS records with address hints that are decided per client.
+    Hinted {
+        /// The RRset, with the client's hints.
+        records: Vec<Record>,
+        /// How the hints come about: for each steered name, its A and its AAAA.
+        decisions: Vec<Explanation>,
+    },
     /// A minimal answer to ANY (RFC 8482).
     Any,
     /// The name exists, the type does not.
@@ -114,9 +121,10 @@ impl Explained {
     /// Tells what the plan knows of demand and costs.
     pub fn price(&mut self, status: &PlanStatus) {
         let PlanStatus { plan, layout, .. } = status;
-        let decisions = self.links.iter_mut().filter_map(|link| match &mut link.outcome {
-            Outcome::Steered { decision } => Some(decision),
-            _ => None,
+        let decisions = self.links.iter_mut().flat_map(|link| match &mut link.outcome {
+            Outcome::Steered { decision } => std::slice::from_mut(&mut **decision),
+            Outcome::Hinted { decisions, .. } => decisions,
+            _ => &mut [],
         });
         for pool in decisions.flat_map(|decision| &mut decision.pools) {
             let Some(step) = &mut pool.group else { continue };
@@ -199,12 +207,7 @@ fn look_up(
             return (outcome, Name::from_wire(target).ok());
         }
         Lookup::Steered { policy, .. } => {
-            let client = question.client.filter(says_where);
-            let address = client.map_or(question.resolver, |subnet| subnet.network());
-            let client = Client { address, resolver: question.resolver, draw: snapshot.generation };
-            let chart = &snapshot.charts[policy.0 as usize];
-            let facts = snapshot.facts();
-            let decision = decide::explain(policy, &client, question.rtype, chart, &facts);
+            let decision = decision(snapshot, question, policy, question.rtype);
             // Who asks for the alias itself is not sent on.
             let goes_on = decision.answer.is_cname && question.rtype != Rtype::CNAME;
             let target = goes_on.then(|| decision.answer.records.first());
@@ -222,6 +225,11 @@ fn look_up(
             };
             return (outcome, target.and_then(|target| Name::from_wire(&target).ok()));
         }
+        Lookup::Hinted { rrset, hints, .. } => {
+            let (mut records, mut decisions) = (records(name, rrset, origin), Vec::new());
+            hint(snapshot, question, hints, &mut records, &mut decisions);
+            Outcome::Hinted { records, decisions }
+        }
         Lookup::Any => Outcome::Any,
         Lookup::NoData => Outcome::NoData,
         Lookup::NxDomain => Outcome::NameError,
@@ -231,4 +239,53 @@ fn look_up(
         },
     };
     (outcome, None)
+}
+
+/// The decision for the question's client.
+fn decision(
+    snapshot: &Snapshot,
+    question: &Question,
+    policy: PolicyId,
+    rtype: Rtype,
+) -> Explanation {
+    let client = question.client.filter(says_where);
+    let address = client.map_or(question.resolver, |subnet| subnet.network());
+    let client = Client { address, resolver: question.resolver, draw: snapshot.generation };
+    let chart = &snapshot.charts[policy.0 as usize];
+    decide::explain(policy, &client, rtype, chart, &snapshot.facts())
+}
+
+/// Puts the client's hints into the records, and tells how they come about.
+fn hint(
+    snapshot: &Snapshot,
+    question: &Question,
+    hints: &[Option<Hints>],
+    records: &mut [Record],
+    decisions: &mut Vec<Explanation>,
+) {
+    let mut explained: Vec<PolicyId> = Vec::new();
+    let mut ttl = records.first().map_or(0, |record| record.ttl);
+    for (record, hints) in records.iter_mut().zip(hints) {
+        let Some(Hints { policy, negative_ttl, .. }) = *hints else { continue };
+        let both = [Rtype::A, Rtype::AAAA];
+        let both = both.map(|rtype| decision(snapshot, question, policy, rtype));
+        let mut has_addresses = false;
+        for (key, decision) in ["ipv4hint", "ipv6hint"].into_iter().zip(&both) {
+            let answer = &decision.answer;
+            if !(answer.is_cname || answer.records.is_empty()) {
+                // In a text, parameters stand in any order.
+                record.data += &format!(" {key}={}", answer.records.join(","));
+                ttl = ttl.min(answer.ttl);
+                has_addresses = true;
+            }
+        }
+        if !has_addresses {
+            ttl = ttl.min(negative_ttl);
+        }
+        if !explained.contains(&policy) {
+            explained.push(policy);
+            decisions.extend(both);
+        }
+    }
+    records.iter_mut().for_each(|record| record.ttl = ttl);
 }

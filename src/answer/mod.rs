@@ -3,6 +3,7 @@
 mod alias;
 mod any;
 pub mod counters;
+mod decided;
 mod edns;
 mod negative;
 mod sections;

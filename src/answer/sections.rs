@@ -32,10 +32,13 @@ impl<'a> Answer<'a, '_> {
         Written::All(match found {
             Lookup::Answer { rrset, additional } => {
                 self.response.require(Section::Answer, owner, rrset);
-                for owned in additional {
-                    self.response.offer_owned(Section::Additional, owned);
+                if !additional.is_empty() {
+                    self.write_additional(owner, additional);
                 }
                 Verdict::Positive
+            }
+            Lookup::Hinted { rrset, hints, additional } => {
+                self.write_hinted(owner, rrset, hints, additional)
             }
             Lookup::Steered { policy, negative_soa } => {
                 return self.write_steered(owner, policy, negative_soa);

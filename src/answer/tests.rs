@@ -1,5 +1,6 @@
 //! One zone, asked in many ways; the replies are read by an independent reader.
 
+mod decided;
 pub(crate) mod fixture;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};

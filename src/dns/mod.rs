@@ -7,6 +7,7 @@ pub mod name;
 pub mod query;
 pub mod response;
 pub mod rrset;
+pub mod svcb;
 pub mod types;
 
 pub use edns::{ClientSubnet, Edns, ExtendedError};

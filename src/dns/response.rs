@@ -1,6 +1,10 @@
 //! Writes a response into a caller's buffer: names compressed, RRsets whole or not at all, and room
 //! for the OPT record kept from the beginning.
 
+mod records;
+
+pub use records::{Owner, Records};
+
 use arrayvec::ArrayVec;
 
 use super::edns::{self, Edns, ExtendedError, MIN_UDP_PAYLOAD_BYTES, OPT_BYTES};

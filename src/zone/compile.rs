@@ -1,14 +1,15 @@
 //! From texts and steered names to compiled zones.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
+use super::additional::{Additional, glue, targets};
 use super::directory::Directory;
 use super::findings::Findings;
 use super::lookup::{Condition, Cut, Node, Static, SteeredNode, Zones};
 use super::master_file::TextRecord;
 use super::overlay::Sieve;
-use super::tree::{APEX, Group, MAX_BYTES, NONE, Target, Tree};
+use super::service::{self, Service};
+use super::tree::{APEX, Group, MAX_BYTES, NONE, Tree};
 use super::{Base, Delegation, Place, Problem, Redirection, Settings, Zone, check, master_file};
 use crate::dns::{OwnedRrset, Rrset, Rtype};
 
@@ -63,12 +64,20 @@ fn arrange(zone: &Settings, findings: &mut Findings) -> Tree {
 fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
     let mut additional = Additional::default();
     let mut targets = Vec::new();
+    let mut services = Vec::new();
     let mut rrsets = Vec::with_capacity(tree.rrsets.len());
     for group in &tree.rrsets {
-        rrsets.push(Static {
-            rrset: compile_rrset(tree, group),
-            additional: additional.of(tree, group),
-            target: cname_target(tree, group, &mut targets),
+        let range = additional.of(tree, group, &settings.steered);
+        rrsets.push(match service::compile(tree, group, &settings.steered) {
+            Some(Service { rrset, hints }) => {
+                services.push(hints);
+                Static { rrset, additional: range, link: services.len() as u32 - 1 }
+            }
+            None => Static {
+                rrset: compile_rrset(tree, group),
+                additional: range,
+                link: cname_target(tree, group, &mut targets),
+            },
         });
     }
     let (cuts, cut_at) = cuts(tree);
@@ -106,9 +115,10 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
         apex,
         max_depth: tree.nodes.iter().map(|node| usize::from(node.depth)).max().unwrap_or(0),
         rrsets: rrsets.into(),
-        additional: additional.rrsets.into(),
+        additional: additional.extras.into(),
         targets: targets.into(),
         cuts: cuts.into(),
+        services: services.into(),
         steered,
         negative_soas: negative_soas.into(),
         serial,
@@ -125,7 +135,7 @@ fn condition(zone: &Settings) -> Condition {
 }
 
 /// The lowest TTL counts where they differ (RFC 2181 §5.2).
-fn compile_rrset(tree: &Tree, group: &Group) -> Rrset {
+pub(super) fn compile_rrset(tree: &Tree, group: &Group) -> Rrset {
     let records = tree.records_of(group);
     let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
     let rdata = records.iter().map(|record| tree.rdata(record));
@@ -202,7 +212,7 @@ fn delegate(tree: &Tree, cut: u32) -> Delegation {
     let mut useful = Vec::new();
     let ns = tree.rrset(cut, Rtype::NS);
     for target in ns.into_iter().flat_map(|ns| targets(tree, ns)) {
-        let Some((node, found)) = addresses(tree, &target, true) else { continue };
+        let Some((node, found)) = glue(tree, &target) else { continue };
         if tree.nodes[node as usize].cut == cut { &mut needed } else { &mut useful }.extend(found);
     }
     let needed_glue = needed.len();
@@ -214,67 +224,6 @@ fn delegate(tree: &Tree, cut: u32) -> Delegation {
     };
     let ns = OwnedRrset { owner_prefix: tree.prefix(cut).into(), rrset };
     Delegation { ns, glue: needed.into(), needed_glue }
-}
-
-/// The names that an RRset's records point at, each once, in lower-case wire form.
-fn targets(tree: &Tree, group: &Group) -> Targets {
-    let mut targets = Targets::new();
-    for record in tree.records_of(group) {
-        if let Some(target) = tree.target(record)
-            && !targets.contains(&target)
-        {
-            targets.push(target);
-        }
-    }
-    targets
-}
-
-/// The node whose static addresses answer for `target`, and they. Those below a cut only count
-/// as glue.
-fn addresses(tree: &Tree, target: &[u8], with_glue: bool) -> Option<(u32, Vec<OwnedRrset>)> {
-    let (Target::Node(node) | Target::Wildcard(node)) = tree.resolve(target) else { return None };
-    let is_below_cut = tree.nodes[node as usize].cut != NONE;
-    if is_below_cut && !with_glue {
-        return None;
-    }
-    let prefix = &target[..target.len() - tree.origin_key.len()];
-    let found = [Rtype::A, Rtype::AAAA].into_iter().filter_map(|rtype| {
-        let rrset = compile_rrset(tree, tree.rrset(node, rtype)?);
-        Some(OwnedRrset { owner_prefix: prefix.into(), rrset })
-    });
-    Some((node, found.collect()))
-}
-
-/// The additional records of all RRsets; those of equal targets are shared.
-#[derive(Default)]
-struct Additional {
-    rrsets: Vec<OwnedRrset>,
-    /// By targets, and whether glue counts.
-    runs: HashMap<(Targets, bool), Range<u32>>,
-}
-
-/// Names in lower-case wire form.
-type Targets = Vec<Box<[u8]>>;
-
-impl Additional {
-    fn of(&mut self, tree: &Tree, group: &Group) -> Range<u32> {
-        if !matches!(group.rtype, Rtype::NS | Rtype::MX | Rtype::SRV | Rtype::SVCB | Rtype::HTTPS) {
-            return 0..0;
-        }
-        let with_glue = group.rtype == Rtype::NS;
-        let rrsets = &mut self.rrsets;
-        let run = self.runs.entry((targets(tree, group), with_glue)).or_insert_with_key(
-            |(targets, _)| {
-                let start = rrsets.len() as u32;
-                for target in targets {
-                    let found = addresses(tree, target, with_glue);
-                    rrsets.extend(found.into_iter().flat_map(|(_, found)| found));
-                }
-                start..rrsets.len() as u32
-            },
-        );
-        run.clone()
-    }
 }
 
 #[cfg(test)]

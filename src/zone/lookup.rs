@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use super::additional::Extra;
 use super::directory::{Directory, Search};
+use super::service::Hints;
 use crate::decide::PolicyId;
 use crate::dns::name::MAX_NAME_BYTES;
 use crate::dns::{Name, OwnedRrset, Rrset, Rtype};
@@ -35,10 +37,12 @@ pub struct Zone {
     /// Those of a node are consecutive.
     pub(super) rrsets: Box<[Static]>,
     /// The runs that `Static::additional` points at.
-    pub(super) additional: Box<[OwnedRrset]>,
+    pub(super) additional: Box<[Extra]>,
     /// Where CNAMEs point, in lower-case wire form.
     pub(super) targets: Box<[Box<[u8]>]>,
     pub(super) cuts: Box<[Cut]>,
+    /// Of SVCB and HTTPS RRsets: the hints of each record.
+    pub(super) services: Box<[Box<[Option<Hints>]>]>,
     pub(super) steered: Box<[SteeredNode]>,
     /// The first is that of the zone, the others those of steered names with a shorter TTL.
     pub(super) negative_soas: Box<[OwnedRrset]>,
@@ -86,8 +90,9 @@ pub(super) struct Static {
     pub(super) rrset: Rrset,
     /// In `Zone::additional`.
     pub(super) additional: Range<u32>,
-    /// Of a CNAME: where it points, in `Zone::targets`.
-    pub(super) target: u32,
+    /// Of a CNAME: where it points, in `Zone::targets`. Of SVCB and HTTPS with hints that are
+    /// decided: those, in `Zone::services`. Else [`NONE`].
+    pub(super) link: u32,
 }
 
 const _: () = assert!(size_of::<Static>() == 64 && size_of::<Node>() == 20);
@@ -117,8 +122,17 @@ pub enum Lookup<'z> {
     Answer {
         /// The records.
         rrset: &'z Rrset,
-        /// In-zone addresses of the names in NS, MX, SRV, SVCB and HTTPS records.
-        additional: &'z [OwnedRrset],
+        /// What is in the zone of the names in NS, MX, SRV, SVCB, HTTPS and CNAME records.
+        additional: &'z [Extra],
+    },
+    /// The SVCB or HTTPS RRset asked for, with address hints that are decided per client.
+    Hinted {
+        /// The records without these hints.
+        rrset: &'z Rrset,
+        /// By record: its hints; none where it stays as it is.
+        hints: &'z [Option<Hints>],
+        /// What is in the zone of the names in the records.
+        additional: &'z [Extra],
     },
     /// A CNAME, where another type was asked for.
     Cname {
@@ -414,14 +428,18 @@ impl Zone {
         for found in &self.rrsets[node.rrsets.start as usize..node.rrsets.end as usize] {
             if found.rrset.rtype == rtype {
                 let range = found.additional.start as usize..found.additional.end as usize;
-                let additional = &self.additional[range];
-                return Lookup::Answer { rrset: &found.rrset, additional };
+                let (rrset, additional) = (&found.rrset, &self.additional[range]);
+                if found.link != NONE && rtype != Rtype::CNAME {
+                    let hints = &self.services[found.link as usize];
+                    return Lookup::Hinted { rrset, hints, additional };
+                }
+                return Lookup::Answer { rrset, additional };
             }
             if found.rrset.rtype == Rtype::CNAME {
                 cname = Some(found);
             }
         }
-        let target = cname.and_then(|cname| self.targets.get(cname.target as usize));
+        let target = cname.and_then(|cname| self.targets.get(cname.link as usize));
         match (cname, target) {
             (Some(cname), Some(target)) => Lookup::Cname { rrset: &cname.rrset, target },
             _ => Lookup::NoData,

@@ -1,6 +1,7 @@
 //! Zones: from master-file text to a checked, compiled, immutable form in which a look-up does not
 //! scan.
 
+mod additional;
 mod check;
 mod compile;
 mod directory;
@@ -14,12 +15,15 @@ mod name_table;
 mod name_text;
 mod overlay;
 mod rdata;
+mod service;
 mod tree;
 mod ttl;
 
+pub use additional::{Extra, What};
 pub use compile::compile;
 pub use include::includes;
 pub use lookup::{Condition, Delegation, Lookup, NameSearch, Redirection, Zone, Zones};
+pub use service::{Hints, Service};
 
 use crate::decide::PolicyId;
 use crate::dns::Name;

@@ -75,6 +75,16 @@ fn link_text(link: &Link, rtype: &str) -> String {
         }
         Outcome::ChainTooLong => step("answer", "none: the chain of CNAMEs is too long"),
         Outcome::Steered { decision } => decided(decision),
+        Outcome::Hinted { records, decisions } => {
+            let hints = decisions.iter().map(|decision| match &decision.answer.rtype[..] {
+                // What leads to it was told with A.
+                "AAAA" => answer_text(decision),
+                _ => decided(decision),
+            });
+            step("answer", "with address hints that are decided as A and AAAA are")
+                + &listed(records)
+                + &hints.collect::<String>()
+        }
     };
     text
 }

@@ -10,7 +10,7 @@ use crate::decide::{
 };
 use crate::geo::World;
 use crate::snapshot::Snapshot;
-use crate::zone::{Base, Settings, Source, Steered, compile};
+use crate::zone::{Base, Settings, Source, Steered, Zones, compile};
 
 const ZONE: &str = r#"
 @        SOA   ns1 hostmaster 7 2h 15m 2w 5m
@@ -44,6 +44,25 @@ to-dname CNAME X.dname
 deep     DNAME dname
 far-off  DNAME example.net.
 again    DNAME x.again
+geo      600 HTTPS 2 . alpn=h2 ech=AAEC port=8443 ipv4hint=198.51.100.9 mandatory=port,ipv4hint
+geo      10 SVCB 1 www alpn=h2 ipv4hint=198.51.100.9
+_x.geo   SVCB  1 Geo port=53
+_x.geo   SVCB  2 www ipv4hint=198.51.100.80
+*.geo    HTTPS 1 .
+by-load  HTTPS 1 .
+v6-less  HTTPS 1 by-load
+to-mix-s SVCB  1 to-far
+alias-1  HTTPS 0 alias-2
+alias-2  HTTPS 0 geo
+alias-3  HTTPS 0 alias-4
+alias-4  HTTPS 0 alias-3
+none-s   HTTPS 0 .
+*.wild   HTTPS 1 .
+*.wild   A     198.51.100.91
+mx-geo   MX    10 geo
+mx-geo   MX    20 mail
+srv-load SRV   0 0 443 by-load
+full     MX    10 geo
 "#;
 
 const CHILD: &str = "
@@ -57,7 +76,9 @@ www A   198.51.100.90
 pub(crate) fn snapshot() -> Snapshot {
     let long = (0..40).map(|n| format!("long TXT \"{n} {}\"\n", "x".repeat(40)));
     let chain = (0..30).map(|n| format!("c{n} CNAME c{}\n", n + 1));
-    let text = ZONE.to_owned() + &long.collect::<String>() + &chain.collect::<String>();
+    let full = (0..22).map(|n| format!("full MX 20 mail-with-a-long-name-{n:02}.example.net.\n"));
+    let wide = (1..13).map(|n| format!("wide HTTPS {n} geo port={n}\n"));
+    let text = ZONE.to_owned() + &long.chain(chain).chain(full).chain(wide).collect::<String>();
     let steered = |owner: &str, policy, may_be_cname| Steered {
         owner: owner.parse().unwrap(),
         policy: PolicyId(policy),
@@ -76,6 +97,7 @@ pub(crate) fn snapshot() -> Snapshot {
         steered("to-far.example.com.", 1, true),
         steered("to-near.example.com.", 2, true),
         steered("by-load.example.com.", 3, false),
+        steered("*.geo.example.com.", 0, false),
     ];
     let (zones, problems) = compile(&[
         zone("example.com.", text, steered),
@@ -121,7 +143,12 @@ pub(crate) fn snapshot() -> Snapshot {
     };
     let steering =
         Steering { datacenters: Box::new([datacenter]), pools: pools.collect(), policies };
-    let (world, health) = (World::unknown(), HealthTable::default());
+    assembled(zones, steering, HealthTable::default())
+}
+
+/// A snapshot of a world of which nothing is known.
+pub(crate) fn assembled(zones: Zones, steering: Steering, health: HealthTable) -> Snapshot {
+    let world = World::unknown();
     let (standing, shares) = (StandingTable::default(), ShareTable::default());
     let groups = Groups::form(&world, 100, &[]);
     let facts = Facts {

@@ -5,7 +5,7 @@ mod reference;
 use super::*;
 use crate::dns::rrset::RECORD_HEAD_BYTES;
 use crate::zone::compile::tests::{compiled, example, settings, steered};
-use crate::zone::{Settings, compile};
+use crate::zone::{Settings, What, compile};
 
 fn key(name: &str) -> Box<[u8]> {
     name.parse::<Name>().unwrap().to_key()
@@ -22,7 +22,15 @@ fn ask(zones: &Zones, qname: &str, rtype: Rtype) -> String {
     match zone.lookup(&qname, rtype) {
         Lookup::Answer { rrset, additional } => {
             assert_eq!(rrset.rtype, rtype);
-            format!("answer {}{}", rrset.count(), owners(additional, " +"))
+            format!("answer {}{}", rrset.count(), extras(additional))
+        }
+        Lookup::Hinted { rrset, hints, additional } => {
+            assert_eq!((rrset.rtype, rrset.count()), (rtype, hints.len()));
+            let policies = hints.iter().map(|hints| match hints {
+                Some(hints) => format!(" {}", hints.policy.0),
+                None => " -".into(),
+            });
+            format!("hinted{}{}", policies.collect::<String>(), extras(additional))
         }
         Lookup::Cname { rrset, target } => {
             assert_eq!(rrset.rtype, Rtype::CNAME);
@@ -55,6 +63,23 @@ fn owners(rrsets: &[OwnedRrset], before: &str) -> String {
         format!("{before}{owner}{}", owned.rrset.rtype)
     };
     rrsets.iter().map(one).collect()
+}
+
+/// The same for what goes into ADDITIONAL; `?` are addresses that are decided, `@` is the owner of
+/// the answer.
+fn extras(extras: &[Extra]) -> String {
+    let one = |extra: &Extra| {
+        let owner = match &extra.owner {
+            Some(labels) => name(&[&labels[..], &[0]].concat()),
+            None => "@.".into(),
+        };
+        match &extra.what {
+            What::Records(rrset) => format!(" +{owner}{}", rrset.rtype),
+            What::Decided(policy) => format!(" +{owner}?{}", policy.0),
+            What::Service(service) => format!(" +{owner}{}?", service.rrset.rtype),
+        }
+    };
+    extras.iter().map(one).collect()
 }
 
 #[test]
@@ -210,7 +235,7 @@ fn a_steered_name_is_decided_for_addresses_only() {
     zone.steered = vec![steered("@", false), steered("www", false), steered("*.eu", false)];
     let zones = compiled(zone);
     assert_eq!(ask(&zones, "example.com.", Rtype::A), "steered 7 30");
-    assert_eq!(ask(&zones, "example.com.", Rtype::MX), "answer 1");
+    assert_eq!(ask(&zones, "example.com.", Rtype::MX), "answer 1 +www.?7");
     assert_eq!(ask(&zones, "www.example.com.", Rtype::AAAA), "steered 7 30");
     assert_eq!(ask(&zones, "www.example.com.", Rtype::TXT), "answer 1");
     assert_eq!(ask(&zones, "www.example.com.", Rtype::CNAME), "nodata");

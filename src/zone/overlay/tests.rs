@@ -23,7 +23,9 @@ fn looked_up(zone: Settings, questions: &[(&str, Rtype)]) -> (Vec<String>, Vec<S
     let found = questions.iter().map(|(name, rtype)| {
         let name = crate::dns::Name::parse_relative(name, zone.origin()).unwrap();
         match zone.lookup(&name.to_key(), *rtype) {
-            Lookup::Answer { rrset, .. } => format!("{}", rrset.count()),
+            Lookup::Answer { rrset, .. } | Lookup::Hinted { rrset, .. } => {
+                format!("{}", rrset.count())
+            }
             Lookup::Cname { .. } => "alias".to_string(),
             Lookup::Steered { .. } => "steered".to_string(),
             Lookup::NoData => "no data".to_string(),

@@ -65,7 +65,7 @@ fn at(stands: Option<&Stands>, rtype: Rtype) -> String {
 fn said(zone: &Zone, qname: &[&'static str], rtype: Rtype) -> String {
     let text = qname.iter().map(|label| format!("{label}.")).collect::<String>();
     match zone.lookup(&key(&format!("{text}example.com.")), rtype) {
-        Lookup::Answer { rrset, .. } => {
+        Lookup::Answer { rrset, .. } | Lookup::Hinted { rrset, .. } => {
             assert_eq!(rrset.rtype, rtype);
             "answer".into()
         }
