@@ -13,6 +13,16 @@ use crate::zone::Zones;
 /// How many epochs there are before they begin anew.
 pub const EPOCHS: u8 = 128;
 
+/// What the server says of itself to those who ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The name of this one of several servers at one address, of at most
+    /// [`MAX_NSID_BYTES`](crate::dns::response::MAX_NSID_BYTES); empty: it is not told.
+    pub name: Box<str>,
+    /// The program and its version; none: it is not told.
+    pub version: Option<Box<str>>,
+}
+
 /// Everything the hot path reads.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -23,6 +33,8 @@ pub struct Snapshot {
     pub epoch: u8,
     /// The zones.
     pub zones: Arc<Zones>,
+    /// What the server says of itself.
+    pub identity: Arc<Identity>,
     /// The keys of those who sign their queries.
     pub keys: Arc<Keys>,
     /// Datacenters, pools and policies.

@@ -114,6 +114,7 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
     ControlSettings {
         zones: Arc::new(zones.unwrap_or_else(|| panic!("{problems:#?}"))),
         keys: Arc::default(),
+        identity: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(world()),
         probes: vec![Probe { name, check: Arc::new(check), address, port }],

@@ -2,6 +2,7 @@
 
 mod alias;
 mod any;
+mod chaos;
 pub mod counters;
 mod decided;
 mod edns;
@@ -157,7 +158,7 @@ impl<'s, 'r> Asked<'s, 'r> {
             Err(Rejection::Response) => return Outcome::dropped(Verdict::DroppedResponse),
             Err(Rejection::Error(rcode, preamble)) => {
                 let error = (rcode == Rcode::NOTIMP).then_some(ExtendedError::NOT_SUPPORTED);
-                return refuse(rcode, error, &preamble, packet, out);
+                return refuse(self.snapshot, rcode, error, &preamble, packet, out);
             }
             Err(Rejection::Signed { tsig, preamble }) => {
                 let (transport, unix_seconds) = (self.transport, self.unix_seconds);
@@ -167,20 +168,26 @@ impl<'s, 'r> Asked<'s, 'r> {
             }
         };
         let preamble = &query.preamble;
-        if let Some((rcode, error)) = refusal(query.qclass, query.qtype) {
-            return refuse(rcode, error, preamble, packet, out);
+        if query.qclass != Class::IN {
+            return chaos::answer(self.snapshot, &query, packet, out);
+        }
+        if let Some((rcode, error)) = refusal(query.qtype) {
+            return refuse(self.snapshot, rcode, error, preamble, packet, out);
         }
         let Some((zone, search)) = self.place else {
             let error = Some(ExtendedError::NOT_AUTHORITATIVE);
-            return refuse(Rcode::REFUSED, error, preamble, packet, out);
+            return refuse(self.snapshot, Rcode::REFUSED, error, preamble, packet, out);
         };
         if zone.condition() != Condition::Served {
-            return no_data(zone.condition(), preamble, packet, out);
+            return no_data(self.snapshot, zone.condition(), preamble, packet, out);
         }
         let limit = edns::response_limit(self.transport, preamble.edns.as_ref());
         let mut response = Response::new(out, limit, packet, preamble);
         if self.signature_bytes > 0 {
             response.reserve(self.signature_bytes);
+        }
+        if preamble.edns.is_some_and(|edns| edns.wants_nsid) {
+            chaos::identify(&mut response, &self.snapshot.identity, preamble);
         }
         response.set_origin(HEADER_BYTES + query.qname.len() - zone.origin_len());
         let mut answer = Answer {
@@ -242,15 +249,11 @@ impl<'a> Answer<'a, '_> {
     }
 }
 
-/// Why a well-formed question gets no look-up. Only the Internet class is served here. Zones are
-/// not transferred. Of the types that are no record types, MAILB and MAILA are obsolete
+/// Why a well-formed question gets no look-up. Zones are not transferred. Of the types that are no record types, MAILB and MAILA are obsolete
 /// (RFC 1035 §3.2.3), and the others have no meaning in a question.
-fn refusal(qclass: Class, qtype: Rtype) -> Option<(Rcode, Option<ExtendedError>)> {
+fn refusal(qtype: Rtype) -> Option<(Rcode, Option<ExtendedError>)> {
     const MAILB: Rtype = Rtype(253);
     const MAILA: Rtype = Rtype(254);
-    if qclass != Class::IN {
-        return Some((Rcode::REFUSED, Some(ExtendedError::NOT_AUTHORITATIVE)));
-    }
     match qtype {
         Rtype::AXFR | Rtype::IXFR => Some((Rcode::REFUSED, Some(ExtendedError::PROHIBITED))),
         MAILA | MAILB => Some((Rcode::NOTIMP, Some(ExtendedError::NOT_SUPPORTED))),
@@ -261,17 +264,24 @@ fn refusal(qclass: Class, qtype: Rtype) -> Option<(Rcode, Option<ExtendedError>)
 
 /// The response of a zone that a primary has not sent yet, or too long ago (RFC 1035 §4.3.5).
 #[cold]
-fn no_data(condition: Condition, preamble: &Preamble, packet: &[u8], out: &mut [u8]) -> Outcome {
+fn no_data(
+    snapshot: &Snapshot,
+    condition: Condition,
+    preamble: &Preamble,
+    packet: &[u8],
+    out: &mut [u8],
+) -> Outcome {
     let error = match condition {
         Condition::Expired => ExtendedError::INVALID_DATA,
         Condition::Awaited | Condition::Served => ExtendedError::NOT_READY,
     };
-    refuse(Rcode::SERVFAIL, Some(error), preamble, packet, out)
+    refuse(snapshot, Rcode::SERVFAIL, Some(error), preamble, packet, out)
 }
 
 /// A response with a code and no records.
 #[cold]
 fn refuse(
+    snapshot: &Snapshot,
     rcode: Rcode,
     error: Option<ExtendedError>,
     preamble: &Preamble,
@@ -287,6 +297,7 @@ fn refuse(
         _ => Verdict::NotAuth,
     };
     let mut response = Response::new(out, MIN_RESPONSE_BYTES, packet, preamble);
+    chaos::identify(&mut response, &snapshot.identity, preamble);
     if let Some(error) = error {
         response.set_extended_error(error);
     }

@@ -19,13 +19,13 @@ pub(super) fn answer(
 ) -> Outcome {
     // Question, OPT and signature always fit into what UDP gives.
     if out.len() < UDP_PAYLOAD_BYTES.into() {
-        return refuse(Rcode::REFUSED, None, preamble, packet, out);
+        return refuse(snapshot, Rcode::REFUSED, None, preamble, packet, out);
     }
     let now = request.unix_seconds;
     let (message, mut sequence) = match tsig::verify(&snapshot.keys, packet, start, now) {
         Ok(verified) => (verified.message, verified.sequence),
         Err(refused) => {
-            let mut outcome = refuse(refused.rcode(), None, preamble, packet, out);
+            let mut outcome = refuse(snapshot, refused.rcode(), None, preamble, packet, out);
             outcome.length = refused.complete(out, outcome.length);
             return outcome;
         }

@@ -6,9 +6,11 @@ pub(crate) mod fixture;
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::{RData, Record, RecordType};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 use super::*;
 use crate::dns::{Name, Opcode};
+use crate::snapshot::Identity;
 use fixture::snapshot;
 
 /// What is asked.
@@ -312,6 +314,65 @@ fn what_is_not_served_here_is_refused() {
         assert_eq!(answered.message.response_code, ResponseCode::Refused, "{asked:?}");
         assert_eq!(answered.outcome.verdict, Verdict::Refused, "{asked:?}");
         assert!(!answered.is_authoritative() && answered.message.edns.is_some(), "{asked:?}");
+    }
+}
+
+/// Asks in class CHAOS a server with a version.
+fn ask_chaos(name: &'static str, rtype: Rtype, version: Option<&str>) -> Message {
+    let mut snapshot = snapshot();
+    let identity = Identity { name: "fra-1".into(), version: version.map(Box::from) };
+    snapshot.identity = Arc::new(identity);
+    let asked = Asked { class: Class::CH, ..ask(name, rtype) };
+    let request =
+        Request { source: asked.source, transport: asked.transport, draw: 1, unix_seconds: 0 };
+    let mut out = [0; 512];
+    let outcome = respond(&snapshot, &request, &asked.packet(), &mut out);
+    Message::from_vec(&out[..outcome.length]).unwrap()
+}
+
+#[test]
+fn in_class_chaos_the_server_says_who_it_is_and_if_told_to_its_version() {
+    for (name, rtype, expected) in [
+        ("id.server.", Rtype::TXT, Some("fra-1")),
+        ("HOSTNAME.bind.", Rtype::TXT, Some("fra-1")),
+        ("id.server.", Rtype::ANY, Some("fra-1")),
+        ("id.server.", Rtype::A, None),
+        ("version.bind.", Rtype::TXT, Some("1.2.3")),
+        ("version.server.", Rtype::TXT, Some("1.2.3")),
+        ("authors.bind.", Rtype::TXT, None),
+        ("www.example.com.", Rtype::TXT, None),
+    ] {
+        let message = ask_chaos(name, rtype, Some("1.2.3"));
+        let expected = expected.map(|text| format!("{name} 0 CH TXT {text}"));
+        assert_eq!(lines(&message.answers), Vec::from_iter(expected.clone()));
+        let rcode = if expected.is_some() { ResponseCode::NoError } else { ResponseCode::Refused };
+        assert_eq!(message.response_code, rcode, "{name} {rtype}");
+        assert_eq!(message.metadata.authoritative, expected.is_some());
+    }
+    let untold = ask_chaos("version.bind.", Rtype::TXT, None);
+    assert_eq!((untold.response_code, untold.answers.len()), (ResponseCode::Refused, 0));
+}
+
+#[test]
+fn the_name_server_identifier_comes_with_every_answer_to_who_asks_for_it() {
+    const NSID: [u8; 9] = *b"\0\x03\0\x05fra-1";
+    for (name, rtype) in [
+        ("www.example.com.", Rtype::A),
+        ("geo.example.com.", Rtype::A),
+        ("none.example.com.", Rtype::A),
+        ("a.sub.example.com.", Rtype::A),
+        ("www.example.net.", Rtype::A),
+        ("example.com.", Rtype::AXFR),
+    ] {
+        let holds = |asked: Asked| {
+            asked.answered().bytes.windows(NSID.len()).filter(|bytes| *bytes == NSID).count()
+        };
+        let asked =
+            |option: &[u8]| Asked { edns: Some((1232, 0, option.to_vec())), ..ask(name, rtype) };
+        assert_eq!(holds(asked(&[0, 3, 0, 0])), 1, "{name}");
+        assert_eq!(holds(asked(&[0, 3, 0, 1, 7])), 1, "{name}");
+        assert_eq!(holds(asked(&[])), 0, "{name}");
+        assert_eq!(holds(ask(name, rtype)), 0, "{name}");
     }
 }
 

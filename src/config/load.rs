@@ -180,6 +180,7 @@ fn compile(
     };
     let control = control::Settings {
         zones: Arc::new(zones),
+        identity: Arc::new(form.dns.as_ref().map(|dns| dns.identity.clone()).unwrap_or_default()),
         keys: Arc::new(keys),
         steering: Arc::new(steering.steering),
         world: Arc::clone(&map.world),

@@ -13,7 +13,9 @@ use super::reader::{Table, Value};
 use super::service::{self, ServiceForm};
 use super::values::check_label;
 use crate::control::{ReportSettings, ReportSource};
+use crate::dns::response::MAX_NSID_BYTES;
 use crate::geo::{self, Code, Coordinates, Location};
+use crate::snapshot::Identity;
 
 /// What `portolan.toml` says, so far as it could be made out.
 #[derive(Debug, Default)]
@@ -33,6 +35,7 @@ pub(super) struct DnsForm {
     pub listen: Vec<Spanned<SocketAddr>>,
     pub zones: Option<Spanned<PathBuf>>,
     pub workers: Option<usize>,
+    pub identity: Identity,
 }
 
 #[derive(Debug)]
@@ -105,10 +108,27 @@ fn read_dns(mut dns: Table<'_>) -> DnsForm {
         listen: listen.map(|value| addresses(&value)).unwrap_or_default(),
         zones: zones.and_then(|value| value.path()),
         workers: dns.take("workers").and_then(|value| value.integer(1..=MOST_WORKERS)),
+        identity: Identity {
+            name: dns.take("identity").and_then(|value| identity(&value)).unwrap_or_default(),
+            version: match dns.take("version").and_then(|value| value.boolean()) {
+                Some(true) => Some(concat!("Portolan ", env!("CARGO_PKG_VERSION")).into()),
+                _ => None,
+            },
+        },
     };
     dns.not_yet("tls");
     dns.finish();
     form
+}
+
+fn identity(value: &Value<'_>) -> Option<Box<str>> {
+    let text = value.filled_text()?;
+    let name = text.get_ref();
+    if name.len() > MAX_NSID_BYTES || !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        let expected = format!("at most {MAX_NSID_BYTES} visible ASCII characters");
+        return value.unreadable(name, &expected);
+    }
+    Some(name.as_str().into())
 }
 
 fn addresses(value: &Value<'_>) -> Vec<Spanned<SocketAddr>> {

@@ -205,6 +205,7 @@ fn snapshot(
         generation,
         epoch,
         zones: Arc::clone(&ground.settings.zones),
+        identity: Arc::clone(&ground.settings.identity),
         keys: Arc::clone(&ground.settings.keys),
         steering: Arc::clone(&ground.settings.steering),
         world: Arc::clone(&ground.settings.world),

@@ -7,6 +7,7 @@ use super::ReportSource;
 use crate::decide::{Latencies, Steering};
 use crate::geo::World;
 use crate::health;
+use crate::snapshot::Identity;
 use crate::transfer::Keys;
 use crate::zone::Zones;
 
@@ -16,6 +17,8 @@ use crate::zone::Zones;
 pub struct Settings {
     /// The zones.
     pub zones: Arc<Zones>,
+    /// What the server says of itself.
+    pub identity: Arc<Identity>,
     /// The keys that are shared with other servers.
     pub keys: Arc<Keys>,
     /// Datacenters, pools and policies.

@@ -183,6 +183,22 @@ impl<'o> Response<'o> {
         Some(start)
     }
 
+    /// Writes a TXT record of one string, at most 255 bytes, of class CHAOS and TTL 0, at the name
+    /// asked for.
+    #[cold]
+    pub fn require_chaos_text(&mut self, text: &str) {
+        let text = &text.as_bytes()[..text.len().min(u8::MAX.into())];
+        let Some(record) = self.take(RECORD_HEAD_BYTES + 1 + text.len()) else {
+            return self.truncate();
+        };
+        let mut head = record_head(QNAME_POINTER, Rtype::TXT, 0, 1 + text.len() as u16);
+        head[4..6].copy_from_slice(&Class::CH.0.to_be_bytes());
+        record[..RECORD_HEAD_BYTES].copy_from_slice(&head);
+        record[RECORD_HEAD_BYTES] = text.len() as u8;
+        record[RECORD_HEAD_BYTES + 1..].copy_from_slice(text);
+        self.counts[Section::Answer as usize] += 1;
+    }
+
     /// Writes the CNAME record that `dname` means for a name (RFC 6672 §3.1), which must not be
     /// missing. `owner` points to that name, of which the first `kept` bytes, whole labels, stay.
     /// Gives where the record begins.

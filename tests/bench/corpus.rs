@@ -71,6 +71,7 @@ pub fn snapshot() -> Snapshot {
         charts: charts.collect(),
         zones: Arc::new(zones),
         keys: Arc::default(),
+        identity: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(world),
         groups: Arc::new(groups),

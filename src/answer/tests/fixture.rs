@@ -9,7 +9,7 @@ use crate::decide::{
     Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target, WhenAllDown,
 };
 use crate::geo::World;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Identity, Snapshot};
 use crate::zone::{Base, Settings, Source, Steered, Zones, compile};
 
 const ZONE: &str = r#"
@@ -165,6 +165,7 @@ pub(crate) fn assembled(zones: Zones, steering: Steering, health: HealthTable) -
     let charts =
         charts.map(|(policy, survey)| Arc::new(Chart::new(policy, survey, &facts, &mut sheets)));
     Snapshot {
+        identity: Arc::new(Identity { name: "fra-1".into(), version: None }),
         generation: 1,
         epoch: 0,
         zones: Arc::new(zones),

@@ -98,6 +98,7 @@ pub fn settings(capacity: [Option<f64>; 3]) -> Settings {
     Settings {
         zones: Arc::new(zone::compile(&[]).0.unwrap()),
         keys: Arc::default(),
+        identity: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(world()),
         probes: [0, 1, 2].map(probe).into(),

@@ -149,6 +149,7 @@ fn settings(world: &World, seems: &[usize], knowledge: Knowledge, ttl: Ttl) -> S
     Settings {
         zones: Arc::new(zones.unwrap_or_default()),
         keys: Arc::default(),
+        identity: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(map(world, seems)),
         probes: Vec::new(),
