@@ -241,6 +241,7 @@ impl Incoming {
                 Some(to) if to != soa.serial => return Err(Fault::OutOfSequence),
                 Some(to) => {
                     let bytes = bytes + delta.deleted.bytes() + delta.added.bytes();
+                    self.check_size(bytes)?;
                     done.push(delta);
                     if to == head.serial {
                         (State::Ended, Some(Arrival::Changes(done)))

@@ -224,6 +224,15 @@ fn a_stream_without_end_meets_the_limit() {
     }
 }
 
+#[test]
+fn versions_without_end_meet_the_limit() {
+    let mut changes = Incoming::new(&origin(), Some(1), ID, 1000);
+    // Each leads on to the next, past the one that was announced, and nothing changes.
+    assert_eq!(changes.take(&message(None, &[soa(2), soa(1)])), Ok(None));
+    let fault = (3..100).find_map(|n| changes.take(&message(None, &[soa(n), soa(n)])).err());
+    assert_eq!(fault, Some(Fault::TooLarge(1000)));
+}
+
 /// Names and data of few kinds, so that changes meet.
 fn any_line() -> impl Strategy<Value = Line> {
     let owner = prop_oneof!["[a-c]", "[a-b]\\.[a-b]", Just("@".to_string())];
