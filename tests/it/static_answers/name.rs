@@ -63,6 +63,15 @@ impl Name {
         }
     }
 
+    /// This name and labels of one `filler` before it, as many as a name may have.
+    pub fn deepest(&self, filler: u8) -> Name {
+        let mut name = self.clone();
+        while let Some(child) = name.child(&[filler]) {
+            name = child;
+        }
+        name
+    }
+
     /// The same in lower case.
     pub fn lower(&self) -> Name {
         Name(self.0.iter().map(|label| label.to_ascii_lowercase()).collect())

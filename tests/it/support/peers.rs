@@ -16,6 +16,7 @@ pub struct Peer {
 }
 
 /// A zone for a peer.
+#[derive(Clone, Copy)]
 pub struct PeerZone<'a> {
     /// With the final dot.
     pub origin: &'a str,
