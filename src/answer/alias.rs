@@ -4,9 +4,9 @@ use arrayvec::ArrayVec;
 
 use super::sections::Written;
 use super::{Answer, Verdict};
-use crate::dns::Section;
 use crate::dns::name::MAX_NAME_BYTES;
 use crate::dns::response::{QNAME_POINTER, rdata_pointer};
+use crate::dns::{Rtype, Section};
 use crate::zone::Redirection;
 
 /// The most aliases in an answer. Who chains more gets the answer so far; a resolver goes on from
@@ -32,6 +32,8 @@ impl<'a> Answer<'a, '_> {
                     let is_new = !redirected.iter().any(|old| std::ptr::eq(*old, redirection));
                     redirected.push(redirection);
                     match self.redirect(owner, &name, redirection, is_new) {
+                        // What was synthesised is what was asked for.
+                        Some(_) if self.qtype == Rtype::CNAME => return Verdict::Positive,
                         Some(alias) => alias,
                         None => return Verdict::YxDomain,
                     }

@@ -21,7 +21,6 @@ use crate::support::asking::{ask_tcp, ask_udp};
 use crate::support::peers::{Peer, PeerZone};
 use crate::support::{Server, needs};
 use differences::DIFFERENCES;
-use name::Name;
 use normal::{Normal, Record};
 use questions::Question;
 use zones::Zone;
@@ -45,8 +44,8 @@ const OTHERS: [Other; 3] = [Other::Nsd, Other::Knot, Other::Bind];
 /// What we and another server answer to a question.
 struct Pair<'a> {
     question: &'a Question,
-    /// Of all zones at hand.
-    origins: &'a [Name],
+    /// All that the servers have.
+    zones: &'a [Zone],
     other: Other,
     ours: &'a Normal,
     theirs: &'a Normal,
@@ -78,28 +77,27 @@ fn variable(name: &str) -> Option<u64> {
 
 /// Has the four servers serve `zones`, and asks them all.
 fn compare(rng: &mut Rng, zones: &[Zone], count: usize, tally: &mut Tally) {
-    let origins: Vec<Name> = zones.iter().map(|zone| zone.origin.lower()).collect();
     let texts: Vec<(String, &str)> =
         zones.iter().map(|zone| (zone.origin.text(), zone.text.as_str())).collect();
     let texts: Vec<PeerZone<'_>> =
         texts.iter().map(|(origin, text)| PeerZone { origin, text }).collect();
     let ours = serve(zones);
     let taken = |zone: &&PeerZone<'_>| zones.iter().any(|z| z.text == zone.text && !z.has_occluded);
-    let for_nsd: Vec<PeerZone<'_>> = texts.iter().filter(taken).cloned().collect();
-    let nsd = Peer::nsd(ours.addresses().host(2), &for_nsd);
-    let knot = Peer::knot(ours.addresses().host(3), &texts);
+    let allowed: Vec<PeerZone<'_>> = texts.iter().filter(taken).cloned().collect();
+    let nsd = Peer::nsd(ours.addresses().host(2), &allowed);
+    let knot = Peer::knot(ours.addresses().host(3), &allowed);
     let bind = Peer::bind(&texts, "", "");
     let servers = [ours.dns(), nsd.dns(), knot.dns(), bind.dns()];
     for begin in (0..count).step_by(BATCH) {
         let questions: Vec<Question> =
             (begin..count.min(begin + BATCH)).map(|_| questions::question(rng, zones)).collect();
         ask(servers, &questions, |question, mut answers| {
-            // What NSD does not serve it cannot be asked.
+            // What NSD and Knot do not serve they cannot be asked.
             let is_in = |zone: &Zone| zone.origin.holds(&question.name.lower());
             if zones.iter().any(|zone| zone.has_occluded && is_in(zone)) {
-                answers[1] = None;
+                (answers[1], answers[2]) = (None, None);
             }
-            tally.count(question, &origins, answers);
+            tally.count(question, zones, answers);
         });
     }
 }
@@ -146,7 +144,7 @@ fn read(question: &Question, answer: Option<Vec<u8>>) -> Option<Normal> {
 #[derive(Default)]
 struct Tally {
     answers: usize,
-    /// Answers that one of the others did not give: NSD does not have all zones.
+    /// Answers that one of the others did not give: not all have all zones.
     missing: usize,
     /// How many are the same everywhere.
     as_all: usize,
@@ -157,7 +155,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, question: &Question, origins: &[Name], answers: [Option<Normal>; 4]) {
+    fn count(&mut self, question: &Question, zones: &[Zone], answers: [Option<Normal>; 4]) {
         let [ours, others @ ..] = &answers;
         self.answers += 1;
         let Some(ours) = ours.as_ref().filter(|ours| ours.echoes(question)) else {
@@ -173,7 +171,7 @@ impl Tally {
                 continue;
             }
             is_as_all = false;
-            let pair = Pair { question, origins, other, ours, theirs };
+            let pair = Pair { question, zones, other, ours, theirs };
             match DIFFERENCES.iter().find(|difference| (difference.is)(&pair)) {
                 Some(known) => *self.explained.entry((known.what, other)).or_default() += 1,
                 None => self.wrong(kind(&pair), Some(other), || show(question, &answers)),

@@ -18,9 +18,11 @@ pub const DIFFERENCES: &[Difference] = &[
               or all of the RRsets",
         is: |pair| {
             let Pair { question, ours, theirs, .. } = pair;
+            let others = || ours.answer.iter().filter(|record| record.rtype != HINFO);
             question.is_any()
                 && ours.rcode == theirs.rcode
-                && matches!(&ours.answer[..], [only] if only.rtype == HINFO)
+                && others().count() + 1 == ours.answer.len()
+                && others().all(|record| is_alias(record) && theirs.answer.contains(record))
                 && (!theirs.answer.is_empty() || theirs.is_truncated())
         },
     },
@@ -89,6 +91,19 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        what: "the code of a truncated answer",
+        why: "RFC 2181 §9: who gets a truncated answer should ignore it. Where an alias does not fit, \
+              we and Knot do not look for what it leads to",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            ours.is_truncated()
+                && theirs.is_truncated()
+                && matches!(ours.rcode, NOERROR | NXDOMAIN | YXDOMAIN)
+                && matches!(theirs.rcode, NOERROR | NXDOMAIN | YXDOMAIN)
+                && (ours.flags, ours.edns) == (theirs.flags & !AD, theirs.edns)
+        },
+    },
+    Difference {
         what: "truncated earlier",
         why: "we compress names less (RFC 1035 §4.1.4 leaves it to the server), so that what must be \
               in the answer may not fit, and glue that a referral needs must be (RFC 9471 §3.1: TC is \
@@ -99,8 +114,7 @@ pub const DIFFERENCES: &[Difference] = &[
             let limit = pair.question.limit();
             ours.is_truncated()
                 && !theirs.is_truncated()
-                && (ours.rcode, ours.flags & !TC, ours.edns)
-                    == (theirs.rcode, theirs.flags & !AD, theirs.edns)
+                && (ours.flags & !TC, ours.edns) == (theirs.flags & !AD, theirs.edns)
                 && (theirs.length * 2 > limit)
         },
     },
@@ -113,8 +127,7 @@ pub const DIFFERENCES: &[Difference] = &[
             let Pair { ours, theirs, .. } = pair;
             theirs.is_truncated()
                 && !ours.is_truncated()
-                && (ours.rcode, ours.flags, ours.edns)
-                    == (theirs.rcode, theirs.flags & !TC & !AD, theirs.edns)
+                && (ours.flags, ours.edns) == (theirs.flags & !TC & !AD, theirs.edns)
                 && is_part(&theirs.answer, &ours.answer)
                 && is_part(&theirs.authority, &ours.authority)
                 && ours.length * 2 > pair.question.limit()
@@ -126,7 +139,7 @@ pub const DIFFERENCES: &[Difference] = &[
               not believe what is from another zone (RFC 2181 §5.4.1), so we stop, as Knot and BIND",
         is: |pair| {
             let Pair { ours, theirs, .. } = pair;
-            (pair.other == Other::Nsd || pair.question.qtype == DS)
+            (pair.other != Other::Bind || pair.question.qtype == DS)
                 && ours.rcode == NOERROR
                 && ours.flags == theirs.flags
                 && ours.authority.is_empty()
@@ -137,10 +150,11 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         what: "aliases are followed for all types",
         why: "RFC 1034 §4.3.2 step 3a excepts CNAME alone. Knot and BIND except RRSIG and NSEC, NSD \
-              NSEC3: in a signed zone they stand beside the alias (RFC 4035 §2.5); ours are not signed",
+              NSEC3, BIND their predecessors: in a signed zone they stand beside the alias (RFC 4035 \
+              §2.5, RFC 2181 §10.1); ours are not signed",
         is: |pair| {
             let Pair { question, ours, theirs, .. } = pair;
-            matches!(question.qtype, RRSIG | NSEC | NSEC3)
+            matches!(question.qtype, SIG | KEY | NXT | RRSIG | NSEC | NSEC3)
                 && theirs.rcode == NOERROR
                 && theirs.flags & AA != 0
                 && is_part(&theirs.answer, &ours.answer)
@@ -150,32 +164,107 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         what: "long chains of aliases",
-        why: "RFC 1034 §3.6.2: chains should be followed. Knot ends after five records, and the \
-              resolver goes on from there",
+        why: "RFC 1034 §3.6.2: chains should be followed, and the resolver goes on from where a server \
+              ends: Knot after five aliases, we after sixteen, BIND after twelve or sixteen with \
+              SERVFAIL, NSD at a DNAME that leads below itself",
         is: |pair| {
             let Pair { ours, theirs, .. } = pair;
-            pair.other == Other::Knot
-                && theirs.rcode == NOERROR
-                && theirs.answer.len() == 5
-                && theirs.answer.iter().all(is_alias)
-                && is_part(&theirs.answer, &ours.answer)
-                && theirs.authority.is_empty()
-                && ours.flags == theirs.flags
+            let (shorter, longer, is_at_end) = match pair.other {
+                Other::Knot => (theirs, ours, aliases(theirs) >= 5),
+                Other::Nsd if leads_below_itself(theirs) => (theirs, ours, true),
+                Other::Nsd => (ours, theirs, aliases(ours) >= 16),
+                Other::Bind if aliases(ours) < aliases(theirs) => {
+                    (ours, theirs, aliases(ours) >= 16)
+                }
+                Other::Bind => (theirs, ours, theirs.rcode == SERVFAIL && aliases(theirs) >= 12),
+            };
+            let is_chain = |normal: &Normal| normal.answer.iter().all(is_alias);
+            let flags = |normal: &Normal| normal.flags & !TC & !AD;
+            is_at_end
+                && is_chain(shorter)
+                && shorter.authority.is_empty()
+                && is_part(&shorter.answer, &longer.answer)
+                && flags(ours) == flags(theirs)
         },
     },
     Difference {
         what: "loops of aliases",
         why: "RFC 1034 §3.6.2: software should not fail when presented with loops; the resolver sees \
               it in the answer and signals the error. BIND gives the same records with SERVFAIL, on \
-              which resolvers would ask the other servers of the zone",
+              which resolvers would ask the other servers of the zone; Knot gives some twice",
         is: |pair| {
             let Pair { ours, theirs, .. } = pair;
-            pair.other == Other::Bind
-                && (ours.rcode, theirs.rcode) == (NOERROR, SERVFAIL)
-                && (ours.answer == theirs.answer || theirs.is_truncated())
-                && ours.flags == theirs.flags & !TC
+            let is_same = match pair.other {
+                Other::Nsd => false,
+                Other::Knot => theirs.rcode == NOERROR && is_part(&ours.answer, &theirs.answer),
+                Other::Bind => theirs.rcode == SERVFAIL,
+            };
+            is_same
+                && ours.rcode == NOERROR
+                && (is_part(&theirs.answer, &ours.answer) || theirs.is_truncated())
+                && ours.flags & !TC == theirs.flags & !TC & !AD
                 && ours.authority.is_empty()
-                && is_loop(&ours.answer)
+                && (is_loop(&ours.answer) || ours.is_truncated())
+        },
+    },
+    Difference {
+        what: "more with YXDOMAIN",
+        why: "RFC 6672 §3.2: a server whose substitution gets too long sets YXDOMAIN and exits; Knot \
+              goes on with the target of the DNAME, and adds what is for that",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            (ours.rcode, theirs.rcode) == (YXDOMAIN, YXDOMAIN)
+                && pair.other == Other::Knot
+                && is_part(&ours.answer, &theirs.answer)
+                && ours.authority.is_empty()
+        },
+    },
+    Difference {
+        what: "ANY below a DNAME",
+        why: "RFC 6672 §3.2: after the synthesis the server goes back to step 1, as we, NSD and Knot \
+              do; to BIND the CNAME is an answer to ANY",
+        is: |pair| {
+            let Pair { question, ours, theirs, .. } = pair;
+            let is_redirected = theirs.answer.iter().any(|record| record.rtype == DNAME);
+            question.is_any()
+                && pair.other == Other::Bind
+                && theirs.rcode == NOERROR
+                && is_redirected
+                && theirs.authority.is_empty()
+                && theirs.answer.iter().all(is_alias)
+                && is_part(&theirs.answer, &ours.answer)
+        },
+    },
+    Difference {
+        what: "a wildcard without the type",
+        why: "RFC 4592 §2.2.1 and §3.3.1: a name that a wildcard matches exists, so that there is no \
+              such type, and not no such name; also where the wildcard has no records, but names below \
+              it (§2.2.2). NSD does not see some of them",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            pair.other == Other::Nsd
+                && (ours.rcode, theirs.rcode) == (NOERROR, NXDOMAIN)
+                && ours.answer == theirs.answer
+                && ours.authority == theirs.authority
+                && matches!(&ours.authority[..], [soa] if soa.rtype == SOA)
+                && is_of_wildcard(pair)
+        },
+    },
+    Difference {
+        what: "a wildcard's DNAME",
+        why: "RFC 6672 §3.3 says that what it means is not determined. At the wildcard itself we take \
+              it for any other DNAME, as NSD and BIND; Knot gives it the name of the question",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            let is_wild = |record: &&Record| {
+                record.rtype == DNAME && record.owner.0.first().is_some_and(|label| label == b"*")
+            };
+            let not_wild = |record: &&Record| record.rtype != DNAME;
+            let others = |normal: &Normal| normal.answer.iter().filter(not_wild).cloned().collect();
+            let (our, their): (Vec<Record>, Vec<Record>) = (others(ours), others(theirs));
+            pair.other == Other::Knot
+                && ours.answer.iter().any(|record| is_wild(&record))
+                && (our == their || ours.is_truncated())
         },
     },
     Difference {
@@ -198,7 +287,12 @@ pub const DIFFERENCES: &[Difference] = &[
 // Types, classes and response codes.
 const NS: u16 = 2;
 const CNAME: u16 = 5;
+const SOA: u16 = 6;
 const HINFO: u16 = 13;
+const DNAME: u16 = 39;
+const SIG: u16 = 24;
+const KEY: u16 = 25;
+const NXT: u16 = 30;
 const DS: u16 = 43;
 const RRSIG: u16 = 46;
 const NSEC: u16 = 47;
@@ -207,8 +301,10 @@ const IN: u16 = 1;
 const NOERROR: u16 = 0;
 const FORMERR: u16 = 1;
 const SERVFAIL: u16 = 2;
+const NXDOMAIN: u16 = 3;
 const NOTIMP: u16 = 4;
 const REFUSED: u16 = 5;
+const YXDOMAIN: u16 = 6;
 const NOTAUTH: u16 = 9;
 const BADVERS: u16 = 16;
 
@@ -217,27 +313,60 @@ fn is_part(these: &[Record], those: &[Record]) -> bool {
     these.iter().all(|record| those.contains(record))
 }
 
+/// True for CNAME and DNAME.
 fn is_alias(record: &Record) -> bool {
-    record.rtype == CNAME
+    matches!(record.rtype, CNAME | DNAME)
+}
+
+/// True when the name that was asked for, or the last to which aliases led, is matched by a wildcard.
+fn is_of_wildcard(pair: &Pair<'_>) -> bool {
+    let aliases = pair.ours.answer.iter().filter(|record| record.rtype == CNAME);
+    let mut names = aliases.flat_map(Record::targets).chain([pair.question.name.lower()]);
+    names.any(|name| {
+        let zones = pair.zones.iter().filter(|zone| zone.origin.holds(&name));
+        let Some(zone) = zones.max_by_key(|zone| zone.origin.0.len()) else { return false };
+        let owners: Vec<Name> = zone.names().collect();
+        let exists = |name: &Name| owners.iter().any(|owner| name.holds(owner));
+        let mut encloser = name.clone();
+        while !exists(&encloser) {
+            encloser = encloser.parent();
+        }
+        name != encloser && exists(&encloser.with("*"))
+    })
+}
+
+/// How many CNAME records an answer has.
+fn aliases(normal: &Normal) -> usize {
+    normal.answer.iter().filter(|record| record.rtype == CNAME).count()
+}
+
+/// True for an answer with a DNAME that leads to a name below its own.
+fn leads_below_itself(normal: &Normal) -> bool {
+    let is_below = |record: &Record| {
+        let mut targets = record.targets().into_iter();
+        record.rtype == DNAME && targets.any(|target| record.owner.holds(&target))
+    };
+    normal.answer.iter().any(is_below)
 }
 
 /// True for aliases of which each leads to another.
 fn is_loop(records: &[Record]) -> bool {
     let is_owner = |name: &Name| records.iter().any(|record| record.owner == *name);
-    !records.is_empty()
-        && records.iter().all(|record| is_alias(record) && record.targets().iter().all(is_owner))
+    let leads_on = |record: &Record| record.rtype == DNAME || record.targets().iter().all(is_owner);
+    !records.is_empty() && records.iter().all(|record| is_alias(record) && leads_on(record))
 }
 
 /// True for an alias out of the zone in which it stands, into another one at hand.
 fn leaves_zone(pair: &Pair<'_>, record: &Record) -> bool {
     let zone_of = |name: &Name, may_be_origin: bool| {
+        let origins = pair.zones.iter().map(|zone| &zone.origin);
         let holds = |origin: &&Name| origin.holds(name) && (may_be_origin || *origin != name);
-        pair.origins.iter().filter(holds).max_by_key(|origin| origin.0.len())
+        origins.filter(holds).max_by_key(|origin| origin.0.len())
     };
     let Some(target) = record.targets().pop() else { return false };
     let from = zone_of(&record.owner, true);
     let to = zone_of(&target, pair.question.qtype != DS);
-    is_alias(record) && to.is_some() && from != to
+    record.rtype == CNAME && to.is_some() && from != to
 }
 
 /// True when the record's owner is named in the data of another record.

@@ -23,8 +23,16 @@ pub struct Zone {
     pub owners: Vec<(Name, Vec<u16>)>,
     /// Where other zones begin.
     pub cuts: Vec<Name>,
-    /// Has names that NSD does not take: below a DNAME.
+    /// Has names below a DNAME, for which NSD and Knot do not take it.
     pub has_occluded: bool,
+}
+
+impl Zone {
+    /// The names in the text, in lower case, none of those between.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        let has_records = |(_, types): &&(Name, Vec<u16>)| !types.is_empty();
+        self.owners.iter().filter(has_records).map(|(owner, _)| owner.lower())
+    }
 }
 
 /// Zones that one server has: some below others, some that lead to others, and some alone.

@@ -45,12 +45,11 @@ impl Draft {
             let digest = ds(rng);
             self.add(&signed, "DS", &digest);
         }
-        // The name server has authoritative addresses here, or is none, or has an alias, or those
-        // of a wildcard.
+        // The name server has authoritative addresses here, or an alias, or those of a wildcard.
         self.add(&at("inside"), "NS", &at("mail").text());
-        self.add(&at("no-server"), "NS", &at("does-not-exist").text());
         self.add(&at("alias-server"), "NS", &at("c-apex").text());
         self.add(&at("wild-server"), "NS", &at("q.wild").text());
+        self.add(&at("*.wild"), "A", &v4(rng));
         // The name server is below a sister cut, here and further down.
         self.add(&at("sister"), "NS", &glued.with("ns1").text());
         let (one, other) = (at("one.sisters"), at("a.other.sisters"));
@@ -96,7 +95,6 @@ impl Draft {
             "far.off",
             "signed",
             "inside",
-            "no-server",
             "alias-server",
             "wild-server",
             "sister",
