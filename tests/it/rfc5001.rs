@@ -2,6 +2,8 @@
 
 use crate::support::{Answer, Server, dig, needs, until};
 
+const SERVER: &str = "[datacenters.fra]\nlocation = { country = \"DE\" }\n";
+
 const ZONE: &str = r#"
 origin  = "example.com."
 records = """
@@ -10,14 +12,15 @@ records = """
 ns1 A 198.51.100.53
 """
 [pools.web]
-members = [{ addresses = ["203.0.113.1"] }]
+steer   = "failover"
+members = [{ datacenter = "fra", addresses = ["203.0.113.1"] }]
 [names.www]
 pool = "web"
 "#;
 
 /// The server's files, with these lines in `[dns]`.
 fn serve(lines: &str) -> Server {
-    let files = Server::files("").zone("example.com.toml", ZONE);
+    let files = Server::files(SERVER).zone("example.com.toml", ZONE);
     let path = files.path("portolan.toml");
     let text = std::fs::read_to_string(path).expect("the file is there");
     files.write("portolan.toml", &text.replace("[dns]\n", &format!("[dns]\n{lines}\n")));
@@ -67,9 +70,8 @@ fn in_class_chaos_the_identity_is_told_and_the_version_if_the_operator_says_so()
     }
     let version = format!("\"Portolan {}\"", env!("CARGO_PKG_VERSION"));
     let refused = || ("REFUSED".to_string(), Vec::new());
-    let told = |name: &str, text: &str| {
-        ("NOERROR".to_string(), vec![format!("{name}. 0 CH TXT {text}")])
-    };
+    let told =
+        |name: &str, text: &str| ("NOERROR".to_string(), vec![format!("{name}. 0 CH TXT {text}")]);
     let server = serve("identity = \"fra-1\"\nversion = true");
     for name in ["id.server", "hostname.bind"] {
         assert_eq!(chaos(&server, name), told(name, "\"fra-1\""));

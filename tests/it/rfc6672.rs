@@ -3,6 +3,8 @@
 use crate::asking::ask_udp;
 use crate::support::{Answer, Server, dig, dig_all, needs};
 
+const SERVER: &str = "[datacenters.fra]\nlocation = { country = \"DE\" }\n";
+
 const ZONE: &str = r#"
 origin  = "example.com."
 records = """
@@ -34,7 +36,8 @@ far      DNAME a-label-that-makes-it-long.example.com.
 hint     A     198.51.100.84
 """
 [pools.web]
-members = [{ addresses = ["203.0.113.1"] }]
+steer   = "failover"
+members = [{ datacenter = "fra", addresses = ["203.0.113.1"] }]
 [names."www.steered.there"]
 pool = "web"
 "#;
@@ -59,7 +62,7 @@ records = """
 "#;
 
 fn serve() -> Server {
-    let files = Server::files("").zone("example.com.toml", ZONE);
+    let files = Server::files(SERVER).zone("example.com.toml", ZONE);
     files.zone("example.org.toml", WHOLE).zone("x.toml", ROOTWARDS).start()
 }
 
@@ -135,15 +138,11 @@ fn section_2_3_at_the_apex_and_2_4_what_stands_beside_and_below() {
         assert_eq!(led(&answer), None, "{what}");
         assert_eq!(answer.authority.len(), usize::from(expected == 0), "{what}");
     }
-    assert_eq!(
-        led(&dig(server.dns(), "www.example.org A")).as_deref(),
-        Some("www.example.com.")
-    );
+    assert_eq!(led(&dig(server.dns(), "www.example.org A")).as_deref(), Some("www.example.com."));
     // What stands below the owner is hidden: a record, a zone cut, a wildcard, an empty name.
-    for (name, address) in [
-        ("www.here.example.com", "198.51.100.82"),
-        ("a.wild.here.example.com", "198.51.100.83"),
-    ] {
+    for (name, address) in
+        [("www.here.example.com", "198.51.100.82"), ("a.wild.here.example.com", "198.51.100.83")]
+    {
         let answer = dig(server.dns(), &format!("{name} A"));
         assert_eq!(answer.address(), address, "{}", answer.text);
     }
@@ -162,7 +161,8 @@ fn section_2_3_at_the_apex_and_2_4_what_stands_beside_and_below() {
 #[test]
 fn section_2_5_the_target_is_not_compressed() {
     let server = serve();
-    let mut question = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x01a\x01c\x07example\x03com\0\0\x01\0\x01".to_vec();
+    let mut question =
+        b"\0\0\0\0\0\x01\0\0\0\0\0\0\x01a\x01c\x07example\x03com\0\0\x01\0\x01".to_vec();
     question[1] = 1;
     let answer = ask_udp(server.dns(), &[question]).remove(0).expect("an answer");
     let target = b"\x01c\x07example\x03com\0";
@@ -238,10 +238,11 @@ fn section_3_2_a_name_that_gets_too_long_is_yxdomain_with_the_dname() {
         return;
     }
     let server = serve();
-    let label = "x".repeat(63);
-    let answer = dig(server.dns(), &format!("{label}.{label}.{label}.far.example.com A"));
+    // Three labels of 64 bytes, one more, and 17 bytes of `far.example.com.`; 40 of the target's.
+    let name = |last: usize| format!("{0}.{0}.{0}.{1}.far", "x".repeat(63), "y".repeat(last));
+    let answer = dig(server.dns(), &format!("{}.example.com A", name(255 - 192 - 40 - 1)));
     assert_eq!(answer.status, "NXDOMAIN", "{}", answer.text);
-    let answer = dig(server.dns(), &format!("{label}.{label}.{label}.y{}.far.example.com A", "y".repeat(20)));
+    let answer = dig(server.dns(), &format!("{}.example.com A", name(255 - 192 - 40)));
     assert_eq!(answer.status, "YXDOMAIN", "{}", answer.text);
     let (_, records) = told(&answer);
     assert_eq!(records, ["far.example.com. DNAME a-label-that-makes-it-long.example.com."]);

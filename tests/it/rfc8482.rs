@@ -2,6 +2,8 @@
 
 use crate::support::{Server, dig, needs};
 
+const SERVER: &str = "[datacenters.fra]\nlocation = { country = \"DE\" }\n";
+
 const ZONE: &str = r#"
 origin  = "example.com."
 records = """
@@ -18,7 +20,8 @@ sub      NS    ns.sub
 ns.sub   A     198.51.100.54
 """
 [pools.web]
-members = [{ addresses = ["203.0.113.1"] }]
+steer   = "failover"
+members = [{ datacenter = "fra", addresses = ["203.0.113.1"] }]
 [names.steered]
 pool = "web"
 "#;
@@ -28,7 +31,7 @@ fn section_4_2_any_gets_one_hinfo_record_that_says_so_over_udp_and_tcp() {
     if !needs("RFC 8482: section 4.2", &["dig"]) {
         return;
     }
-    let server = Server::files("").zone("example.com.toml", ZONE).start();
+    let server = Server::files(SERVER).zone("example.com.toml", ZONE).start();
     for transport in ["+notcp", "+tcp"] {
         for name in ["www", "alias", "x.wild", "steered", "ns1"] {
             let answer = dig(server.dns(), &format!("{name}.example.com ANY {transport}"));
@@ -45,7 +48,7 @@ fn where_there_is_nothing_any_is_answered_as_other_types_are() {
     if !needs("RFC 8482: negative answers", &["dig"]) {
         return;
     }
-    let server = Server::files("").zone("example.com.toml", ZONE).start();
+    let server = Server::files(SERVER).zone("example.com.toml", ZONE).start();
     for (name, status, authority) in [
         ("none", "NXDOMAIN", "SOA"),
         ("empty", "NOERROR", "SOA"),
@@ -56,7 +59,8 @@ fn where_there_is_nothing_any_is_answered_as_other_types_are() {
         let what = format!("{name}: {}", answer.text);
         assert_eq!(answer.status, status, "{what}");
         assert!(answer.answer.is_empty(), "{what}");
-        let types: Vec<&str> = answer.authority.iter().filter_map(|r| r.split(' ').nth(3)).collect();
+        let types: Vec<&str> =
+            answer.authority.iter().filter_map(|r| r.split(' ').nth(3)).collect();
         assert_eq!(types, [authority], "{what}");
     }
 }
