@@ -1,5 +1,7 @@
 //! RDATA from its text, by NLnet Labs' scanner, with the offending token when it fails.
 
+mod services;
+
 use std::ops::Range;
 
 use domain::base::iana;
@@ -10,7 +12,7 @@ use domain::zonefile::inplace::{Entry, Zonefile};
 
 use super::entry::Token;
 use super::{name_text, ttl};
-use crate::dns::{Name, Rtype};
+use crate::dns::{Name, Rtype, svcb};
 
 /// Why a text is not RDATA of its type.
 #[derive(Debug)]
@@ -31,6 +33,10 @@ pub(super) fn read(
     origin: &Name,
     out: &mut Vec<u8>,
 ) -> Result<(), RdataError> {
+    let is_generic = &text[tokens[0].span.clone()] == "\\#";
+    if matches!(rtype, Rtype::SVCB | Rtype::HTTPS) && !is_generic {
+        return services::read(rtype, text, tokens, origin, out);
+    }
     let form = written_like(rtype);
     let (line, starts) = one_line(form, text, tokens, origin)?;
     let mut scanner = Zonefile::from(line.as_bytes());
@@ -218,6 +224,9 @@ fn span_of(tokens: &[Token]) -> Range<usize> {
 /// True when the bytes are RDATA of a type, as far as the type is known: no byte too many or too
 /// few, no name compressed or with an empty label inside.
 fn is_well_formed(rtype: Rtype, rdata: &[u8]) -> bool {
+    if matches!(rtype, Rtype::SVCB | Rtype::HTTPS) {
+        return svcb::check(rdata).is_ok();
+    }
     let mut parser = Parser::from_ref(rdata);
     let rtype = iana::Rtype::from_int(rtype.0);
     let parsed: Result<Option<ZoneRecordData<_, domain::base::ParsedName<_>>>, _> =
