@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use crate::demo;
 use crate::support::server::portolan;
-use crate::support::until;
+use crate::support::{Server, needs, until};
 
 /// Commands are not run again and again without rest.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// For a document that is not about zones.
+const SMALL_ZONE: &str = "origin = \"example.com.\"\nrecords = \"\"\"
+@ SOA ns1 hostmaster 2026112101 2h 15m 2w 5m\n@ NS ns1\n@ NS ns2
+ns1 A 198.51.100.53\nns2 A 203.0.113.53\n\"\"\"\n";
 
 /// What a fenced block says.
 struct Block {
@@ -81,6 +86,9 @@ fn put_files(document: &str, directory: &Path, uncommented: bool) {
     if !own.iter().any(|(file, _)| file == "portolan.toml") {
         shown.extend(files("README.md"));
     }
+    if !shown.iter().chain(&own).any(|(file, _)| file.starts_with("zones/")) {
+        shown.push(("zones/example.com.toml".into(), SMALL_ZONE.into()));
+    }
     for (file, text) in shown.into_iter().chain(own) {
         let text = if uncommented { with_comments_made_true(&text) } else { text };
         put(&file, &text);
@@ -151,7 +159,7 @@ fn the_commands_to_try_in_the_demo_print_what_the_documents_say() {
     for (command, wanted) in ["README.md", "docs/capacity.md"].into_iter().flat_map(commands) {
         // Reports and checks take their time after a lever was pulled.
         until(&command, || {
-            prints(&command, &wanted) || {
+            prints(&root(), &command, &wanted) || {
                 std::thread::sleep(LOOK_EVERY);
                 false
             }
@@ -159,15 +167,38 @@ fn the_commands_to_try_in_the_demo_print_what_the_documents_say() {
     }
 }
 
+#[test]
+fn a_server_with_the_files_of_a_document_answers_as_the_document_says() {
+    if !needs("readme", &["dig"]) {
+        return;
+    }
+    for document in ["docs/dns.md", "docs/zones.md"] {
+        // The addresses of the examples are the test's own, so that others may run meanwhile.
+        let empty = Server::files("");
+        let here = empty.addresses().host(1).to_string();
+        put_files(document, empty.path("").as_path(), false);
+        for (file, text) in files(document) {
+            empty.write(&file, &text.replace("127.0.0.1", &here));
+        }
+        let server = empty.start();
+        for (command, wanted) in commands(document) {
+            let (at, command) = (server.path(""), command.replace("127.0.0.1", &here));
+            let wanted: Vec<_> =
+                wanted.iter().map(|line| line.replace("127.0.0.1", &here)).collect();
+            assert!(prints(&at, &command, &wanted), "{document}");
+        }
+    }
+}
+
 /// Runs a command as a shell does, and compares line by line; `…` stands for anything.
-fn prints(command: &str, wanted: &[String]) -> bool {
+fn prints(directory: &Path, command: &str, wanted: &[String]) -> bool {
     let output = Command::new("sh")
         .args([
             "-c",
             &format!("portolan() {{ {} \"$@\"; }}; {command}", env!("CARGO_BIN_EXE_portolan")),
         ])
         .env("NO_COLOR", "1")
-        .current_dir(root())
+        .current_dir(directory)
         .output()
         .expect("sh runs");
     let text = String::from_utf8_lossy(&output.stdout);
