@@ -26,8 +26,9 @@ pub mod transfer;
 // Floor 3: query bytes in, answer bytes out.
 pub mod answer;
 
-// Floor 4: the DNS sockets; the probes.
+// Floor 4: the DNS sockets; the probes; the questions to resolvers.
 pub mod health;
+pub mod resolve;
 pub mod transport;
 
 // Floor 5: the only writer of snapshots; the forwarder.

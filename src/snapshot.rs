@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::decide::{Chart, Facts, Groups, HealthTable, ShareTable, StandingTable, Steering};
+use crate::decide::{
+    Chart, Facts, Groups, HealthTable, ResolvedTable, ShareTable, StandingTable, Steering,
+};
 use crate::geo::World;
 use crate::transfer::Keys;
 use crate::zone::Zones;
@@ -47,6 +49,8 @@ pub struct Snapshot {
     pub health: Arc<HealthTable>,
     /// The operator's word.
     pub standing: Arc<StandingTable>,
+    /// The addresses behind names.
+    pub resolved: Arc<ResolvedTable>,
     /// The datacenters' room, and what each group is given.
     pub shares: Arc<ShareTable>,
     /// For each policy, by `PolicyId`, what it decides everywhere.
@@ -62,6 +66,7 @@ impl Snapshot {
             steering: &self.steering,
             health: &self.health,
             standing: &self.standing,
+            resolved: &self.resolved,
             shares: &self.shares,
         }
     }

@@ -61,6 +61,7 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
     let pool = Pool {
         zone: origin.clone(),
         name: "web".into(),
+        is_twin: false,
         steer: Steer::Nearest,
         ttl: 30,
         ttl_min: 30,
@@ -118,6 +119,8 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
         steering: Arc::new(steering),
         world: Arc::new(world()),
         probes: vec![Probe { name, check: Arc::new(check), address, port }],
+        flattened: Arc::default(),
+        resolvers: Vec::new(),
         reports: vec![None, None],
         capacity: vec![Some(40_000.0), None],
         units: vec![Some("requests/s".into()), None],

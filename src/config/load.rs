@@ -133,7 +133,12 @@ fn compile(
         Some(directory) => zones::read(directory, reader, files),
         None => Vec::new(),
     };
-    let steering = steering::compile(&form.datacenters, !reader.is_muted(), &zone_files);
+    let resolvers: Vec<SocketAddr> =
+        form.dns.iter().flat_map(|dns| &dns.resolvers).map(|one| *one.get_ref()).collect();
+    // In a file with errors, it is not known what was meant.
+    let has_resolvers = !resolvers.is_empty() || reader.has_errors();
+    let steering =
+        steering::compile(&form.datacenters, !reader.is_muted(), has_resolvers, &zone_files);
     if let (None, Some((index, span))) = (&form.geoip, &steering.needs_location) {
         let reader = &zone_files[*index].reader;
         let warning = reader.warning(span.clone(), "where clients are is not known");
@@ -171,7 +176,7 @@ fn compile(
     let contents = Contents {
         zones: zone_count,
         steered_names,
-        pools: steering.steering.pools.len(),
+        pools: steering.steering.pools.iter().filter(|pool| !pool.is_twin).count(),
         datacenters: form.datacenters.len(),
         probes: steering.probes.len(),
         latencies: latencies.len(),
@@ -185,6 +190,8 @@ fn compile(
         steering: Arc::new(steering.steering),
         world: Arc::clone(&map.world),
         probes: steering.probes,
+        flattened: steering.flattened.into(),
+        resolvers,
         reports: form.datacenters.iter().map(|form| form.report.clone()).collect(),
         capacity: form.datacenters.iter().map(|form| form.capacity).collect(),
         units: form.datacenters.iter().map(|form| form.unit.clone()).collect(),

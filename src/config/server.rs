@@ -36,6 +36,8 @@ pub(super) struct DnsForm {
     pub zones: Option<Spanned<PathBuf>>,
     pub workers: Option<usize>,
     pub identity: Identity,
+    /// Who is asked for the addresses behind names.
+    pub resolvers: Vec<Spanned<SocketAddr>>,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,10 @@ pub(super) struct DatacenterForm {
 
 /// The most threads of a kind.
 const MOST_WORKERS: usize = 1024;
+/// They are asked in turn, and nobody waits for more.
+const MOST_RESOLVERS: usize = 4;
+/// Where resolvers listen.
+const DNS_PORT: u16 = 53;
 /// What a datacenter's report may be waited for.
 const REPORT_INTERVAL: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(3600));
@@ -115,6 +121,7 @@ fn read_dns(mut dns: Table<'_>) -> DnsForm {
                 _ => None,
             },
         },
+        resolvers: dns.take("resolvers").map(|value| resolvers(&value)).unwrap_or_default(),
     };
     dns.not_yet("tls");
     dns.finish();
@@ -138,6 +145,33 @@ fn addresses(value: &Value<'_>) -> Vec<Spanned<SocketAddr>> {
         value.reject::<()>(error.label("expected at least one, such as \"127.0.0.1:5353\""));
     }
     items.iter().filter_map(socket_address).collect()
+}
+
+/// Addresses of resolvers; the port is 53 unless given.
+fn resolvers(value: &Value<'_>) -> Vec<Spanned<SocketAddr>> {
+    let items = value.one_or_more();
+    if items.is_empty() {
+        let error = value.error("there is no resolver");
+        value.reject::<()>(error.label("expected at least one, such as \"127.0.0.53:53\""));
+    }
+    if let Some(one_more) = items.get(MOST_RESOLVERS) {
+        let error = one_more.error(format!("there are more than {MOST_RESOLVERS} resolvers"));
+        one_more.reject::<()>(error.label("they are asked in turn: the later ones, hardly ever"));
+    }
+    items.iter().filter_map(resolver).collect()
+}
+
+fn resolver(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
+    let text = value.text()?;
+    let given = text.get_ref();
+    let address = given.parse::<SocketAddr>().ok();
+    let address =
+        address.or_else(|| Some(SocketAddr::new(given.parse().ok()?, DNS_PORT)));
+    let usable = address.filter(|to| to.port() != 0 && !to.ip().is_unspecified());
+    match usable {
+        Some(address) => Some(Spanned::new(text.span(), address)),
+        None => value.unreadable(given, "a resolver's address, such as \"127.0.0.53:53\""),
+    }
 }
 
 /// An address with its port.

@@ -1,6 +1,7 @@
 //! From the forms of the zone files to datacenters, pools, policies and probes, by their numbers.
 
 mod capacity;
+mod flattening;
 mod in_zone;
 mod targets;
 
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use capacity::Claims;
+use flattening::{Names, Uses, flattens};
 use in_zone::InZone;
 use targets::Probes;
 use toml::Spanned;
@@ -19,6 +21,7 @@ use super::values::TtlBounds;
 use super::zone_file::{
     DEFAULT_POOL_TTL, MemberForm, NameForm, PoolForm, TargetForm, WhenAllDownForm, ZoneForm,
 };
+use crate::control::flatten::FlattenedName;
 use crate::decide::{
     Datacenter, DatacenterId, Member, MemberId, Policy, PolicyId, Pool, PoolId, Rule, Steer,
     Steering, Target, WhenAllDown,
@@ -39,6 +42,8 @@ pub(super) struct ZoneFile {
 pub(super) struct Compiled {
     pub steering: Steering,
     pub probes: Vec<Probe>,
+    /// The names whose addresses are answered, by `ResolvedId`.
+    pub flattened: Vec<FlattenedName>,
     /// The steered names of each zone file, with the index of each one's form.
     pub steered: Vec<Vec<(usize, Steered)>>,
     /// What first needs the location of clients: the file, and where in it.
@@ -51,10 +56,12 @@ pub(super) const MOST_DATACENTERS: usize = u16::MAX as usize;
 const MOST_CAPACITY_TTL: u32 = 600;
 
 /// Compiles them; problems go to the files' readers. With `datacenters_are_known` false, one that is
-/// not among `datacenters` is no error, as their file could not be read whole.
+/// not among `datacenters` is no error, as their file could not be read whole. `has_resolvers`: names
+/// can be resolved.
 pub(super) fn compile<'f>(
     datacenters: &'f [DatacenterForm],
     datacenters_are_known: bool,
+    has_resolvers: bool,
     zones: &'f [ZoneFile],
 ) -> Compiled {
     // That there are too many of them is said where they stand.
@@ -74,6 +81,8 @@ pub(super) fn compile<'f>(
         probes: Probes::default(),
         needs_location: None,
         claims: Claims::default(),
+        names: Names::new(datacenters),
+        has_resolvers,
     };
     let mut steered = Vec::with_capacity(zones.len());
     for (index, file) in zones.iter().enumerate() {
@@ -93,7 +102,8 @@ pub(super) fn compile<'f>(
         policies: compilation.policies.into(),
     };
     let needs_location = compilation.needs_location;
-    Compiled { steering, probes: compilation.probes.into_inner(), steered, needs_location }
+    let (probes, flattened) = (compilation.probes.into_inner(), compilation.names.into_inner());
+    Compiled { steering, probes, flattened, steered, needs_location }
 }
 
 struct Compilation<'f> {
@@ -107,26 +117,30 @@ struct Compilation<'f> {
     probes: Probes,
     needs_location: Option<(usize, std::ops::Range<usize>)>,
     claims: Claims,
+    names: Names<'f>,
+    has_resolvers: bool,
 }
 
 impl<'f> Compilation<'f> {
     fn zone(&mut self, index: usize, file: &'f ZoneFile) -> Vec<(usize, Steered)> {
         let form = &file.form;
         let mut zone = InZone::new(index, file, self.pools.len() as u32);
+        let uses = Uses::of(form, &zone.origin, zone.first_pool);
         for pool in &form.pools {
-            let pool = self.pool(&mut zone, pool);
+            let pool = self.pool(&mut zone, pool, &uses);
             self.pools.push(pool);
         }
         self.refuse_circles(&zone);
+        self.names.flatten_pools(&zone, &uses, &mut self.pools, &mut self.members);
         let mut steered = Vec::new();
         for (at, name) in form.names.iter().enumerate() {
-            steered.extend(self.name(&mut zone, name).map(|steered| (at, steered)));
+            steered.extend(self.name(&mut zone, name, &uses).map(|steered| (at, steered)));
         }
         zone.warn_of_unused();
         steered
     }
 
-    fn pool(&mut self, zone: &mut InZone<'f>, form: &PoolForm) -> Pool {
+    fn pool(&mut self, zone: &mut InZone<'f>, form: &PoolForm, uses: &Uses) -> Pool {
         let reader = zone.reader;
         let check = form.check.as_ref().and_then(|name| zone.check(name));
         let by_distance = matches!(form.steer, Steer::Capacity | Steer::Nearest);
@@ -168,7 +182,8 @@ impl<'f> Compilation<'f> {
             capacity::warn(reader, form, &members, self.forms);
             self.claims.add(reader, form, &members, self.forms);
         }
-        warn_of_members(reader, form, check.is_some());
+        let id = PoolId(self.pools.len() as u32);
+        warn_of_members(reader, form, check.is_some() && !uses.is_only_flattened(id));
         warn_of_families(reader, form);
         if let Some(min) = &form.min_healthy
             && usize::from(*min.get_ref()) > form.members.len()
@@ -193,6 +208,7 @@ impl<'f> Compilation<'f> {
         Pool {
             zone: zone.origin.clone(),
             name: form.name.get_ref().clone(),
+            is_twin: false,
             steer: form.steer,
             ttl: ttl.max,
             ttl_min: ttl.min,
@@ -253,7 +269,12 @@ impl<'f> Compilation<'f> {
         }
     }
 
-    fn name(&mut self, zone: &mut InZone<'f>, form: &'f NameForm) -> Option<Steered> {
+    fn name(
+        &mut self,
+        zone: &mut InZone<'f>,
+        form: &'f NameForm,
+        uses: &Uses,
+    ) -> Option<Steered> {
         let reader = zone.reader;
         let owner = zone.owner(&form.owner);
         let mut rules: Vec<Rule> = Vec::new();
@@ -281,8 +302,14 @@ impl<'f> Compilation<'f> {
             reader.report(warning.help("add a last rule without `match`: `{ pool = \"…\" }`"));
         }
         let owner = owner?;
-        let (ttl, cnames) = self.reach(&rules);
-        if cnames.contains(&owner) {
+        if flattens(form, &zone.origin) {
+            for rule in &mut rules {
+                rule.pool = uses.flattened(rule.pool);
+            }
+        }
+        let Reached { ttl, cnames, flattened } = self.reach(&rules);
+        self.check_flattening(zone, form, &owner, !flattened.is_empty());
+        if cnames.contains(&owner) || flattened.contains(&owner) {
             let error =
                 reader.error(form.owner.span(), "a pool of this name answers with this very name");
             reader.report(error.label(format!("a member has `cname = \"{owner}\"`")));
@@ -290,6 +317,25 @@ impl<'f> Compilation<'f> {
         let may_be_cname = !cnames.is_empty();
         let policy = self.policy(Policy { rules: rules.into() });
         Some(Steered { owner, policy, ttl, may_be_cname })
+    }
+
+    fn check_flattening(&self, zone: &InZone<'_>, form: &NameForm, owner: &Name, is_needed: bool) {
+        let reader = zone.reader;
+        if is_needed && !self.has_resolvers {
+            let message = format!("there is no resolver for the names that {owner} leads to");
+            let error = reader.error(form.owner.span(), message);
+            let error = error.label(match *owner == zone.origin {
+                true => "no CNAME can stand at an origin: the addresses behind `cname` are answered",
+                false => "with `flatten`, the addresses behind `cname` are answered",
+            });
+            let help = "add `resolvers = [\"127.0.0.53:53\"]` to [dns] in portolan.toml";
+            reader.report(error.help(help));
+        }
+        let asked_for = form.flatten.as_ref().filter(|flatten| *flatten.get_ref());
+        if let (Some(flatten), false, false) = (asked_for, is_needed, reader.has_errors()) {
+            let warning = reader.warning(flatten.span(), "`flatten` has no effect");
+            reader.report(warning.label("no member that this name leads to is a `cname`"));
+        }
     }
 
     fn policy(&mut self, policy: Policy) -> PolicyId {
@@ -302,28 +348,39 @@ impl<'f> Compilation<'f> {
         id
     }
 
-    /// The least TTL of the pools that rules lead to, and the CNAMEs in them.
-    fn reach(&self, rules: &[Rule]) -> (u32, Vec<Name>) {
+    fn reach(&self, rules: &[Rule]) -> Reached {
         let mut to_see: Vec<PoolId> = rules.iter().map(|rule| rule.pool).collect();
         let mut seen: Vec<PoolId> = Vec::new();
-        let (mut ttl, mut cnames) = (u32::MAX, Vec::new());
+        let mut reached = Reached { ttl: u32::MAX, cnames: Vec::new(), flattened: Vec::new() };
         while let Some(id) = to_see.pop() {
             let Some(pool) = self.pools.get(id.0 as usize).filter(|_| !seen.contains(&id)) else {
                 continue;
             };
             seen.push(id);
-            ttl = ttl.min(pool.ttl_min);
+            reached.ttl = reached.ttl.min(pool.ttl_min);
             for member in &pool.members {
-                if let Target::Cname { name, .. } = &member.target {
-                    cnames.push(name.clone());
+                match &member.target {
+                    Target::Cname { name, .. } => reached.cnames.push(name.clone()),
+                    Target::Flattened { name, .. } => reached.flattened.push(name.clone()),
+                    Target::Addresses { .. } => {}
                 }
             }
             if let WhenAllDown::Pool(next) = pool.when_all_down {
                 to_see.push(next);
             }
         }
-        (ttl, cnames)
+        reached
     }
+}
+
+/// What rules lead to.
+struct Reached {
+    /// The least TTL of the pools, in seconds.
+    ttl: u32,
+    /// Where their CNAMEs point.
+    cnames: Vec<Name>,
+    /// The names whose addresses they answer.
+    flattened: Vec<Name>,
 }
 
 fn warn_of_members(reader: &Reader, pool: &PoolForm, is_checked: bool) {

@@ -11,7 +11,7 @@ use super::reader::{Table, Value};
 use super::server::{continent, country};
 use super::service::MOST_WEIGHT;
 use super::values::{TtlBounds, check_label};
-use crate::decide::{MAX_ANSWERS, Match, Steer};
+use crate::decide::{MAX_ANSWERS, Match, Steer, unanswerable};
 use crate::dns::Name;
 
 /// What a zone file says, so far as it could be made out.
@@ -78,6 +78,8 @@ pub(super) struct ProbeAddress {
 pub(super) struct NameForm {
     /// As written: relative to the origin, or `@`.
     pub owner: Spanned<String>,
+    /// Whether the addresses behind `cname` members are answered; none: at the origin alone.
+    pub flatten: Option<Spanned<bool>>,
     pub rules: Vec<RuleForm>,
 }
 
@@ -118,7 +120,6 @@ pub(super) fn read(mut root: Table<'_>) -> ZoneForm {
     let checks = root.named("checks").into_iter().map(read_check).collect();
     let pools = root.named("pools").into_iter().map(|(name, v)| read_pool(name, &v)).collect();
     let names = root.named("names").into_iter().map(|(name, v)| read_name(name, &v)).collect();
-    root.not_yet("flatten");
     root.not_yet("primary");
     root.finish();
     ZoneForm { origin, ttl, records, records_file, checks, pools, names }
@@ -237,17 +238,6 @@ fn read_addresses(value: &Value<'_>) -> Vec<Spanned<IpAddr>> {
     addresses
 }
 
-/// Why an address can be no client's destination.
-fn unanswerable(address: IpAddr) -> Option<&'static str> {
-    match address {
-        _ if address.is_unspecified() => Some("it is the unspecified address"),
-        _ if address.is_multicast() => Some("it is a multicast address"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Some("it is the broadcast address"),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("write it as an IPv4 address"),
-        _ => None,
-    }
-}
-
 fn read_probe_address(value: &Value<'_>) -> Option<Spanned<ProbeAddress>> {
     let text = value.text()?;
     let given = text.get_ref();
@@ -263,11 +253,14 @@ fn read_probe_address(value: &Value<'_>) -> Option<Spanned<ProbeAddress>> {
 }
 
 fn read_name(owner: Spanned<String>, value: &Value<'_>) -> NameForm {
-    let mut name = NameForm { rules: Vec::new(), owner };
+    let mut name = NameForm { rules: Vec::new(), flatten: None, owner };
     let title = format!("[names.{}]", name.owner.get_ref());
     let Some(mut table) = value.table(&title) else { return name };
     let pool = table.take("pool");
     let rules = table.take("rules");
+    name.flatten = table
+        .take("flatten")
+        .and_then(|value| Some(Spanned::new(value.span(), value.boolean()?)));
     match (pool, rules) {
         (Some(pool), None) => {
             let (span, matches) = (pool.span(), Match::default());

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::allotting::{Allotting, News, PlanStatus, Work};
 use super::capacity::Capacity;
+use super::flatten::{Flattening, NameStatus, Resolution};
 use super::overrides::{Overrides, check_target};
 use super::presence::presence;
 use super::publish::{Ground, Publisher, Tables};
@@ -16,7 +17,8 @@ use super::{
     Target,
 };
 use crate::decide::{DatacenterId, HealthTable, Room, ShareTable};
-use crate::health::Verdict;
+use crate::dns::Name;
+use crate::health::{Probe, Verdict};
 use crate::ledger::Answered;
 use crate::snapshot::Published;
 
@@ -35,8 +37,10 @@ pub struct Core {
     publisher: Publisher,
     capacity: Capacity,
     overrides: Overrides,
-    /// Of the probes of the settings being served, by `ProbeId`.
+    /// Of the probes of the settings being served, by `ProbeId`; behind them, of the probes of the
+    /// addresses behind names.
     verdicts: Arc<[Verdict]>,
+    flattening: Flattening,
     room: Vec<Room>,
     allotting: Allotting,
     load: LoadStatus,
@@ -55,6 +59,7 @@ impl Core {
             publisher: Publisher::new(ground, Tables::default()),
             overrides,
             verdicts,
+            flattening: Flattening::default(),
             room: Vec::new(),
             allotting: Allotting::default(),
             load: LoadStatus::default(),
@@ -83,6 +88,7 @@ impl Core {
         now: Now,
     ) {
         self.verdicts = verdicts;
+        self.flattening.replace(Arc::clone(&ground.settings.flattened), now);
         self.capacity.replace(&ground.settings);
         let news = self.allotting.replace(work, took);
         let tables = self.tables(&ground.settings, now);
@@ -190,10 +196,56 @@ impl Core {
         let before = std::mem::replace(&mut self.verdicts, Arc::clone(&verdicts));
         self.refresh(now);
         let settings = Arc::clone(self.settings());
-        let changes = settings.probes.iter().zip(before.iter().zip(&*verdicts));
-        for (probe, (old, new)) in changes.filter(|(_, (old, new))| old != new) {
-            self.note(now, EventKind::Health, &probe.name, format!("{old} → {new}"));
+        let probes = settings.probes.iter().chain(self.flattening.probes());
+        let changes = probes.zip(before.iter().zip(&*verdicts));
+        let changes = changes.filter(|(_, (old, new))| old != new);
+        let changes: Vec<_> = changes
+            .map(|(probe, (old, new))| (probe.name.clone(), format!("{old} → {new}")))
+            .collect();
+        for (name, change) in changes {
+            self.note(now, EventKind::Health, &name, change);
         }
+    }
+
+    /// The names whose addresses are answered.
+    pub fn flattening(&self) -> &Flattening {
+        &self.flattening
+    }
+
+    /// Serves these names from the next [`refresh`](Self::refresh) on.
+    pub fn flatten(&mut self, flattening: Flattening) {
+        self.flattening = flattening;
+    }
+
+    /// Up to so many names that it is time to ask resolvers for; each is asked for once, until what
+    /// came of it is [taken](Self::take_resolutions).
+    pub fn names_due(&mut self, most: usize, now: Now) -> Vec<Name> {
+        self.flattening.due(most, now)
+    }
+
+    /// Takes in what resolvers said of names. It counts from the next [`refresh`](Self::refresh) on.
+    pub fn take_resolutions(&mut self, resolutions: Vec<Resolution>, now: Now) {
+        for resolution in resolutions {
+            if let Some((name, news)) = self.flattening.take(resolution) {
+                self.note(now, EventKind::Resolution, &name.to_string(), news);
+            }
+        }
+    }
+
+    /// The probes of the addresses behind names, if others are to be watched than before. They stand
+    /// behind those of the settings, and whoever watches must [say](Self::take_watched) so.
+    pub fn other_probes(&mut self) -> Option<&[Probe]> {
+        self.flattening.renew_probes().then(|| self.flattening.probes())
+    }
+
+    /// Other probes are watched; these are the verdicts on them.
+    pub fn take_watched(&mut self, verdicts: Arc<[Verdict]>) {
+        self.verdicts = verdicts;
+    }
+
+    /// What is known of the names whose addresses are answered.
+    pub fn name_statuses(&self, now: Now) -> Vec<NameStatus> {
+        self.flattening.statuses(now)
     }
 
     /// The verdicts on the probes of the settings being served.
@@ -282,7 +334,11 @@ impl Core {
         let steering = &settings.steering;
         let health = HealthTable::new(self.verdicts.iter().map(|verdict| *verdict == Verdict::Up));
         let drain = self.allotting.is_planned().then_some(settings.allocation.drain);
-        let members = presence(steering, &health, &self.overrides, drain, now.unix_seconds);
+        let names = self.verdicts.get(settings.probes.len()..).unwrap_or_default();
+        self.flattening.refresh(names, now);
+        let resolved = self.flattening.table(names, now);
+        let facts = (&health, &resolved);
+        let members = presence(steering, facts, &self.overrides, drain, now.unix_seconds);
         for lost in self.allotting.note(&members.availability, now) {
             let name = &steering.datacenters[lost].name;
             self.note(now, EventKind::Plan, name, "lost: served is the plan for that case".into());
@@ -291,7 +347,7 @@ impl Core {
         let standing = members.standing(steering, doubted);
         let shares = ShareTable::new(self.capacity.room(now.elapsed))
             .with_allotments(self.allotting.allotments(steering.pools.len()));
-        Tables { health, standing, shares }
+        Tables { health, standing, resolved, shares }
     }
 
     fn note_news(&mut self, news: News, now: Now) {

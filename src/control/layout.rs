@@ -65,5 +65,5 @@ fn steered_by_capacity(steering: &Steering) -> impl Iterator<Item = LayoutPool> 
 
 /// A pool's name among those of all zones.
 fn name(pool: &Pool) -> String {
-    format!("{}/{}", pool.zone, pool.name)
+    format!("{}/{}", pool.zone, pool.title())
 }

@@ -5,11 +5,13 @@ pub mod allocate;
 pub mod allotting;
 pub mod capacity;
 pub mod core;
+pub mod flatten;
 pub mod layout;
 pub mod override_file;
 pub mod overrides;
 pub mod poll;
 mod presence;
+mod refresh;
 pub mod publish;
 pub mod reload;
 pub mod settings;
@@ -20,12 +22,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
 
 use crate::health::{Probe, ProbeStatus, Verdict, Verdicts, Watch};
 use crate::ledger::Ledgers;
 use crate::snapshot::{Published, Snapshot};
+use flatten::Flattening;
 use override_file::OverrideFile;
 use overrides::Overrides;
 use poll::Poller;
@@ -36,6 +39,7 @@ use worker::{Wake, Works};
 pub use self::core::{Core, Now};
 pub use allotting::PlanStatus;
 pub use capacity::{Report, ReportSource, ReportStatus};
+pub use flatten::{NameState, NameStatus};
 pub use overrides::{Action, Override, Target};
 pub use settings::{AllocationSettings, ReportSettings, Settings};
 pub use status::{Event, EventKind, LoadStatus};
@@ -63,6 +67,8 @@ struct Inner {
     works: Mutex<Works>,
     /// Wakes the thread that works plans out.
     wake: Wake,
+    /// Wakes the task that resolves names: there may be others.
+    other_names: Arc<Notify>,
 }
 
 struct State {
@@ -71,6 +77,8 @@ struct State {
     override_file: Option<OverrideFile>,
     /// Which list of probes those of the settings being served are.
     probes_generation: u64,
+    /// Probes of settings that are not served yet.
+    staged: Vec<Probe>,
     /// The pollers of reports; ended when replaced.
     pollers: JoinSet<()>,
 }
@@ -127,19 +135,26 @@ impl Control {
         overrides: Overrides,
         override_file: Option<OverrideFile>,
     ) -> Control {
-        let watch = Watch::start(settings.probes.clone());
-        let ground = survey(Arc::clone(&settings), None).await;
         let origin = Instant::now();
+        let watch = Watch::start(settings.probes.clone());
+        let (ground, flattening) = tokio::join!(
+            survey(Arc::clone(&settings), None),
+            refresh::first(&settings, Flattening::default(), origin),
+        );
+        watch.replace(settings.probes.iter().chain(flattening.probes()).cloned().collect());
         watch.first_round(watch.round_limit()).await;
         let verdicts = watch.verdicts().borrow().clone();
         if !verdicts.verdicts.is_empty() {
             let up = verdicts.verdicts.iter().filter(|verdict| **verdict == Verdict::Up).count();
             tracing::info!(up, of = verdicts.verdicts.len(), "checked");
         }
+        let mut core = Core::new(ground, overrides, verdicts.verdicts, at(origin));
+        core.flatten(flattening);
         let state = State {
-            core: Core::new(ground, overrides, verdicts.verdicts, Now::default()),
+            core,
             override_file,
             probes_generation: verdicts.generation,
+            staged: Vec::new(),
             pollers: JoinSet::new(),
         };
         let (events, _) = broadcast::channel(EVENTS_KEPT);
@@ -153,6 +168,7 @@ impl Control {
             state: Mutex::new(state),
             works: Mutex::default(),
             wake,
+            other_names: Arc::default(),
         };
         let control = Control { inner: Arc::new(inner) };
         let reports = first_reports(&settings).await;
@@ -167,6 +183,7 @@ impl Control {
         control.work();
         control.poll(&mut control.state(), &settings);
         control.follow();
+        refresh::start(&control);
         worker::start(&control, woken);
         control
     }
@@ -175,19 +192,27 @@ impl Control {
     /// nothing is answered from unknown health.
     pub async fn replace(&self, settings: Arc<Settings>, loaded: Loaded) {
         let previous = self.state().core.ground().share();
-        let ground = survey(Arc::clone(&settings), Some(previous)).await;
-        self.probe_once(&settings).await;
+        let served = self.state().core.flattening().clone();
+        let (ground, flattening) = tokio::join!(
+            survey(Arc::clone(&settings), Some(previous)),
+            refresh::first(&settings, served, self.inner.origin),
+        );
+        self.probe_once(settings.probes.iter().chain(flattening.probes()).cloned().collect()).await;
         let control = self.clone();
-        off_thread(move || control.replace_ground(ground, loaded)).await;
+        off_thread(move || control.replace_ground(ground, flattening, loaded)).await;
+        self.inner.other_names.notify_one();
         self.poll(&mut self.state(), &settings);
     }
 
     /// Serves another ground from now on, with a plan for it. May wait, and work for long.
-    fn replace_ground(&self, ground: Ground, loaded: Loaded) {
+    fn replace_ground(&self, ground: Ground, mut flattening: Flattening, loaded: Loaded) {
         let works = self.works();
         let (work, took) = self.work_for(&works, &ground);
         self.tell(|state, now| {
-            self.watch_instead(state, ground.settings.probes.clone());
+            state.staged.clear();
+            flattening.catch_up(state.core.flattening());
+            state.core.flatten(flattening);
+            self.watch_instead(state, &ground.settings.probes);
             // Read under the lock: a flip from now on finds the new list.
             let verdicts = self.inner.watch.verdicts().borrow().verdicts.clone();
             state.core.replace_with(ground, verdicts, work, took, now);
@@ -198,21 +223,34 @@ impl Control {
 
     /// Waits until the probes of new settings have been sent once; those of the settings being
     /// served go on meanwhile, so that what fails while we wait is noticed.
-    async fn probe_once(&self, settings: &Settings) {
+    async fn probe_once(&self, probes: Vec<Probe>) {
         {
             let mut state = self.state();
-            let served = state.core.settings().probes.iter();
-            // The new ones stand behind: what is served has the numbers it had.
-            let both = served.chain(&settings.probes).cloned().collect();
-            self.watch_instead(&mut state, both);
+            state.staged = probes;
+            let settings = Arc::clone(state.core.settings());
+            self.watch_instead(&mut state, &settings.probes);
         }
         let watch = &self.inner.watch;
         watch.first_round(watch.round_limit()).await;
     }
 
-    /// Watches these probes instead of others.
-    fn watch_instead(&self, state: &mut State, probes: Vec<Probe>) {
-        state.probes_generation = self.inner.watch.replace(probes);
+    /// Watches these probes instead of others, with those of addresses behind names, and those of
+    /// settings that come. The last stand behind: what is served has the numbers it had.
+    fn watch_instead(&self, state: &mut State, probes: &[Probe]) {
+        let all = probes.iter().chain(state.core.flattening().probes()).chain(&state.staged);
+        state.probes_generation = self.inner.watch.replace(all.cloned().collect());
+    }
+
+    /// Watches the addresses behind names that are known now, if they are others.
+    fn watch_names(&self, state: &mut State, now: Now) {
+        if state.core.other_probes().is_none() {
+            return;
+        }
+        let settings = Arc::clone(state.core.settings());
+        self.watch_instead(state, &settings.probes);
+        // Read under the lock: a flip from now on finds the new list.
+        state.core.take_watched(self.inner.watch.verdicts().borrow().verdicts.clone());
+        state.core.refresh(now);
     }
 
     /// Notes that the files as they are now cannot be served; the caller has logged it.
@@ -243,6 +281,11 @@ impl Control {
     /// What is known of every datacenter's capacity, by `DatacenterId`.
     pub fn report_statuses(&self) -> Vec<ReportStatus> {
         self.state().core.report_statuses(self.now())
+    }
+
+    /// What is known of the names whose addresses are answered.
+    pub fn name_statuses(&self) -> Vec<NameStatus> {
+        self.state().core.name_statuses(self.now())
     }
 
     /// The overrides in force.
@@ -316,8 +359,7 @@ impl Control {
     }
 
     fn now(&self) -> Now {
-        let unix_seconds = unix_seconds(SystemTime::now());
-        Now { elapsed: self.inner.origin.elapsed(), unix_seconds }
+        at(self.inner.origin)
     }
 
     /// Does something with what is known, and tells what came of it.
@@ -389,6 +431,7 @@ impl Control {
             // Of a list that is not served yet, or no longer, they mean nothing here.
             if new.generation == state.probes_generation {
                 state.core.take_verdicts(new.verdicts, now);
+                self.watch_names(state, now);
             }
         });
         self.inner.wake.wake();
@@ -399,6 +442,7 @@ impl Control {
             if state.core.expire(now) {
                 state.save_overrides();
             }
+            self.watch_names(state, now);
         });
     }
 }
@@ -430,6 +474,11 @@ impl State {
         tracing::error!("{warning}");
         Some(warning)
     }
+}
+
+/// This moment, by an origin.
+fn at(origin: Instant) -> Now {
+    Now { elapsed: origin.elapsed(), unix_seconds: unix_seconds(SystemTime::now()) }
 }
 
 /// Surveys off the asynchronous threads: a large world takes seconds.

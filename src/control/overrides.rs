@@ -286,6 +286,7 @@ mod tests {
         let pool = Pool {
             zone: "Example.com.".parse().unwrap(),
             name: "web".into(),
+            is_twin: false,
             steer: Steer::Failover,
             ttl: 30,
             ttl_min: 30,

@@ -8,7 +8,8 @@ use super::allotting::MemberAvailability;
 use super::overrides::{Overrides, Target};
 use super::{Action, Override};
 use crate::decide::{
-    DatacenterId, HealthTable, Member, PoolId, Standing, StandingTable, Steer, Steering,
+    DatacenterId, HealthTable, Member, PoolId, ResolvedTable, Standing, StandingTable, Steer,
+    Steering,
 };
 
 /// Every member's presence.
@@ -25,7 +26,7 @@ pub struct Members {
 /// `now`: seconds since 1970 (UTC).
 pub fn presence(
     steering: &Steering,
-    health: &HealthTable,
+    (health, resolved): (&HealthTable, &ResolvedTable),
     overrides: &Overrides,
     drain: Option<Duration>,
     now: u64,
@@ -44,7 +45,8 @@ pub fn presence(
             };
             members.standing.push(standing);
             if is_shared_out {
-                members.availability.push((id, index, availability(member, standing, health)));
+                let is_healthy = member.is_healthy(health, resolved);
+                members.availability.push((id, index, availability(member, standing, is_healthy)));
             }
         }
     }
@@ -78,12 +80,12 @@ fn is_draining(word: &Override, drain: Option<Duration>, now: u64) -> bool {
         && drain.is_some_and(lasts)
 }
 
-fn availability(member: &Member, standing: Standing, health: &HealthTable) -> Availability {
+fn availability(member: &Member, standing: Standing, is_healthy: bool) -> Availability {
     match standing {
         Standing::ForcedDown | Standing::Drained => Availability::Off,
         _ if member.weight == 0 => Availability::Off,
         Standing::ForcedUp | Standing::Doubted => Availability::Up,
-        Standing::Normal | Standing::Draining if !member.is_healthy(health) => Availability::Down,
+        Standing::Normal | Standing::Draining if !is_healthy => Availability::Down,
         Standing::Normal => Availability::Up,
         Standing::Draining => Availability::Draining,
     }

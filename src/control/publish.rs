@@ -10,8 +10,8 @@ use super::Settings;
 use super::allocate::Layout;
 use super::layout::{layout, most_groups};
 use crate::decide::{
-    Chart, Facts, Groups, HealthTable, PoolId, ShareTable, Sheets, StandingTable, Steer, Survey,
-    Target, survey_all,
+    Chart, Facts, Found, Groups, HealthTable, PoolId, Resolved, ResolvedTable, ShareTable, Sheets,
+    StandingTable, Steer, Survey, Target, survey_all,
 };
 use crate::snapshot::{EPOCHS, Published, Snapshot};
 
@@ -22,6 +22,8 @@ pub struct Tables {
     pub health: HealthTable,
     /// The operator's word.
     pub standing: StandingTable,
+    /// The addresses behind names.
+    pub resolved: ResolvedTable,
     /// The datacenters' room, and what each group is given.
     pub shares: ShareTable,
 }
@@ -105,6 +107,7 @@ impl Ground {
             steering: &self.settings.steering,
             health: &tables.health,
             standing: &tables.standing,
+            resolved: &tables.resolved,
             shares: &tables.shares,
         }
     }
@@ -212,8 +215,22 @@ fn snapshot(
         groups: Arc::clone(&ground.groups),
         health: Arc::new(tables.health.clone()),
         standing: Arc::new(tables.standing.clone()),
+        resolved: Arc::new(tables.resolved.clone()),
         shares: Arc::new(tables.shares.clone()),
         charts,
+    }
+}
+
+/// True when what a name was resolved to makes another answer of at most that TTL.
+fn is_answered_otherwise(old: Option<&Resolved>, new: Option<&Resolved>, ttl: u32) -> bool {
+    fn same<A: PartialEq>(old: &Found<A>, new: &Found<A>, ttl: u32) -> bool {
+        old.addresses == new.addresses
+            && old.validity.is_stale == new.validity.is_stale
+            && old.validity.ttl.min(ttl) == new.validity.ttl.min(ttl)
+    }
+    match (old, new) {
+        (Some(old), Some(new)) => !(same(&old.v4, &new.v4, ttl) && same(&old.v6, &new.v6, ttl)),
+        (old, new) => old.is_some() != new.is_some(),
     }
 }
 
@@ -229,6 +246,11 @@ fn differs(id: PoolId, old: &Facts, new: &Facts) -> bool {
             Target::Addresses { v4, v6 } => {
                 let probes = v4.iter().map(|(_, p)| *p).chain(v6.iter().map(|(_, p)| *p));
                 probes.into_iter().any(|p| old.health.is_up(p) != new.health.is_up(p))
+            }
+            Target::Flattened { resolved, probe, .. } => {
+                let (before, after) = (old.resolved.of(*resolved), new.resolved.of(*resolved));
+                old.health.is_up(*probe) != new.health.is_up(*probe)
+                    || is_answered_otherwise(before, after, pool.ttl)
             }
         };
         let room = |facts: &Facts| facts.shares.room(member.datacenter);

@@ -1,9 +1,11 @@
 //! What control is told by the configuration.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::ReportSource;
+use super::flatten::FlattenedName;
 use crate::decide::{Latencies, Steering};
 use crate::geo::World;
 use crate::health;
@@ -27,6 +29,10 @@ pub struct Settings {
     pub world: Arc<World>,
     /// What is watched, by [`ProbeId`](crate::decide::ProbeId).
     pub probes: Vec<health::Probe>,
+    /// The names whose addresses are answered, by [`ResolvedId`](crate::decide::ResolvedId).
+    pub flattened: Arc<[FlattenedName]>,
+    /// Who is asked for them.
+    pub resolvers: Vec<SocketAddr>,
     /// Where the datacenters' reports come from, by [`DatacenterId`](crate::decide::DatacenterId).
     pub reports: Vec<Option<ReportSettings>>,
     /// The capacity from the files, by [`DatacenterId`](crate::decide::DatacenterId).

@@ -43,6 +43,8 @@ pub struct Event {
 pub enum EventKind {
     /// A probe's verdict changed.
     Health,
+    /// A name has other addresses, cannot be resolved, or can be again.
+    Resolution,
     /// A datacenter's room changed.
     Room,
     /// An override was set, cleared, or expired.

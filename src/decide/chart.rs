@@ -12,7 +12,7 @@ use super::choose::{Assignment, Choice, Chosen, Client, Decision};
 use super::plan::{Candidate, Holding, Plan};
 use super::slate::{Given, Slate, slate_for};
 use super::survey::{Cell, District, Districts, Interned, Resolvers, Survey, Terrain};
-use super::{Allotment, Facts, GroupId, Part, Policy, PoolId};
+use super::{Allotment, Facts, GroupId, Part, Policy, PoolId, Validity};
 use crate::dns::Rtype;
 use crate::geo::{RangeTable, World};
 
@@ -129,7 +129,8 @@ impl Chart {
             }
             _ => None,
         };
-        Decision { ttl: plan.ttl, scope, choice, assignment }
+        let Validity { ttl, is_stale } = plan.validity(&choice);
+        Decision { ttl: plan.ttl.min(ttl), is_stale, scope, choice, assignment }
     }
 
     /// Has the processor fetch what [`decide`](Self::decide) reads first for this client.

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::plan::{Candidate, Plan, Spread, enough};
-use super::{DatacenterId, GroupId, PoolId};
+use super::{DatacenterId, GroupId, PoolId, Validity};
 use crate::dns::{Name, Rtype};
 
 /// The most addresses an answer carries.
@@ -42,6 +42,8 @@ impl Client {
 pub struct Decision<'a> {
     /// The TTL, in seconds.
     pub ttl: u32,
+    /// Some of the records are older than their TTL, and nothing newer is to be had (RFC 8767).
+    pub is_stale: bool,
     /// The length of the widest prefix around the client's address within which every client is
     /// decided alike (RFC 7871 §7.2.1).
     pub scope: u8,
@@ -117,6 +119,32 @@ impl Plan {
         };
         let ring = self.candidates[first..].iter().chain(&self.candidates[..first]);
         self.chosen(ring, draw, rtype, hashed_len)
+    }
+
+    /// How long these records, which this plan gave, may be kept.
+    #[inline]
+    pub fn validity(&self, choice: &Choice) -> Validity {
+        if self.is_bounded { self.bound(choice) } else { Validity::UNBOUNDED }
+    }
+
+    #[cold]
+    fn bound(&self, choice: &Choice) -> Validity {
+        let gives = |candidate: &Candidate| match choice {
+            Choice::V4(given) => {
+                let is_given = candidate.v4.iter().any(|address| given.contains(address));
+                is_given.then_some(candidate.validity_v4)
+            }
+            Choice::V6(given) => {
+                let is_given = candidate.v6.iter().any(|address| given.contains(address));
+                is_given.then_some(candidate.validity_v6)
+            }
+            Choice::Cname(_) | Choice::NoData => None,
+        };
+        let given = self.candidates.iter().filter_map(gives);
+        given.fold(Validity::UNBOUNDED, |least, one| Validity {
+            ttl: least.ttl.min(one.ttl),
+            is_stale: least.is_stale || one.is_stale,
+        })
     }
 
     #[inline(always)]

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::choose::{Choice, Client, Decision};
 use super::plan::{Holding, PassedOver, Plan, choose_pool};
 use super::{
-    Chart, Facts, GroupId, Match, Member, Part, Policy, PolicyId, Pool, Room, Standing, Steer,
-    Target,
+    Chart, Facts, GroupId, Match, Member, Part, Policy, PolicyId, Pool, Resolved, Room, Standing,
+    Steer, Target,
 };
 use crate::dns::Rtype;
 use crate::geo::Location;
@@ -117,8 +117,21 @@ pub struct MemberStep {
     pub standing: Standing,
     /// Its addresses, or the name its CNAME points to, each with whether it is up.
     pub targets: Vec<(String, bool)>,
+    /// The name that its addresses stand behind; none: they are its own, or the answer is a CNAME.
+    pub behind: Option<NameStep>,
     /// What came of it.
     pub verdict: Verdict,
+}
+
+/// A name that is answered with its addresses.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NameStep {
+    /// The name.
+    pub name: String,
+    /// When it was resolved: seconds since 1970 (UTC); none: nothing is known of its addresses.
+    pub resolved_at: Option<u64>,
+    /// True when they are older than their TTL, and nothing newer is to be had (RFC 8767).
+    pub is_stale: bool,
 }
 
 /// What came of a member.
@@ -135,6 +148,8 @@ pub enum Verdict {
     Drained,
     /// Its weight is 0.
     NoWeight,
+    /// It is a name, and no addresses of it are known.
+    Unresolved,
     /// It has no room.
     Full,
     /// It has no live report, so that its room is not known.
@@ -162,6 +177,8 @@ pub struct AnswerStep {
     pub is_cname: bool,
     /// In seconds.
     pub ttl: u32,
+    /// True when some of the records are older than their TTL.
+    pub is_stale: bool,
     /// The widest prefix around the client within which every client is decided alike.
     pub scope: IpNet,
 }
@@ -266,7 +283,7 @@ fn rule_steps(
     };
     let steps = policy.rules.iter().enumerate().map(|(index, rule)| RuleStep {
         matches: rule.matches.to_string(),
-        pool: facts.pool(rule.pool).name.clone(),
+        pool: facts.pool(rule.pool).title().into_owned(),
         outcome: outcome(index, &rule.matches),
     });
     steps.collect()
@@ -286,7 +303,8 @@ fn pool_step(
             plan.candidates.iter().position(|candidate| usize::from(candidate.member) == index)
         });
         let in_answer =
-            used.is_some_and(|(_, decision)| is_in_answer(member, decision)) && rank.is_some();
+            used.is_some_and(|(_, decision)| is_in_answer(member, decision, facts))
+                && rank.is_some();
         let verdict = match used {
             Some(_) if in_answer => Verdict::Chosen,
             Some((_, decision)) if has_lost(member, decision, facts) => Verdict::Down,
@@ -306,7 +324,7 @@ fn pool_step(
     let fit = pool.members.iter().filter(|member| member.passed_over(facts).is_none()).count();
     PoolStep {
         zone: pool.zone.to_string(),
-        pool: pool.name.clone(),
+        pool: pool.title().into_owned(),
         steer: pool.steer,
         fit,
         min_healthy: pool.min_healthy,
@@ -348,6 +366,7 @@ fn why_not(
         Some(PassedOver::ForcedDown) => return Verdict::ForcedDown,
         Some(PassedOver::Drained) => return Verdict::Drained,
         Some(PassedOver::NoWeight) => return Verdict::NoWeight,
+        Some(PassedOver::Unresolved) => return Verdict::Unresolved,
         None if !used => return Verdict::PoolNotUsed,
         None => {}
     }
@@ -380,6 +399,16 @@ fn has_lost(member: &Member, decision: &Decision, facts: &Facts) -> bool {
         (Target::Addresses { v6, .. }, Choice::V6(_)) => {
             !v6.is_empty() && v6.iter().all(|(_, probe)| !facts.health.is_up(*probe))
         }
+        (Target::Flattened { resolved, .. }, choice) => match (facts.resolved.of(*resolved), choice)
+        {
+            (Some(Resolved { v4, .. }), Choice::V4(_)) => {
+                !v4.addresses.is_empty() && v4.addresses.iter().all(|(_, is_up)| !is_up)
+            }
+            (Some(Resolved { v6, .. }), Choice::V6(_)) => {
+                !v6.addresses.is_empty() && v6.addresses.iter().all(|(_, is_up)| !is_up)
+            }
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -403,6 +432,26 @@ fn member_step(
             v4.chain(v6).collect()
         }
         Target::Cname { name, probe } => vec![(name.to_string(), facts.health.is_up(*probe))],
+        Target::Flattened { resolved, probe, .. } => match facts.resolved.of(*resolved) {
+            Some(Resolved { v4, v6, .. }) => {
+                let all_up = facts.health.is_up(*probe);
+                let v4 = v4.addresses.iter().map(|(a, is_up)| (a.to_string(), all_up && *is_up));
+                let v6 = v6.addresses.iter().map(|(a, is_up)| (a.to_string(), all_up && *is_up));
+                v4.chain(v6).collect()
+            }
+            None => Vec::new(),
+        },
+    };
+    let behind = match &member.target {
+        Target::Flattened { name, resolved, .. } => {
+            let resolved = facts.resolved.of(*resolved);
+            Some(NameStep {
+                name: name.to_string(),
+                resolved_at: resolved.map(|resolved| resolved.at),
+                is_stale: resolved.is_some_and(Resolved::is_stale),
+            })
+        }
+        Target::Addresses { .. } | Target::Cname { .. } => None,
     };
     MemberStep {
         datacenter: datacenter.name.clone(),
@@ -415,11 +464,12 @@ fn member_step(
         price_ms: None,
         standing: facts.standing.of(member.id),
         targets,
+        behind,
         verdict,
     }
 }
 
-fn is_in_answer(member: &Member, decision: &Decision) -> bool {
+fn is_in_answer(member: &Member, decision: &Decision, facts: &Facts) -> bool {
     match (&member.target, &decision.choice) {
         (Target::Addresses { v4, .. }, Choice::V4(chosen)) => {
             v4.iter().any(|(address, _)| chosen.contains(address))
@@ -428,6 +478,13 @@ fn is_in_answer(member: &Member, decision: &Decision) -> bool {
             v6.iter().any(|(address, _)| chosen.contains(address))
         }
         (Target::Cname { name, .. }, Choice::Cname(chosen)) => name == *chosen,
+        (Target::Flattened { resolved, .. }, choice) => {
+            facts.resolved.of(*resolved).is_some_and(|Resolved { v4, v6, .. }| match choice {
+                Choice::V4(chosen) => v4.addresses.iter().any(|(a, _)| chosen.contains(a)),
+                Choice::V6(chosen) => v6.addresses.iter().any(|(a, _)| chosen.contains(a)),
+                Choice::Cname(_) | Choice::NoData => false,
+            })
+        }
         _ => false,
     }
 }
@@ -444,6 +501,7 @@ fn answer_step(decision: &Decision, asked_for: IpAddr, rtype: Rtype) -> AnswerSt
         records,
         is_cname: matches!(decision.choice, Choice::Cname(_)),
         ttl: decision.ttl,
+        is_stale: decision.is_stale,
         scope: prefix(asked_for, decision.scope),
     }
 }

@@ -1,6 +1,7 @@
 //! The facts a decision reads besides the client: read-only tables that `control` replaces whole.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::{Datacenter, DatacenterId, GroupId, Groups, MemberId, Policy, Pool, PoolId, Steer};
@@ -165,6 +166,95 @@ impl ShareTable {
     }
 }
 
+/// The index of a flattened name's entry in a [`ResolvedTable`]. Members that have the same name and
+/// are watched alike share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResolvedId(pub u32);
+
+/// What is known of the names that stand for addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResolvedTable {
+    entries: Box<[Option<Arc<Resolved>>]>,
+}
+
+/// What a name was resolved to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Its A records.
+    pub v4: Found<Ipv4Addr>,
+    /// Its AAAA records.
+    pub v6: Found<Ipv6Addr>,
+    /// When: seconds since 1970 (UTC).
+    pub at: u64,
+}
+
+/// The addresses of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<A> {
+    /// Each with whether it is up.
+    pub addresses: Box<[(A, bool)]>,
+    /// How long they may be kept.
+    pub validity: Validity,
+}
+
+/// How long records may be kept by who is given them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Validity {
+    /// At most so many seconds.
+    pub ttl: u32,
+    /// They are older than their TTL, and nothing newer is to be had (RFC 8767).
+    pub is_stale: bool,
+}
+
+impl Validity {
+    /// What stands in the files.
+    pub const UNBOUNDED: Validity = Validity { ttl: u32::MAX, is_stale: false };
+}
+
+/// As long as wanted.
+impl Default for Validity {
+    fn default() -> Validity {
+        Validity::UNBOUNDED
+    }
+}
+
+/// None.
+impl<A> Default for Found<A> {
+    fn default() -> Found<A> {
+        Found { addresses: Box::default(), validity: Validity::UNBOUNDED }
+    }
+}
+
+impl ResolvedTable {
+    /// By [`ResolvedId`]; none: nothing is known.
+    pub fn new(entries: impl IntoIterator<Item = Option<Arc<Resolved>>>) -> ResolvedTable {
+        ResolvedTable { entries: entries.into_iter().collect() }
+    }
+
+    /// What is known of a name; none: nothing.
+    pub fn of(&self, ResolvedId(index): ResolvedId) -> Option<&Resolved> {
+        self.entries.get(index as usize)?.as_deref()
+    }
+}
+
+impl Resolved {
+    /// True when the name has no addresses.
+    pub fn is_empty(&self) -> bool {
+        self.v4.addresses.is_empty() && self.v6.addresses.is_empty()
+    }
+
+    /// True when one of the addresses is up.
+    pub fn is_up(&self) -> bool {
+        let v4 = self.v4.addresses.iter().any(|(_, is_up)| *is_up);
+        v4 || self.v6.addresses.iter().any(|(_, is_up)| *is_up)
+    }
+
+    /// True when some of the addresses are older than their TTL.
+    pub fn is_stale(&self) -> bool {
+        self.v4.validity.is_stale || self.v6.validity.is_stale
+    }
+}
+
 /// Everything a decision reads besides the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -178,6 +268,8 @@ pub struct Facts<'a> {
     pub health: &'a HealthTable,
     /// The operator's word.
     pub standing: &'a StandingTable,
+    /// The addresses behind names.
+    pub resolved: &'a ResolvedTable,
     /// The datacenters' room, and what each group is given.
     pub shares: &'a ShareTable,
 }

@@ -32,11 +32,11 @@ pub use choose::{Assignment, Choice, Client, Decision, MAX_ANSWERS, rendezvous_c
 pub use datacenter::{Datacenter, DatacenterId};
 pub use explain::{Explanation, explain};
 pub use facts::{
-    Allotment, Facts, HealthTable, Part, ProbeId, Room, ShareTable, Standing, StandingTable,
-    Steering,
+    Allotment, Facts, Found, HealthTable, Part, ProbeId, Resolved, ResolvedId, ResolvedTable, Room,
+    ShareTable, Standing, StandingTable, Steering, Validity,
 };
 pub use group::{Group, GroupId, Groups};
 pub use latency::Latencies;
 pub use policy::{Match, Policy, PolicyId, Rule};
-pub use pool::{Member, MemberId, Pool, PoolId, Steer, Target, WhenAllDown};
+pub use pool::{Member, MemberId, Pool, PoolId, Steer, Target, WhenAllDown, unanswerable};
 pub use survey::{Survey, survey_all};

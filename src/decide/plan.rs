@@ -7,8 +7,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::slate::slate_for;
 use super::{
-    DatacenterId, Facts, GroupId, HealthTable, Member, Policy, Pool, PoolId, Standing, Target,
-    WhenAllDown,
+    DatacenterId, Facts, GroupId, HealthTable, Member, Policy, Pool, PoolId, ResolvedTable,
+    Resolved, Standing, Target, Validity, WhenAllDown,
 };
 use crate::dns::{Name, Rtype};
 use crate::geo::Location;
@@ -27,6 +27,8 @@ pub struct Plan {
     pub spread: Spread,
     /// The pool whose answers are written down: one that steers by capacity.
     pub pool: Option<PoolId>,
+    /// Some of its addresses may be kept for a certain time only.
+    pub is_bounded: bool,
     /// In the order of preference; empty: no records.
     pub candidates: Box<[Candidate]>,
 }
@@ -68,6 +70,10 @@ pub struct Candidate {
     pub lost_v4: bool,
     /// It has IPv6 addresses, and none of them is up: IPv6 clients go on to the next candidate.
     pub lost_v6: bool,
+    /// How long its IPv4 addresses may be kept.
+    pub validity_v4: Validity,
+    /// How long its IPv6 addresses may be kept.
+    pub validity_v6: Validity,
     /// Instead of addresses.
     pub cname: Option<Name>,
 }
@@ -84,6 +90,8 @@ pub enum PassedOver {
     Drained,
     /// Its weight is 0.
     NoWeight,
+    /// It is a name, and no addresses of it are known.
+    Unresolved,
 }
 
 /// Which rules hold: by location and network (of the cell), and by resolver.
@@ -143,7 +151,7 @@ impl Plan {
     /// No records.
     pub fn no_data() -> Plan {
         let (spread, candidates) = (Spread::Ordered, Box::default());
-        Plan { ttl: 0, answers: 1, spread, pool: None, candidates }
+        Plan { ttl: 0, answers: 1, spread, pool: None, is_bounded: false, candidates }
     }
 
     /// The same plan without what makes no difference to its answers, which must not keep
@@ -214,7 +222,8 @@ impl Pool {
         let members = self.members.iter().enumerate().filter(|(_, member)| {
             facts.standing.of(member.id) == Standing::Drained
                 && member.weight > 0
-                && member.is_healthy(facts.health)
+                && member.is_healthy(facts.health, facts.resolved)
+                && member.has_answers(facts)
         });
         members.map(|(index, member)| self.candidate(index, member, facts, false))
     }
@@ -242,7 +251,7 @@ impl Pool {
         }
         let willing =
             taken(&|member| matches!(member.passed_over(facts), None | Some(PassedOver::Down)));
-        if willing.is_empty() { taken(&|_| true) } else { willing }
+        if willing.is_empty() { taken(&|member| member.has_answers(facts)) } else { willing }
     }
 
     /// The place in rendezvous hashing of the pool's member in a datacenter: the same on every node
@@ -256,6 +265,7 @@ impl Pool {
         let standing = facts.standing.of(member.id);
         let all = all || matches!(standing, Standing::ForcedUp | Standing::Doubted);
         let (mut has_v4, mut has_v6) = (false, false);
+        let (mut validity_v4, mut validity_v6) = Default::default();
         let (v4, v6, cname) = match &member.target {
             Target::Addresses { v4, v6 } => {
                 let is_up = |probe| all || facts.health.is_up(probe);
@@ -267,6 +277,18 @@ impl Pool {
                 (v4, v6, None)
             }
             Target::Cname { name, .. } => (Box::default(), Box::default(), Some(name.clone())),
+            Target::Flattened { resolved, probe, .. } => match facts.resolved.of(*resolved) {
+                Some(Resolved { v4, v6, .. }) => {
+                    let all_up = facts.health.is_up(*probe);
+                    let is_up = |is_up| all || (all_up && is_up);
+                    (has_v4, has_v6) = (!v4.addresses.is_empty(), !v6.addresses.is_empty());
+                    (validity_v4, validity_v6) = (v4.validity, v6.validity);
+                    let v4 = v4.addresses.iter().filter(|(_, up)| is_up(*up)).map(|(a, _)| *a);
+                    let v6 = v6.addresses.iter().filter(|(_, up)| is_up(*up)).map(|(a, _)| *a);
+                    (v4.collect(), v6.collect(), None)
+                }
+                None => Default::default(),
+            },
         };
         Candidate {
             member: index as u16,
@@ -277,6 +299,8 @@ impl Pool {
             lost_v6: has_v6 && v6.is_empty(),
             v4,
             v6,
+            validity_v4,
+            validity_v6,
             cname,
         }
     }
@@ -302,6 +326,11 @@ impl Pool {
 }
 
 impl Candidate {
+    /// True when its addresses may be kept for a certain time only.
+    pub fn is_bounded(&self) -> bool {
+        self.validity_v4 != Validity::UNBOUNDED || self.validity_v6 != Validity::UNBOUNDED
+    }
+
     /// True when it cannot answer this type now, but otherwise would.
     pub fn has_lost(&self, rtype: Rtype) -> bool {
         match rtype {
@@ -319,21 +348,36 @@ impl Member {
             Standing::ForcedDown => Some(PassedOver::ForcedDown),
             Standing::Drained => Some(PassedOver::Drained),
             _ if self.weight == 0 => Some(PassedOver::NoWeight),
+            _ if !self.has_answers(facts) => Some(PassedOver::Unresolved),
             Standing::ForcedUp | Standing::Doubted => None,
             Standing::Normal | Standing::Draining => {
-                (!self.is_healthy(facts.health)).then_some(PassedOver::Down)
+                let is_healthy = self.is_healthy(facts.health, facts.resolved);
+                (!is_healthy).then_some(PassedOver::Down)
             }
         }
     }
 
+    /// True when there is something to answer with: up or down.
+    pub fn has_answers(&self, facts: &Facts) -> bool {
+        match &self.target {
+            Target::Flattened { resolved, .. } => {
+                facts.resolved.of(*resolved).is_some_and(|resolved| !resolved.is_empty())
+            }
+            Target::Addresses { .. } | Target::Cname { .. } => true,
+        }
+    }
+
     /// True when at least one of its addresses is up.
-    pub fn is_healthy(&self, health: &HealthTable) -> bool {
+    pub fn is_healthy(&self, health: &HealthTable, resolved: &ResolvedTable) -> bool {
         match &self.target {
             Target::Addresses { v4, v6 } => {
                 v4.iter().any(|(_, probe)| health.is_up(*probe))
                     || v6.iter().any(|(_, probe)| health.is_up(*probe))
             }
             Target::Cname { probe, .. } => health.is_up(*probe),
+            Target::Flattened { resolved: id, probe, .. } => {
+                health.is_up(*probe) && resolved.of(*id).is_some_and(Resolved::is_up)
+            }
         }
     }
 }

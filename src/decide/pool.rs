@@ -1,8 +1,9 @@
 //! A pool: members that serve the same thing, and how one is chosen.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{DatacenterId, ProbeId, Steering};
+use std::borrow::Cow;
+use super::{DatacenterId, ProbeId, ResolvedId, Steering};
 use crate::dns::Name;
 use crate::geo::Location;
 
@@ -21,6 +22,9 @@ pub struct Pool {
     pub zone: Name,
     /// Its name in that file.
     pub name: String,
+    /// It stands beside the pool of that name, and answers with the addresses behind names where
+    /// that one answers with CNAMEs. A pool that only ever answers so does not stand twice.
+    pub is_twin: bool,
     /// How a member is chosen.
     pub steer: Steer,
     /// The TTL of answers, in seconds; the longest of one that adapts.
@@ -40,6 +44,14 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// What it is called where its twin is listed beside it.
+    pub fn title(&self) -> Cow<'_, str> {
+        match self.is_twin {
+            true => format!("{} (flattened)", self.name).into(),
+            false => self.name.as_str().into(),
+        }
+    }
+
     /// True when the choice depends on where the client is.
     pub fn steers_by_place(&self) -> bool {
         matches!(self.steer, Steer::Nearest | Steer::Capacity)
@@ -104,6 +116,17 @@ pub struct Member {
     pub target: Target,
 }
 
+/// Why an address can be no client's destination.
+pub fn unanswerable(address: IpAddr) -> Option<&'static str> {
+    match address {
+        _ if address.is_unspecified() => Some("it is the unspecified address"),
+        _ if address.is_multicast() => Some("it is a multicast address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("it is the broadcast address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("write it as an IPv4 address"),
+        _ => None,
+    }
+}
+
 /// What an answer that chose a member carries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
@@ -119,6 +142,15 @@ pub enum Target {
         /// What it points to.
         name: Name,
         /// The probe that watches it, if any.
+        probe: Option<ProbeId>,
+    },
+    /// The A and AAAA records of another name.
+    Flattened {
+        /// The name.
+        name: Name,
+        /// What it was resolved to.
+        resolved: ResolvedId,
+        /// The probe that watches all of it, if one was given; else each address is watched.
         probe: Option<ProbeId>,
     },
 }

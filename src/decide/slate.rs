@@ -145,6 +145,7 @@ impl<'a> Slate<'a> {
             Some(Candidate { weight, ..self.given_to(member)?.clone() })
         });
         let others = given.others.iter().filter_map(|&it| self.candidates[usize::from(it)].clone());
+        let candidates: Box<[Candidate]> = shared.chain(others).collect();
         Plan {
             ttl: given.ttl,
             answers: self.pool.answers,
@@ -153,7 +154,8 @@ impl<'a> Slate<'a> {
                 among => Spread::Split { among: among as u16 },
             },
             pool: self.written_down,
-            candidates: shared.chain(others).collect(),
+            is_bounded: candidates.iter().any(Candidate::is_bounded),
+            candidates,
         }
     }
 
@@ -167,12 +169,14 @@ impl<'a> Slate<'a> {
     /// The plan that draws from the chosen members.
     pub fn plan(&self, chosen: &[u16]) -> Plan {
         let candidates = chosen.iter().filter_map(|&it| self.candidates[usize::from(it)].clone());
+        let candidates: Box<[Candidate]> = candidates.collect();
         Plan {
             ttl: self.pool.ttl,
             answers: self.pool.answers,
             spread: self.spread,
             pool: self.written_down,
-            candidates: candidates.collect(),
+            is_bounded: candidates.iter().any(Candidate::is_bounded),
+            candidates,
         }
     }
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::group::MOST_GROUPS;
 mod allotments;
+mod flattened;
 
 use super::plan::Holding;
 use super::plan::Plan;
@@ -74,6 +75,7 @@ fn pool(steer: Steer, first_member: u32) -> Pool {
     Pool {
         zone: "example.com.".parse().unwrap(),
         name: "web".into(),
+        is_twin: false,
         steer,
         ttl: 30,
         ttl_min: 30,
@@ -93,6 +95,7 @@ struct Given {
     up: [bool; 3],
     standing: Vec<Standing>,
     room: [Room; 3],
+    resolved: ResolvedTable,
     /// By pool.
     allotments: Vec<Option<Arc<Allotment>>>,
     promoted: Vec<IpNet>,
@@ -107,6 +110,7 @@ fn given(pools: Vec<Pool>, rules: Vec<Rule>) -> Given {
         up: [true; 3],
         standing: vec![Standing::Normal; 6],
         room: [Room::Unknown; 3],
+        resolved: ResolvedTable::default(),
         allotments: Vec::new(),
         promoted: Vec::new(),
     }
@@ -137,6 +141,7 @@ impl Given {
             steering: &self.steering,
             health: &health,
             standing: &standing,
+            resolved: &self.resolved,
             shares: &shares,
         };
         let surveys = survey_all(&self.world, &groups, &self.steering);

@@ -228,10 +228,14 @@ fn watched_as_wholes(mut settings: Settings) -> Settings {
                 v6.iter_mut().for_each(|(_, probe)| *probe = whole);
             }
             Target::Cname { probe, .. } => *probe = whole,
+            // Nobody is asked here for the addresses behind a name: it stands for them.
+            Target::Flattened { name, .. } => {
+                member.target = Target::Cname { name: name.clone(), probe: whole };
+            }
         }
     }
     settings.steering = Arc::new(steering);
-    settings.probes = Vec::new();
+    (settings.probes, settings.flattened) = (Vec::new(), Arc::default());
     settings
 }
 
@@ -253,7 +257,9 @@ impl Places {
                     v4.iter().for_each(|(at, _)| serves(&mut places.addresses, (*at).into(), one));
                     v6.iter().for_each(|(at, _)| serves(&mut places.addresses, (*at).into(), one));
                 }
-                Target::Cname { name, .. } => serves(&mut places.names, name.clone(), one),
+                Target::Cname { name, .. } | Target::Flattened { name, .. } => {
+                    serves(&mut places.names, name.clone(), one);
+                }
             }
         }
         places

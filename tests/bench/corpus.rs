@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portolan::answer::{Request, Transport};
 use portolan::decide::survey::survey_all;
 use portolan::decide::{
-    Allotment, Chart, Datacenter, DatacenterId, Facts, Groups, HealthTable, Match, Member,
+    Allotment, Chart, Datacenter, DatacenterId, Facts, Groups, HealthTable, Match, Member, ResolvedTable,
     MemberId, Part, Policy, PolicyId, Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer,
     Steering, Target, WhenAllDown,
 };
@@ -52,12 +52,14 @@ pub fn snapshot() -> Snapshot {
     let (health, standing) = (HealthTable::default(), StandingTable::default());
     let groups = Groups::form(&world, 4_000, &[]);
     let shares = ShareTable::default().with_allotments([None, Some(Arc::new(allotment(&groups)))]);
+    let resolved = ResolvedTable::default();
     let facts = Facts {
         world: &world,
         groups: &groups,
         steering: &steering,
         health: &health,
         standing: &standing,
+        resolved: &resolved,
         shares: &shares,
     };
     let surveys = survey_all(&world, &groups, &steering);
@@ -77,6 +79,7 @@ pub fn snapshot() -> Snapshot {
         groups: Arc::new(groups),
         health: Arc::new(health),
         standing: Arc::new(standing),
+        resolved: Arc::new(resolved),
         shares: Arc::new(shares),
     }
 }
@@ -132,6 +135,7 @@ fn steering() -> Steering {
     let pool = |number: u8, steer: Steer| Pool {
         zone: name("example.com."),
         name: "web".into(),
+        is_twin: false,
         steer,
         ttl: 30,
         ttl_min: 30,

@@ -1,13 +1,15 @@
 //! An explanation in words, a line a step.
 
 use std::fmt::Write;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::plan::{amount, percent};
 use super::{columns, count};
 use crate::admin::explain::{Explained, Link, Outcome};
 use crate::admin::records::Record;
 use crate::decide::explain::{
-    AnswerStep, Explanation, GroupStep, MemberStep, PoolStep, RuleOutcome, RuleStep, Verdict,
+    AnswerStep, Explanation, GroupStep, MemberStep, NameStep, PoolStep, RuleOutcome, RuleStep,
+    Verdict,
 };
 use crate::decide::{Room, Standing, Steer};
 use crate::geo::Location;
@@ -211,8 +213,18 @@ fn member_row(steer: Steer, member: &MemberStep) -> Vec<String> {
     let standing = if member.standing == Standing::ForcedUp { "forced up; " } else { "" };
     let health = |up: &bool| if *up { "up" } else { "down" };
     let targets = member.targets.iter().map(|(target, up)| format!("{target} {}", health(up)));
-    row.push(format!("{standing}{}", targets.collect::<Vec<_>>().join(", ")));
+    let behind = member.behind.as_ref().map(name_text).unwrap_or_default();
+    row.push(format!("{standing}{behind}{}", targets.collect::<Vec<_>>().join(", ")));
     row
+}
+
+/// What a name is that is answered with its addresses, before these.
+fn name_text(behind: &NameStep) -> String {
+    let NameStep { name, resolved_at, is_stale } = behind;
+    let Some(at) = resolved_at else { return format!("{name}, not resolved") };
+    let at = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(*at));
+    let stale = if *is_stale { ", stale since then" } else { "" };
+    format!("{name}, resolved {at}{stale}: ")
 }
 
 fn verdict(verdict: Verdict) -> &'static str {
@@ -222,6 +234,7 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::ForcedDown => "passed over: forced down by the operator",
         Verdict::Drained => "passed over: drained by the operator",
         Verdict::NoWeight => "passed over: its weight is 0",
+        Verdict::Unresolved => "passed over: no addresses of its name are known",
         Verdict::Full => "passed over: full",
         Verdict::NoLiveReport => "passed over: no live report of its load",
         Verdict::Farther => "passed over: another is nearer",
@@ -233,7 +246,7 @@ fn verdict(verdict: Verdict) -> &'static str {
 }
 
 fn answer_text(decision: &Explanation) -> String {
-    let AnswerStep { rtype, records, is_cname, ttl, scope } = &decision.answer;
+    let AnswerStep { rtype, records, is_cname, ttl, is_stale, scope } = &decision.answer;
     let within = if scope.prefix_len() == 0 { String::new() } else { format!(" in {scope}") };
     if records.is_empty() {
         let whom = format!("the same for everybody{within}");
@@ -247,7 +260,8 @@ fn answer_text(decision: &Explanation) -> String {
         matches!(pool.steer, Steer::Weighted | Steer::RoundRobin) && pool.fit != 1
     });
     let whom = if is_drawn { "drawn anew for each query" } else { "the same for everybody" };
-    step("answer", &format!("{what}; TTL {ttl} s; {whom}{within}"))
+    let stale = if *is_stale { ", stale" } else { "" };
+    step("answer", &format!("{what}; TTL {ttl} s{stale}; {whom}{within}"))
 }
 
 #[cfg(test)]
@@ -279,6 +293,7 @@ mod tests {
                 records: records.iter().map(ToString::to_string).collect(),
                 is_cname: false,
                 ttl: 30,
+                is_stale: false,
                 scope: "203.0.113.0/24".parse().unwrap(),
             },
         })

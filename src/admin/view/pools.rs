@@ -5,7 +5,9 @@ use serde::Serialize;
 use super::Picture;
 use crate::control::{Action, Override};
 use crate::decide::plan::PassedOver;
-use crate::decide::{Facts, Member, Pool, ProbeId, Standing, Steer, Target, WhenAllDown};
+use crate::decide::{
+    Facts, Member, Pool, ProbeId, Resolved, Standing, Steer, Target, WhenAllDown,
+};
 use crate::health::Verdict;
 
 /// A pool.
@@ -80,6 +82,8 @@ pub enum MemberState {
     Draining,
     /// Its weight is 0.
     NoWeight,
+    /// It is a name, and no addresses of it are known.
+    Unresolved,
 }
 
 /// An address, or a name to which a CNAME points.
@@ -125,7 +129,7 @@ impl Picture {
     fn pool(&self, pool: &Pool, facts: &Facts) -> PoolView {
         let target = crate::control::Target::of_pool(pool);
         PoolView {
-            name: pool.name.clone(),
+            name: pool.title().into_owned(),
             zone: pool.zone.to_string(),
             target: target.to_string(),
             steer: pool.steer,
@@ -138,7 +142,7 @@ impl Picture {
             when_all_down: match pool.when_all_down {
                 WhenAllDown::AnswerAll => "answer-all".into(),
                 WhenAllDown::NoData => "no-data".into(),
-                WhenAllDown::Pool(other) => format!("pool {}", facts.pool(other).name),
+                WhenAllDown::Pool(other) => format!("pool {}", facts.pool(other).title()),
             },
             over: self.override_of(&target).cloned(),
             members: pool.members.iter().map(|member| self.member(pool, member, facts)).collect(),
@@ -154,6 +158,20 @@ impl Picture {
                 v4.chain(v6).collect()
             }
             Target::Cname { name, probe } => vec![self.target(name, *probe, facts)],
+            Target::Flattened { resolved, probe, .. } => match facts.resolved.of(*resolved) {
+                Some(Resolved { v4, v6, .. }) => {
+                    let all_up = facts.health.is_up(*probe);
+                    let v4 = v4.addresses.iter().map(|(a, is_up)| (a.to_string(), *is_up));
+                    let v6 = v6.addresses.iter().map(|(a, is_up)| (a.to_string(), *is_up));
+                    let view = |(address, is_up)| TargetView {
+                        address,
+                        state: if all_up && is_up { TargetState::Up } else { TargetState::Down },
+                        reason: None,
+                    };
+                    v4.chain(v6).map(view).collect()
+                }
+                None => Vec::new(),
+            },
         };
         let state = state(member, &targets, facts);
         MemberView {
@@ -191,6 +209,9 @@ impl Picture {
         let said = match state {
             MemberState::Up => return None,
             MemberState::NoWeight => return Some("its weight is 0".into()),
+            MemberState::Unresolved => {
+                return Some("no addresses of the name are known".into());
+            }
             MemberState::Down | MemberState::Degraded => {
                 let down = targets.iter().filter(|target| target.state == TargetState::Down);
                 let reasons = down.map(|TargetView { address, reason, .. }| match reason {
@@ -226,6 +247,7 @@ fn state(member: &Member, targets: &[TargetView], facts: &Facts) -> MemberState 
         Some(PassedOver::ForcedDown) => MemberState::ForcedDown,
         Some(PassedOver::Drained) => MemberState::Drained,
         Some(PassedOver::NoWeight) => MemberState::NoWeight,
+        Some(PassedOver::Unresolved) => MemberState::Unresolved,
         None if facts.standing.of(member.id) == Standing::ForcedUp => MemberState::ForcedUp,
         None if facts.standing.of(member.id) == Standing::Draining => MemberState::Draining,
         None if targets.iter().any(|target| target.state == TargetState::Down) => {

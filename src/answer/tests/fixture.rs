@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::decide::survey::survey_all;
 use crate::decide::{
     Chart, DatacenterId, Facts, Groups, HealthTable, Match, Member, MemberId, Policy, PolicyId,
+    ResolvedTable,
     Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target, WhenAllDown,
 };
 use crate::geo::World;
@@ -151,12 +152,14 @@ pub(crate) fn assembled(zones: Zones, steering: Steering, health: HealthTable) -
     let world = World::unknown();
     let (standing, shares) = (StandingTable::default(), ShareTable::default());
     let groups = Groups::form(&world, 100, &[]);
+    let resolved = ResolvedTable::default();
     let facts = Facts {
         world: &world,
         groups: &groups,
         steering: &steering,
         health: &health,
         standing: &standing,
+        resolved: &resolved,
         shares: &shares,
     };
     let surveys = survey_all(&world, &groups, &steering);
@@ -176,6 +179,7 @@ pub(crate) fn assembled(zones: Zones, steering: Steering, health: HealthTable) -
         groups: Arc::new(groups),
         health: Arc::new(health),
         standing: Arc::new(standing),
+        resolved: Arc::new(resolved),
         shares: Arc::new(shares),
     }
 }
@@ -184,6 +188,7 @@ fn pool(number: u32, target: Target) -> Pool {
     Pool {
         zone: "example.com.".parse().unwrap(),
         name: "pool".into(),
+        is_twin: false,
         steer: if number == 4 { Steer::Capacity } else { Steer::Failover },
         ttl: 20,
         ttl_min: 20,

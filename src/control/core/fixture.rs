@@ -66,6 +66,7 @@ pub fn settings(capacity: [Option<f64>; 3]) -> Settings {
     let pool = Pool {
         zone: "example.com.".parse().unwrap(),
         name: "web".into(),
+        is_twin: false,
         steer: Steer::Capacity,
         ttl: 30,
         ttl_min: 15,
@@ -102,6 +103,8 @@ pub fn settings(capacity: [Option<f64>; 3]) -> Settings {
         steering: Arc::new(steering),
         world: Arc::new(world()),
         probes: [0, 1, 2].map(probe).into(),
+        flattened: Arc::default(),
+        resolvers: Vec::new(),
         reports: vec![None; 3],
         capacity: capacity.into(),
         units: vec![None; 3],

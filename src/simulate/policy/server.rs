@@ -130,6 +130,7 @@ fn settings(world: &World, seems: &[usize], knowledge: Knowledge, ttl: Ttl) -> S
     let pool = Pool {
         zone: Name::root(),
         name: "world".to_string(),
+        is_twin: false,
         steer: Steer::Capacity,
         ttl: ttl.max,
         ttl_min: ttl.min,
@@ -153,6 +154,8 @@ fn settings(world: &World, seems: &[usize], knowledge: Knowledge, ttl: Ttl) -> S
         steering: Arc::new(steering),
         world: Arc::new(map(world, seems)),
         probes: Vec::new(),
+        flattened: Arc::default(),
+        resolvers: Vec::new(),
         reports: vec![None; world.datacenters.len()],
         capacity: world.datacenters.iter().map(|one| Some(one.capacity)).collect(),
         units: vec![None; world.datacenters.len()],
