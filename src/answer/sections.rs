@@ -3,7 +3,7 @@
 use super::{Answer, Verdict};
 use crate::decide::{Choice, PolicyId};
 use crate::dns::response::rdata_pointer;
-use crate::dns::{OwnedRrset, Rtype, Section};
+use crate::dns::{ExtendedError, OwnedRrset, Rtype, Section};
 use crate::ledger::Answered;
 use crate::zone::{Delegation, Lookup, Redirection};
 
@@ -71,6 +71,9 @@ impl<'a> Answer<'a, '_> {
             return Written::All(self.write_negative(Verdict::NoData, negative_soa));
         }
         self.is_steered = true;
+        if decision.is_stale {
+            self.response.set_extended_error(ExtendedError::STALE_ANSWER);
+        }
         if let Some(assignment) = decision.assignment {
             let epoch = self.snapshot.epoch;
             self.answered = Answered::new(self.client.address, assignment, ttl, epoch);

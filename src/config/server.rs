@@ -165,8 +165,7 @@ fn resolver(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
     let text = value.text()?;
     let given = text.get_ref();
     let address = given.parse::<SocketAddr>().ok();
-    let address =
-        address.or_else(|| Some(SocketAddr::new(given.parse().ok()?, DNS_PORT)));
+    let address = address.or_else(|| Some(SocketAddr::new(given.parse().ok()?, DNS_PORT)));
     let usable = address.filter(|to| to.port() != 0 && !to.ip().is_unspecified());
     match usable {
         Some(address) => Some(Spanned::new(text.span(), address)),

@@ -269,12 +269,7 @@ impl<'f> Compilation<'f> {
         }
     }
 
-    fn name(
-        &mut self,
-        zone: &mut InZone<'f>,
-        form: &'f NameForm,
-        uses: &Uses,
-    ) -> Option<Steered> {
+    fn name(&mut self, zone: &mut InZone<'f>, form: &'f NameForm, uses: &Uses) -> Option<Steered> {
         let reader = zone.reader;
         let owner = zone.owner(&form.owner);
         let mut rules: Vec<Rule> = Vec::new();
@@ -325,7 +320,9 @@ impl<'f> Compilation<'f> {
             let message = format!("there is no resolver for the names that {owner} leads to");
             let error = reader.error(form.owner.span(), message);
             let error = error.label(match *owner == zone.origin {
-                true => "no CNAME can stand at an origin: the addresses behind `cname` are answered",
+                true => {
+                    "no CNAME can stand at an origin: the addresses behind `cname` are answered"
+                }
                 false => "with `flatten`, the addresses behind `cname` are answered",
             });
             let help = "add `resolvers = [\"127.0.0.53:53\"]` to [dns] in portolan.toml";

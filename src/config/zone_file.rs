@@ -258,9 +258,8 @@ fn read_name(owner: Spanned<String>, value: &Value<'_>) -> NameForm {
     let Some(mut table) = value.table(&title) else { return name };
     let pool = table.take("pool");
     let rules = table.take("rules");
-    name.flatten = table
-        .take("flatten")
-        .and_then(|value| Some(Spanned::new(value.span(), value.boolean()?)));
+    name.flatten =
+        table.take("flatten").and_then(|value| Some(Spanned::new(value.span(), value.boolean()?)));
     match (pool, rules) {
         (Some(pool), None) => {
             let (span, matches) = (pool.span(), Match::default());

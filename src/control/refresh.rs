@@ -59,7 +59,11 @@ async fn run(control: Weak<Inner>) {
             let room = MAX_IN_FLIGHT.saturating_sub(asked.len());
             let names = state.core.names_due(room, now);
             let next = state.core.flattening().next_due();
-            (names, Arc::clone(state.core.settings()), next.map(|at| at.saturating_sub(now.elapsed)))
+            (
+                names,
+                Arc::clone(state.core.settings()),
+                next.map(|at| at.saturating_sub(now.elapsed)),
+            )
         });
         let resolver = match &resolver {
             Some((known, of)) if Arc::ptr_eq(of, &settings) => Arc::clone(known),
@@ -104,9 +108,7 @@ async fn run(control: Weak<Inner>) {
 }
 
 async fn resolve(resolver: Arc<Resolver>, name: Name, origin: Instant) -> Resolution {
-    let (v4, v6) = tokio::join!(
-        resolver.addresses(&name, Family::V4),
-        resolver.addresses(&name, Family::V6),
-    );
+    let (v4, v6) =
+        tokio::join!(resolver.addresses(&name, Family::V4), resolver.addresses(&name, Family::V6),);
     Resolution { name, v4, v6, at: at(origin), random: fastrand::f64() }
 }

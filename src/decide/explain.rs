@@ -302,9 +302,8 @@ fn pool_step(
         let rank = used.and_then(|(plan, _)| {
             plan.candidates.iter().position(|candidate| usize::from(candidate.member) == index)
         });
-        let in_answer =
-            used.is_some_and(|(_, decision)| is_in_answer(member, decision, facts))
-                && rank.is_some();
+        let in_answer = used.is_some_and(|(_, decision)| is_in_answer(member, decision, facts))
+            && rank.is_some();
         let verdict = match used {
             Some(_) if in_answer => Verdict::Chosen,
             Some((_, decision)) if has_lost(member, decision, facts) => Verdict::Down,
@@ -399,16 +398,17 @@ fn has_lost(member: &Member, decision: &Decision, facts: &Facts) -> bool {
         (Target::Addresses { v6, .. }, Choice::V6(_)) => {
             !v6.is_empty() && v6.iter().all(|(_, probe)| !facts.health.is_up(*probe))
         }
-        (Target::Flattened { resolved, .. }, choice) => match (facts.resolved.of(*resolved), choice)
-        {
-            (Some(Resolved { v4, .. }), Choice::V4(_)) => {
-                !v4.addresses.is_empty() && v4.addresses.iter().all(|(_, is_up)| !is_up)
+        (Target::Flattened { resolved, .. }, choice) => {
+            match (facts.resolved.of(*resolved), choice) {
+                (Some(Resolved { v4, .. }), Choice::V4(_)) => {
+                    !v4.addresses.is_empty() && v4.addresses.iter().all(|(_, is_up)| !is_up)
+                }
+                (Some(Resolved { v6, .. }), Choice::V6(_)) => {
+                    !v6.addresses.is_empty() && v6.addresses.iter().all(|(_, is_up)| !is_up)
+                }
+                _ => false,
             }
-            (Some(Resolved { v6, .. }), Choice::V6(_)) => {
-                !v6.addresses.is_empty() && v6.addresses.iter().all(|(_, is_up)| !is_up)
-            }
-            _ => false,
-        },
+        }
         _ => false,
     }
 }

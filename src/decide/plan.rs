@@ -7,8 +7,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::slate::slate_for;
 use super::{
-    DatacenterId, Facts, GroupId, HealthTable, Member, Policy, Pool, PoolId, ResolvedTable,
-    Resolved, Standing, Target, Validity, WhenAllDown,
+    DatacenterId, Facts, GroupId, HealthTable, Member, Policy, Pool, PoolId, Resolved,
+    ResolvedTable, Standing, Target, Validity, WhenAllDown,
 };
 use crate::dns::{Name, Rtype};
 use crate::geo::Location;

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use std::borrow::Cow;
 use super::{DatacenterId, ProbeId, ResolvedId, Steering};
 use crate::dns::Name;
 use crate::geo::Location;
+use std::borrow::Cow;
 
 /// The index of a pool in [`Steering::pools`](super::Steering::pools), over all zones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -81,9 +81,10 @@ impl Resolver {
                 }
             }
         }
-        let told = self.servers.iter().zip(failures).filter_map(|(server, failure)| match failure? {
-            Failure::Refused(why) | Failure::Silent(why) => Some(format!("{server}: {why}")),
-        });
+        let told =
+            self.servers.iter().zip(failures).filter_map(|(server, failure)| match failure? {
+                Failure::Refused(why) | Failure::Silent(why) => Some(format!("{server}: {why}")),
+            });
         let told = told.collect::<Vec<_>>().join("; ");
         Err(if told.is_empty() { "there is no resolver".into() } else { told })
     }

@@ -144,7 +144,9 @@ impl Asked {
         let ttl = match denied {
             Some(ttl) => ttl,
             None if is_referral => {
-                return Some(Reading::Failed("it does not resolve: the answer is a referral".into()));
+                return Some(Reading::Failed(
+                    "it does not resolve: the answer is a referral".into(),
+                ));
             }
             // Of a server that does not resolve, an alias that leads out of its zones says nothing.
             None if chain_ttl != u32::MAX && exists && !message.header().ra() => {

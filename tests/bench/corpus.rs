@@ -7,9 +7,9 @@ use std::sync::Arc;
 use portolan::answer::{Request, Transport};
 use portolan::decide::survey::survey_all;
 use portolan::decide::{
-    Allotment, Chart, Datacenter, DatacenterId, Facts, Groups, HealthTable, Match, Member, ResolvedTable,
-    MemberId, Part, Policy, PolicyId, Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer,
-    Steering, Target, WhenAllDown,
+    Allotment, Chart, Datacenter, DatacenterId, Facts, Groups, HealthTable, Match, Member,
+    MemberId, Part, Policy, PolicyId, Pool, PoolId, ResolvedTable, Rule, ShareTable, Sheets,
+    StandingTable, Steer, Steering, Target, WhenAllDown,
 };
 use portolan::dns::{Name, Rtype};
 use portolan::geo::{Coordinates, Location, RangeTable, World};

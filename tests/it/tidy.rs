@@ -158,6 +158,7 @@ fn the_pure_floors_read_no_clock_and_open_nothing() {
         "control/allotting.rs",
         "control/capacity.rs",
         "control/core.rs",
+        "control/flatten",
         "control/layout.rs",
         "control/overrides.rs",
         "control/presence.rs",

@@ -5,9 +5,7 @@ use serde::Serialize;
 use super::Picture;
 use crate::control::{Action, Override};
 use crate::decide::plan::PassedOver;
-use crate::decide::{
-    Facts, Member, Pool, ProbeId, Resolved, Standing, Steer, Target, WhenAllDown,
-};
+use crate::decide::{Facts, Member, Pool, ProbeId, Resolved, Standing, Steer, Target, WhenAllDown};
 use crate::health::Verdict;
 
 /// A pool.

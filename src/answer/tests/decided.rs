@@ -209,6 +209,7 @@ impl Given {
         let pool = Pool {
             zone: "example.com.".parse().unwrap(),
             name: "web".into(),
+            is_twin: false,
             steer: self.steer,
             ttl: 30,
             ttl_min: 30,

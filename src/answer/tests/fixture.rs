@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::decide::survey::survey_all;
 use crate::decide::{
     Chart, DatacenterId, Facts, Groups, HealthTable, Match, Member, MemberId, Policy, PolicyId,
-    ResolvedTable,
-    Pool, PoolId, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target, WhenAllDown,
+    Pool, PoolId, ResolvedTable, Rule, ShareTable, Sheets, StandingTable, Steer, Steering, Target,
+    WhenAllDown,
 };
 use crate::geo::World;
 use crate::snapshot::{Identity, Snapshot};

@@ -233,7 +233,6 @@ fn watch(
     let datacenter = datacenters.get(usize::from(member.datacenter.0));
     let datacenter = datacenter.map_or("", |form| form.name.get_ref().as_str());
     let origin = zone.origin.to_string();
-    let title =
-        format!("{}/{}/{datacenter}", origin.trim_end_matches('.'), form.name.get_ref());
+    let title = format!("{}/{}/{datacenter}", origin.trim_end_matches('.'), form.name.get_ref());
     Some(AddressCheck { title, check: check.check.clone(), port })
 }

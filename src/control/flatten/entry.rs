@@ -68,8 +68,7 @@ impl Entry {
         now: Now,
     ) -> Option<Resolved> {
         let served = self.served.as_ref()?;
-        let is_up =
-            |address: IpAddr| !is_watched || self.verdict(address, verdicts) == Verdict::Up;
+        let is_up = |address: IpAddr| !is_watched || self.verdict(address, verdicts) == Verdict::Up;
         let v4 = served.iter().filter_map(|address| match address {
             IpAddr::V4(v4) => Some((*v4, is_up(*address))),
             IpAddr::V6(_) => None,

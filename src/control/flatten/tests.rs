@@ -82,7 +82,8 @@ fn what_remains_of_a_ttl_is_what_is_answered_in_steps() {
     let mut names = flattening(None);
     assert_eq!(names.v4(&[], at(0)), None, "nothing is known");
     names.hears(found(&["203.0.113.1"], 60), found(&[], 60), at(0));
-    let cases = [(0, 60), (1, 30), (30, 30), (31, 15), (45, 15), (46, 5), (55, 5), (56, 1), (60, 1)];
+    let cases =
+        [(0, 60), (1, 30), (30, 30), (31, 15), (45, 15), (46, 5), (55, 5), (56, 1), (60, 1)];
     for (second, ttl) in cases {
         assert_eq!(names.v4(&[], at(second)), kept(&["203.0.113.1"], ttl, false), "{second}");
     }
@@ -293,5 +294,8 @@ fn what_happens_is_told_in_words() {
     assert_eq!(tell(failed(), failed(), at(4)), None);
     let again = found(&["203.0.113.2"], 60);
     assert_eq!(tell(again, found(&[], 60), at(5)).unwrap(), "resolved again: 203.0.113.2");
-    assert_eq!(tell(no_such_name(60), no_such_name(60), at(6)).unwrap(), "203.0.113.2 → no addresses");
+    assert_eq!(
+        tell(no_such_name(60), no_such_name(60), at(6)).unwrap(),
+        "203.0.113.2 → no addresses"
+    );
 }

@@ -83,7 +83,14 @@ async fn garbage_and_guesses_before_the_answer_do_no_harm() {
         let mut guess = good(query, 66);
         guess.metadata.id = query.metadata.id.wrapping_add(1);
         let other = Message::query();
-        vec![vec![], vec![0; 11], vec![0xff; 600], bytes(&guess), bytes(&other), bytes(&good(query, 1))]
+        vec![
+            vec![],
+            vec![0; 11],
+            vec![0xff; 600],
+            bytes(&guess),
+            bytes(&other),
+            bytes(&good(query, 1)),
+        ]
     };
     let server = resolver(noisy, |_| Vec::new()).await;
     assert_eq!(ask(&[server]).await, address(1));
