@@ -1,6 +1,6 @@
 //! Which addresses of a name are answered: new ones not before they have been judged.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::known::Known;
@@ -77,12 +77,10 @@ impl Entry {
             IpAddr::V6(v6) => Some((*v6, is_up(*address))),
             IpAddr::V4(_) => None,
         });
-        let (v4, v6): (Box<[(Ipv4Addr, bool)]>, Box<[(Ipv6Addr, bool)]>) =
-            (v4.collect(), v6.collect());
         let (validity_v4, validity_v6) = known.validity(now);
         Some(Resolved {
-            v4: found(v4, validity_v4),
-            v6: found(v6, validity_v6),
+            v4: found(v4.collect(), validity_v4),
+            v6: found(v6.collect(), validity_v6),
             at: known.told_at().unwrap_or_default(),
         })
     }
