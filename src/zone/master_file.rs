@@ -221,13 +221,15 @@ impl<'t> Reader<'t> {
     ) -> Result<(), Flaw> {
         let (ttl, type_at, rtype) = self.read_head(is_indented, first, tokens)?;
         let data = &tokens[type_at + 1..];
-        let (Some(data_first), Some(data_last)) = (data.first(), data.last()) else {
+        if data.is_empty() && !rdata::may_be_empty(rtype) {
             return Err(Flaw::new(
                 &tokens[type_at],
                 format!("{rtype} is not followed by its data"),
                 rdata::expectation(rtype),
             ));
-        };
+        }
+        let data_first = data.first().unwrap_or(&tokens[type_at]);
+        let data_last = data.last().unwrap_or(data_first);
         self.rdata.clear();
         rdata::read(rtype, self.text, data, &self.state.origin, &mut self.rdata).map_err(
             |error| Flaw { span: error.span, message: error.message, help: Some(error.help) },
@@ -358,7 +360,11 @@ fn parse_class(word: &str) -> Option<bool> {
     (is("CH") || is("CS") || is("HS") || generic).then_some(false)
 }
 
-fn parse_type(word: &str) -> Option<Rtype> {
+/// The type that a word is.
+pub(super) fn parse_type(word: &str) -> Option<Rtype> {
+    if word.eq_ignore_ascii_case("NSAP-PTR") {
+        return Some(Rtype(23));
+    }
     let known = word.to_ascii_uppercase().parse::<domain::base::iana::Rtype>().ok();
     known.map(|rtype| Rtype(rtype.to_int())).or_else(|| Rtype::from_mnemonic(word))
 }
@@ -370,9 +376,10 @@ fn may_stand_in_zone(rtype: Rtype) -> bool {
 
 /// The type that a misspelt one may be.
 fn nearest_type(word: &str) -> Option<&'static str> {
-    const KNOWN: [&str; 22] = [
+    const KNOWN: [&str; 26] = [
         "A", "AAAA", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "SRV", "CAA", "HTTPS", "SVCB",
-        "NAPTR", "TLSA", "SSHFP", "DS", "DNAME", "HINFO", "RP", "LOC", "URI", "SPF",
+        "NAPTR", "TLSA", "SSHFP", "DS", "DNAME", "HINFO", "RP", "LOC", "URI", "SPF", "CDS", "CERT",
+        "DNSKEY", "CSYNC",
     ];
     let word = word.to_ascii_uppercase();
     let distance = |known: &&str| strsim::damerau_levenshtein(known, &word);

@@ -1,6 +1,14 @@
-//! RDATA from its text, by NLnet Labs' scanner, with the offending token when it fails.
+//! RDATA from its text, with the offending token when it fails: of common types by NLnet Labs'
+//! scanner, of others by the forms here.
 
+mod addresses;
+mod fields;
+mod forms;
+mod hosts;
+mod location;
+mod obsolete;
 mod services;
+mod words;
 
 use std::ops::Range;
 
@@ -10,6 +18,7 @@ use domain::dep::octseq::Parser;
 use domain::rdata::ZoneRecordData;
 use domain::zonefile::inplace::{Entry, Zonefile};
 
+use self::words::Words;
 use super::entry::Token;
 use super::{name_text, ttl};
 use crate::dns::{Name, Rtype, svcb};
@@ -25,7 +34,8 @@ pub(super) struct RdataError {
     pub(super) help: String,
 }
 
-/// Appends to `out` the RDATA that the tokens (at least one, all from `text`) stand for.
+/// Appends to `out` the RDATA that the tokens stand for: all from `text`, and at least one unless
+/// the type [may be empty](may_be_empty).
 pub(super) fn read(
     rtype: Rtype,
     text: &str,
@@ -33,48 +43,76 @@ pub(super) fn read(
     origin: &Name,
     out: &mut Vec<u8>,
 ) -> Result<(), RdataError> {
-    let is_generic = &text[tokens[0].span.clone()] == "\\#";
+    let is_generic = is_generic(text, tokens);
     if matches!(rtype, Rtype::SVCB | Rtype::HTTPS) && !is_generic {
         return services::read(rtype, text, tokens, origin, out);
     }
-    let form = written_like(rtype);
-    let (line, starts) = one_line(form, text, tokens, origin)?;
-    let mut scanner = Zonefile::from(line.as_bytes());
+    let like = written_like(rtype);
     let start = out.len();
-    match scanner.next_entry() {
-        Ok(Some(Entry::Record(record))) => {
-            // Writing to a vector cannot fail.
-            let Ok(()) = record.data().compose_rdata(out);
+    let form = forms::of(like);
+    match form {
+        Some(form) if !is_generic => {
+            form.read(Words::new(rtype, text, tokens, origin), out)?;
         }
-        // There is one line, and it is no directive.
-        Ok(_) => return Err(refusal(rtype, tokens, format!("these words are no {rtype} data"))),
-        Err(error) => return Err(explain(rtype, text, tokens, &starts, &error.to_string())),
+        _ => scan(rtype, like, text, tokens, origin, out)?,
     }
     if out.len() - start > usize::from(u16::MAX) {
         let message = format!("{rtype} data is longer than 65535 bytes");
         return Err(refusal(rtype, tokens, message));
     }
-    if !is_well_formed(form, &out[start..]) {
+    let rdata = &out[start..];
+    if !form.map_or_else(|| is_well_formed(like, rdata), |form| form.is_met(rdata)) {
         let message = format!("these bytes are no {rtype} data");
         return Err(refusal(rtype, tokens, message));
     }
     Ok(())
 }
 
+/// True when the data of a type may be nothing at all.
+pub(super) fn may_be_empty(rtype: Rtype) -> bool {
+    rtype == Rtype::APL
+}
+
+/// True for data in the form for unknown types (RFC 3597 §5).
+fn is_generic(text: &str, tokens: &[Token]) -> bool {
+    tokens.first().is_some_and(|first| &text[first.span.clone()] == "\\#")
+}
+
+/// Has the data read by the scanner, as that of the type `like`.
+fn scan(
+    rtype: Rtype,
+    like: Rtype,
+    text: &str,
+    tokens: &[Token],
+    origin: &Name,
+    out: &mut Vec<u8>,
+) -> Result<(), RdataError> {
+    let (line, starts) = one_line(like, text, tokens, origin)?;
+    let mut scanner = Zonefile::from(line.as_bytes());
+    match scanner.next_entry() {
+        Ok(Some(Entry::Record(record))) => {
+            // Writing to a vector cannot fail.
+            let Ok(()) = record.data().compose_rdata(out);
+            Ok(())
+        }
+        // There is one line, and it is no directive.
+        Ok(_) => Err(refusal(rtype, tokens, format!("these words are no {rtype} data"))),
+        Err(error) => Err(explain(rtype, text, tokens, &starts, &error.to_string())),
+    }
+}
+
 /// The type whose text and wire form are also those of `rtype`, for types that the scanner does
 /// not know by themselves.
 fn written_like(rtype: Rtype) -> Rtype {
-    const SPF: u16 = 99;
-    const RT: u16 = 21;
-    const KX: u16 = 36;
-    const LP: u16 = 107;
-    const RESINFO: u16 = 261;
-    const WALLET: u16 = 262;
-    match rtype.0 {
-        SPF | RESINFO | WALLET => Rtype::TXT,
-        RT | KX | LP => Rtype::MX,
-        _ if rtype == Rtype::AFSDB => Rtype::MX,
-        _ if rtype == Rtype::SMIMEA => Rtype::TLSA,
+    const NSAP_PTR: Rtype = Rtype(23);
+    match rtype {
+        Rtype::SPF | Rtype::NINFO | Rtype::AVC | Rtype::RESINFO | Rtype::WALLET => Rtype::TXT,
+        Rtype::AFSDB | Rtype::RT | Rtype::KX | Rtype::LP => Rtype::MX,
+        Rtype::TA | Rtype::DLV | Rtype::CDS => Rtype::DS,
+        Rtype::RKEY | Rtype::CDNSKEY => Rtype::DNSKEY,
+        Rtype::SMIMEA => Rtype::TLSA,
+        Rtype::SIG => Rtype::RRSIG,
+        NSAP_PTR => Rtype::PTR,
         _ => rtype,
     }
 }
@@ -90,7 +128,7 @@ fn one_line(
     let mut line = format!(". 0 IN TYPE{}", rtype.0);
     let mut starts = Vec::with_capacity(tokens.len());
     let mut end = None;
-    let is_generic = &text[tokens[0].span.clone()] == "\\#";
+    let is_generic = is_generic(text, tokens);
     for (index, token) in tokens.iter().enumerate() {
         // `key="value"` is two tokens here and one item to the scanner.
         if end != Some(token.span.start) {
@@ -112,6 +150,10 @@ fn one_line(
         {
             // The scanner wants the timers of a SOA in plain seconds.
             line.push_str(&seconds.to_string());
+        } else if let (Rtype::RRSIG, 1, Some(algorithm)) =
+            (rtype, index, fields::number_of(fields::ALGORITHMS, word))
+        {
+            line.push_str(&algorithm.to_string());
         } else {
             push_ascii(word, &mut line);
         }
@@ -132,16 +174,10 @@ fn push_ascii(word: &str, line: &mut String) {
 
 /// True when the token with this index in the data of a type is a name.
 fn is_name(rtype: Rtype, index: usize) -> bool {
-    const MD: u16 = 3;
-    const MF: u16 = 4;
-    const MB: u16 = 7;
-    const MG: u16 = 8;
-    const MR: u16 = 9;
-    const MINFO: u16 = 14;
     match rtype {
         Rtype::NS | Rtype::CNAME | Rtype::PTR | Rtype::DNAME | Rtype::NSEC => index == 0,
-        Rtype(MD | MF | MB | MG | MR) => index == 0,
-        Rtype::SOA | Rtype::RP | Rtype(MINFO) => index < 2,
+        Rtype::MD | Rtype::MF | Rtype::MB | Rtype::MG | Rtype::MR => index == 0,
+        Rtype::SOA | Rtype::RP | Rtype::MINFO => index < 2,
         Rtype::MX | Rtype::SVCB | Rtype::HTTPS => index == 1,
         Rtype::SRV => index == 3,
         Rtype::NAPTR => index == 5,
@@ -152,8 +188,7 @@ fn is_name(rtype: Rtype, index: usize) -> bool {
 
 /// True for the gateway of an IPSECKEY when that is a name (RFC 4025 §2.3).
 fn is_gateway_name(rtype: Rtype, text: &str, tokens: &[Token], index: usize) -> bool {
-    const IPSECKEY: Rtype = Rtype(45);
-    rtype == IPSECKEY && index == 3 && &text[tokens[1].span.clone()] == "3"
+    rtype == Rtype::IPSECKEY && index == 3 && &text[tokens[1].span.clone()] == "3"
 }
 
 /// Turns the scanner's `line:column: reason` into the token that it is about.
@@ -211,14 +246,18 @@ fn refusal(rtype: Rtype, tokens: &[Token], message: String) -> RdataError {
 
 /// How the data of a type is written.
 pub(super) fn expectation(rtype: Rtype) -> String {
-    match form_of(rtype) {
+    match form_of(rtype).or_else(|| forms::of(written_like(rtype)).map(|form| form.written)) {
         Some(form) => format!("{rtype} is written {form}"),
         None => format!("see the definition of {rtype}, or write `\\# LENGTH HEX` (RFC 3597)"),
     }
 }
 
 fn span_of(tokens: &[Token]) -> Range<usize> {
-    tokens[0].span.start..tokens[tokens.len() - 1].span.end
+    match tokens {
+        [first, .., last] => first.span.start..last.span.end,
+        [only] => only.span.clone(),
+        [] => 0..0,
+    }
 }
 
 /// True when the bytes are RDATA of a type, as far as the type is known: no byte too many or too
@@ -263,7 +302,6 @@ fn form_of(rtype: Rtype) -> Option<&'static str> {
         Rtype::NAPTR => "`NAPTR ORDER PREFERENCE \"FLAGS\" \"SERVICES\" \"REGEXP\" NAME`",
         Rtype::TLSA | Rtype::SMIMEA => "`USAGE SELECTOR MATCHING HEX`, such as `3 1 1 0123…`",
         Rtype::SSHFP => "`SSHFP ALGORITHM FINGERPRINT-TYPE HEX`",
-        Rtype::DS => "`DS KEY-TAG ALGORITHM DIGEST-TYPE HEX`",
         Rtype::HINFO => "`HINFO \"CPU\" \"OS\"`",
         Rtype::RP => "`RP MAILBOX TEXT-NAME`",
         _ => return None,
@@ -271,11 +309,13 @@ fn form_of(rtype: Rtype) -> Option<&'static str> {
 }
 
 #[cfg(test)]
+mod form_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::zone::entry::Entries;
 
-    fn rdata(rtype: Rtype, text: &str) -> Result<Vec<u8>, RdataError> {
+    pub fn rdata(rtype: Rtype, text: &str) -> Result<Vec<u8>, RdataError> {
         let origin = "example.com.".parse().unwrap();
         let mut entries = Entries::new(text);
         let entry = entries.next_entry().unwrap().unwrap();
@@ -284,7 +324,7 @@ mod tests {
     }
 
     /// The text that is underlined.
-    fn blamed(rtype: Rtype, text: &str) -> &str {
+    pub fn blamed(rtype: Rtype, text: &str) -> &str {
         &text[rdata(rtype, text).unwrap_err().span]
     }
 
@@ -348,10 +388,9 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_the_scanner_does_not_know_points_to_the_generic_form() {
-        let error = rdata(Rtype::LOC, "52 22 23.000 N 4 53 32.000 E -2.00m").unwrap_err();
+    fn a_type_without_a_text_form_points_to_the_generic_one() {
+        let error = rdata(Rtype(65400), "52 22 23.000 N").unwrap_err();
         assert!(error.help.contains(r"\#"), "{error:?}");
-        assert_eq!(rdata(Rtype::LOC, r"\# 2 0a1b").unwrap(), [0x0a, 0x1b]);
         assert!(rdata(Rtype(65400), r"\# 0").unwrap().is_empty());
     }
 

@@ -21,6 +21,7 @@ mod gdnsd;
 mod load;
 mod no_allocation;
 mod readme;
+mod record_types;
 mod recorded_peers;
 mod reload;
 mod rfc5001;

@@ -282,7 +282,7 @@ a SPF "x"
 a DNAME b
 a ZONEMD 1 1 1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f
 a TYPE65400 \# 3 0a 0b0c
-a LOC \# 2 0a0b"#,
+a LOC 42 21 54 N 71 6 18 W -24"#,
     );
     assert_eq!(read.len(), 20);
     assert_eq!(
@@ -337,7 +337,7 @@ fn data_that_is_too_long_is_refused_in_every_type() {
 fn word() -> impl Strategy<Value = String> {
     const WORDS: &str = "@ a a. .. . \\ \\# \\# \\1 \\999 \\046 \\. \" \"a\" \"\" ( ) ; $TTL $ORIGIN $x $INCLUDE $GENERATE 1-3 ${1,2,x} a$ $$ 0 1 4 \
         60 1h IN CH A AAAA NS CNAME SOA MX TXT SRV CAA HTTPS SVCB NAPTR TLSA SSHFP DS DNSKEY NSEC NSEC3 \
-        NSEC3PARAM RRSIG CDS OPENPGPKEY IPSECKEY ZONEMD HINFO RP DNAME MINFO NULL LOC URI TYPE1 TYPE65400 \
+        NSEC3PARAM RRSIG CDS OPENPGPKEY IPSECKEY ZONEMD HINFO RP DNAME MINFO NULL LOC URI APL HIP WKS CERT NXT TYPE1 TYPE65400 \
         198.51.100.1 2001:db8:: :: alpn=h2 alpn= key1=\" port=1 port=70000 mandatory=alpn ipv4hint=198.51.100.1 ech=AQID \
         dohpath=/x{?dns} no-default-alpn key65535 ab AQID= 0a - _ ä \u{0} \u{feff} \u{7f} *.a";
     let words: Vec<&'static str> = WORDS.split(' ').filter(|word| !word.is_empty()).collect();
