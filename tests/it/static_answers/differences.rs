@@ -2,6 +2,7 @@
 
 use super::name::Name;
 use super::normal::{AA, AD, Normal, Record, TC};
+use super::zones::Zone;
 use super::{Other, Pair};
 
 /// A way in which we differ from another server.
@@ -15,7 +16,7 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         what: "a minimal answer to ANY",
         why: "RFC 8482 §4.2: one HINFO record instead of all that stands there; the others give one \
-              or all of the RRsets",
+              or all of the RRsets, BIND none where there is only DS",
         is: |pair| {
             let Pair { question, ours, theirs, .. } = pair;
             let others = || ours.answer.iter().filter(|record| record.rtype != HINFO);
@@ -23,7 +24,7 @@ pub const DIFFERENCES: &[Difference] = &[
                 && ours.rcode == theirs.rcode
                 && others().count() + 1 == ours.answer.len()
                 && others().all(|record| is_alias(record) && theirs.answer.contains(record))
-                && (!theirs.answer.is_empty() || theirs.is_truncated())
+                && (!theirs.answer.is_empty() || theirs.is_truncated() || pair.other == Other::Bind)
         },
     },
     Difference {
@@ -101,6 +102,22 @@ pub const DIFFERENCES: &[Difference] = &[
                 && matches!(ours.rcode, NOERROR | NXDOMAIN | YXDOMAIN)
                 && matches!(theirs.rcode, NOERROR | NXDOMAIN | YXDOMAIN)
                 && (ours.flags, ours.edns) == (theirs.flags & !AD, theirs.edns)
+        },
+    },
+    Difference {
+        what: "a negative answer without its SOA",
+        why: "RFC 2308 §3: the SOA record MUST be there; so it has TC if that does not fit. Knot leaves \
+              it out",
+        is: |pair| {
+            let Pair { ours, theirs, .. } = pair;
+            const SOA_BYTES: usize = 100;
+            pair.other == Other::Knot
+                && ours.rcode == theirs.rcode
+                && (ours.flags & !TC, ours.edns) == (theirs.flags, theirs.edns)
+                && (ours.answer == theirs.answer || ours.is_truncated())
+                && theirs.authority.is_empty()
+                && (ours.is_truncated() || ours.authority.iter().all(|soa| soa.rtype == SOA))
+                && theirs.length + SOA_BYTES > pair.question.limit()
         },
     },
     Difference {
@@ -210,10 +227,11 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         what: "more with YXDOMAIN",
         why: "RFC 6672 §3.2: a server whose substitution gets too long sets YXDOMAIN and exits; Knot \
-              goes on with the target of the DNAME, and adds what is for that",
+              goes on with the target of the DNAME, and adds what is for that, sometimes NXDOMAIN",
         is: |pair| {
             let Pair { ours, theirs, .. } = pair;
-            (ours.rcode, theirs.rcode) == (YXDOMAIN, YXDOMAIN)
+            ours.rcode == YXDOMAIN
+                && matches!(theirs.rcode, YXDOMAIN | NXDOMAIN)
                 && pair.other == Other::Knot
                 && is_part(&ours.answer, &theirs.answer)
                 && ours.authority.is_empty()
@@ -233,6 +251,22 @@ pub const DIFFERENCES: &[Difference] = &[
                 && theirs.authority.is_empty()
                 && theirs.answer.iter().all(is_alias)
                 && is_part(&theirs.answer, &ours.answer)
+        },
+    },
+    Difference {
+        what: "what a zone holds below a cut",
+        why: "RFC 1034 §4.3.2 steps 2 and 3: the nearest zone answers, and what the zone above holds \
+              below the cut is no part of it. For NSD a name that exists only there exists",
+        is: |pair| {
+            let Pair { question, ours, theirs, .. } = pair;
+            let name = question.name.lower();
+            let holders = pair.zones.iter().filter(|zone| zone.names().any(|o| name.holds(&o)));
+            let is_held = |zone: &Zone| zone.cuts.iter().any(|cut| cut.holds(&name));
+            pair.other == Other::Nsd
+                && (ours.rcode, theirs.rcode) == (NXDOMAIN, NOERROR)
+                && ours.answer == theirs.answer
+                && ours.authority == theirs.authority
+                && holders.into_iter().any(is_held)
         },
     },
     Difference {
@@ -256,9 +290,7 @@ pub const DIFFERENCES: &[Difference] = &[
               it for any other DNAME, as NSD and BIND; Knot gives it the name of the question",
         is: |pair| {
             let Pair { ours, theirs, .. } = pair;
-            let is_wild = |record: &&Record| {
-                record.rtype == DNAME && record.owner.0.first().is_some_and(|label| label == b"*")
-            };
+            let is_wild = |record: &&Record| record.rtype == DNAME && record.owner.is_wildcard();
             let not_wild = |record: &&Record| record.rtype != DNAME;
             let others = |normal: &Normal| normal.answer.iter().filter(not_wild).cloned().collect();
             let (our, their): (Vec<Record>, Vec<Record>) = (others(ours), others(theirs));

@@ -36,6 +36,11 @@ impl Name {
         Name(self.0.iter().skip(1).cloned().collect())
     }
 
+    /// True if its first label is an asterisk.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.first().is_some_and(|label| label == b"*")
+    }
+
     /// True at and below `other`.
     pub fn is_below(&self, other: &Name) -> bool {
         self.0.ends_with(&other.0)

@@ -79,7 +79,7 @@ impl Draft {
         let (rtype, data) = match rng.u8(..20) {
             0..4 => ("A", v4(rng)),
             4..7 => ("AAAA", v6(rng)),
-            7 if *owner != self.origin => ("DS", ds(rng)),
+            7 if *owner != self.origin && !owner.is_wildcard() => ("DS", ds(rng)),
             _ => {
                 let (rtype, _, form) = FORMS[rng.usize(..FORMS.len())];
                 let mut data = form.replace("{hex}", &hex(rng, 32));
