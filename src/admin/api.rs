@@ -39,6 +39,7 @@ pub fn routes() -> Router<Arc<Window>> {
             "/pools",
             get(|From(w): From<Arc<Window>>| async move { w.pictured(Picture::pools) }),
         )
+        .route("/names", get(names))
         .route("/datacenters", get(datacenters))
         .route("/datacenters/{name}/report", put(change::push_report))
         .route("/l4", get(l4))
@@ -86,6 +87,10 @@ pub(super) fn told<T: Serialize>(
 
 async fn status(From(window): From<Arc<Window>>, headers: HeaderMap) -> Response {
     told(&headers, &Status::of(&window), text::status::status)
+}
+
+async fn names(From(window): From<Arc<Window>>) -> impl IntoResponse {
+    window.pictured(|picture| picture.names.clone())
 }
 
 async fn datacenters(From(window): From<Arc<Window>>) -> impl IntoResponse {

@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 use super::Window;
 use super::view::Picture;
+use super::view::names::NamesView;
 use super::view::plan::{PlanState, PlanView};
 use super::view::status::{DnsView, Status};
 use crate::control::LoadStatus;
@@ -86,6 +87,9 @@ impl Collector for Scrape {
             encode_load(&mut families, generation, load)?;
         }
         encode_probes(&mut families, status)?;
+        if status.names.total() > 0 {
+            encode_names(&mut families, &status.names)?;
+        }
         encode_pools(&mut families, status)?;
         encode_datacenters(&mut families, status)?;
         if let Some(plan) = plan.as_ref().filter(|plan| !plan.pools.is_empty()) {
@@ -137,6 +141,17 @@ fn encode_probes(families: &mut Families, status: &Status) -> fmt::Result {
     let durations = probes()
         .filter_map(|(labels, probe)| probe.last_duration_ms.map(|took| (labels, took / 1e3)));
     families.gauges("probe_duration_seconds", "How long the latest good probe took.", durations)
+}
+
+fn encode_names(families: &mut Families, names: &NamesView) -> fmt::Result {
+    let NamesView { fresh, stale, empty, unknown, .. } = names;
+    let states = [("fresh", fresh), ("stale", stale), ("empty", empty), ("unknown", unknown)];
+    let states = states.map(|(state, count)| ([("state", state.to_owned())], *count as f64));
+    families.gauges("resolved_names", "Members' names, by what is known of them.", states)?;
+    let result = |result: &str| [("result", result.to_owned())];
+    let good = names.questions_total - names.failures_total.min(names.questions_total);
+    let questions = [(result("good"), good), (result("failed"), names.failures_total)];
+    families.counters("resolutions", "Questions to resolvers, by how they ended.", questions)
 }
 
 fn encode_pools(families: &mut Families, status: &Status) -> fmt::Result {

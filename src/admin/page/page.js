@@ -76,7 +76,7 @@ function table(heads, rows) {
   return element("div", { class: "wide" }, element("table", { class: "stack" }, head, body));
 }
 
-const GRADES = { up: "good", served: "good", awaited: "doubt", "forced-up": "doubt", drained: "doubt", draining: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
+const GRADES = { up: "good", served: "good", awaited: "doubt", "forced-up": "doubt", drained: "doubt", draining: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", fresh: "good", stale: "doubt", empty: "doubt", unresolved: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
 const state = text => element("span", { class: GRADES[text] ?? "bad" }, text.replace("-", " "));
 const soft = text => element("span", { class: "soft" }, text);
 const button = (text, act, target) => element("button", { type: "button", "data-act": act, "data-target": target, "aria-label": `${text} ${target}` }, text);
@@ -110,6 +110,8 @@ function overrideWords(override) {
 }
 
 const endpoint = ({ address, port }) => port === 0 ? address : address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+
+const more = (count, path) => count > 0 ? element("p", { class: "soft" }, `and ${number(count)} more: `, element("a", { href: path }, "all")) : [];
 
 // ---- sections ----
 
@@ -190,9 +192,15 @@ function render(status) {
   show("l4", status.l4.map(service));
   show("zones", table(["Zone", "State", "Serial", "Names", "Steered names"], status.zones.map(zone =>
     [zone.origin, [state(zone.state)], zone.serial === null ? "" : String(zone.serial), number(zone.names), number(zone.steered)])),
-    status.zones_total > status.zones.length ? element("p", { class: "soft" }, `and ${number(status.zones_total - status.zones.length)} more: `, element("a", { href: "api/v1/zones" }, "all")) : []);
+    more(status.zones_total - status.zones.length, "api/v1/zones"));
   show("probes", table(["Probe", "How", "State", "Result", "Took"], status.probes.map(probe =>
     [probe.name, `${probe.kind} ${endpoint(probe)}`, [state(probe.state)], probe.last_result ?? "", probe.last_duration_ms === null ? "" : `${number(probe.last_duration_ms)} ms`])));
+  const names = status.names;
+  byId("s-names").hidden = names.first.length === 0;
+  const total = names.fresh + names.stale + names.empty + names.unknown;
+  show("names", table(["Name", "State", "Addresses", "Resolved", "Trouble"], names.first.map(name =>
+    [name.name, [state(name.state)], name.addresses.join(", "), name.resolved_at === null ? "" : moment(name.resolved_at), name.last_error ?? ""])),
+    more(total - names.first.length, "api/v1/names"));
   byId("s-dns").hidden = !status.dns;
   if (status.dns) show("dns", table(["Outcome", "Messages"], Object.entries(status.dns.outcomes).filter(([, count]) => count > 0).map(([name, count]) => [name, number(count)])));
 

@@ -213,18 +213,21 @@ fn member_row(steer: Steer, member: &MemberStep) -> Vec<String> {
     let standing = if member.standing == Standing::ForcedUp { "forced up; " } else { "" };
     let health = |up: &bool| if *up { "up" } else { "down" };
     let targets = member.targets.iter().map(|(target, up)| format!("{target} {}", health(up)));
-    let behind = member.behind.as_ref().map(name_text).unwrap_or_default();
+    let behind = member.behind.as_ref();
+    let behind =
+        behind.map(|behind| name_text(behind, !member.targets.is_empty())).unwrap_or_default();
     row.push(format!("{standing}{behind}{}", targets.collect::<Vec<_>>().join(", ")));
     row
 }
 
 /// What a name is that is answered with its addresses, before these.
-fn name_text(behind: &NameStep) -> String {
+fn name_text(behind: &NameStep, has_addresses: bool) -> String {
     let NameStep { name, resolved_at, is_stale } = behind;
     let Some(at) = resolved_at else { return format!("{name}, not resolved") };
     let at = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(*at));
     let stale = if *is_stale { ", stale since then" } else { "" };
-    format!("{name}, resolved {at}{stale}: ")
+    let what = if has_addresses { ": " } else { ", no addresses" };
+    format!("{name}, resolved {at}{stale}{what}")
 }
 
 fn verdict(verdict: Verdict) -> &'static str {

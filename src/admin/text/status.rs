@@ -4,11 +4,12 @@ use super::overrides::{moment, terms};
 use super::plan::percent;
 use super::{columns, count, word};
 use crate::admin::view::datacenters::DatacenterView;
+use crate::admin::view::names::NamesView;
 use crate::admin::view::pools::{MemberView, PoolView, TargetState};
 use crate::admin::view::services::ServiceView;
 use crate::admin::view::status::Status;
 use crate::admin::view::zones::ZoneView;
-use crate::control::{LoadStatus, Override};
+use crate::control::{LoadStatus, NameStatus, Override};
 
 /// Everything at once.
 pub fn status(status: &Status) -> String {
@@ -30,6 +31,7 @@ pub fn status(status: &Status) -> String {
     for pool in pools {
         text += &pool_text(pool);
     }
+    text += &names_text(&status.names);
     for service in &status.l4 {
         text += &service_text(service);
     }
@@ -112,6 +114,24 @@ fn pool_text(pool: &PoolView) -> String {
         pool.over.as_ref().map(|over| format!("; {}", terms(over))).unwrap_or_default(),
     );
     section(&heading, &[], pool.members.iter().map(member_row).collect())
+}
+
+fn names_text(names: &NamesView) -> String {
+    let row = |name: &NameStatus| {
+        let addresses = match name.addresses.is_empty() {
+            true => "no addresses".into(),
+            false => name.addresses.join(", "),
+        };
+        let at = name.resolved_at.map(|at| format!("resolved {}", moment(at)));
+        let error = name.last_error.clone().unwrap_or_default();
+        vec![name.name.clone(), word(&name.state), addresses, at.unwrap_or_default(), error]
+    };
+    let mut text = section("NAMES OF MEMBERS", &[], names.first.iter().map(row).collect());
+    let more = names.total() - names.first.len();
+    if more > 0 {
+        text += &format!("  and {more} more: GET /api/v1/names\n");
+    }
+    text
 }
 
 fn member_row(member: &MemberView) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! What control knows, arranged for whoever looks: zones, datacenters, pools and their members.
 
 pub mod datacenters;
+pub mod names;
 pub mod plan;
 pub mod pools;
 pub mod services;
@@ -9,7 +10,7 @@ pub mod zones;
 
 use std::sync::Arc;
 
-use crate::control::{Control, Override, PlanStatus, ReportStatus, Settings, Target};
+use crate::control::{Control, NameStatus, Override, PlanStatus, ReportStatus, Settings, Target};
 use crate::decide::{Member, Pool};
 use crate::health::ProbeStatus;
 use crate::snapshot::Snapshot;
@@ -27,6 +28,8 @@ pub struct Picture {
     pub reports: Vec<ReportStatus>,
     /// Those in force.
     pub overrides: Vec<Override>,
+    /// The names that stand for addresses, in their order.
+    pub names: Vec<NameStatus>,
     /// The plan by which clients are allotted to datacenters.
     pub plan: PlanStatus,
 }
@@ -40,6 +43,7 @@ impl Picture {
             probes: control.probe_statuses(),
             reports: control.report_statuses(),
             overrides: control.overrides(),
+            names: control.name_statuses(),
             plan: control.plan(),
         }
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Picture;
 use super::datacenters::DatacenterView;
+use super::names::NamesView;
 use super::pools::PoolView;
 use super::services::ServiceView;
 use super::zones::ZoneView;
@@ -40,6 +41,8 @@ pub struct Status {
     pub pools: Vec<PoolView>,
     /// The probes.
     pub probes: Vec<ProbeStatus>,
+    /// The names that stand for addresses.
+    pub names: NamesView,
     /// The overrides in force.
     pub overrides: Vec<Override>,
     /// The L4 services.
@@ -73,6 +76,7 @@ impl Status {
             Some(picture) => (picture.datacenters(), picture.pools()),
             None => Default::default(),
         };
+        let names = picture.as_ref().map(Picture::first_names).unwrap_or_default();
         let generation = picture.as_ref().map(|picture| picture.snapshot.generation);
         let (probes, overrides) =
             picture.map(|picture| (picture.probes, picture.overrides)).unwrap_or_default();
@@ -89,6 +93,7 @@ impl Status {
             datacenters,
             pools,
             probes,
+            names,
             overrides,
             l4: l4.unwrap_or_default(),
             dns: state.dns.as_ref().map(|totals| DnsView::of(&totals.totals())),
