@@ -9,7 +9,12 @@ use portolan::answer::{MAX_MESSAGE_BYTES, Outcome, Request, Transport, Verdict, 
 use portolan::config::{self, Diagnostic, Loaded, Rejected};
 use portolan::control::publish::{Ground, Publisher, Tables};
 use portolan::geo;
+use portolan::resolve::message::{Asked, Reading};
+use portolan::resolve::{Family, MAX_ADDRESSES};
 use portolan::snapshot::Snapshot;
+use portolan::transfer::incoming::{Arrival, Incoming};
+use portolan::transfer::records::Records;
+use portolan::transfer::tsig;
 use portolan::zone::{self, Base, Place, Settings, Source};
 
 const SERVER_FILE: &str = include_str!("world/portolan.toml");
@@ -22,8 +27,11 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target by its name, which is also that of its seeds' directory.
 #[allow(dead_code, reason = "each fuzzer runs one")]
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     ("message", message),
+    ("signed", signed),
+    ("transfer", transfer),
+    ("resolver", resolver),
     ("master_file", master_file),
     ("server_file", server_file),
     ("zone_file", zone_file),
@@ -32,19 +40,112 @@ pub const TARGETS: [Target; 7] = [
     ("database", database),
 ];
 
+/// In seconds of Unix time: when the signed seeds were signed.
+const NOW: u64 = 1_800_000_000;
+
+static WORLD: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
+    let loaded = load(SERVER_FILE, ZONE_FILE, NETWORKS_FILE, LATENCY_FILE);
+    snapshot(loaded.unwrap_or_else(|rejected| panic!("{}", rejected.diagnostics[0])))
+});
+
 /// A message from anybody. A response is well-formed, not too long, and the same every time.
 pub fn message(data: &[u8]) {
-    static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
-        let loaded = load(SERVER_FILE, ZONE_FILE, NETWORKS_FILE, LATENCY_FILE);
-        snapshot(loaded.unwrap_or_else(|rejected| panic!("{}", rejected.diagnostics[0])))
-    });
     for transport in [Transport::Udp, Transport::Tcp] {
         for source in ["198.51.100.7", "2001:db8:2::7"] {
             let source: IpAddr = source.parse().expect("an address");
-            ask(&SNAPSHOT, Request { source, transport, draw: 7, unix_seconds: 0 }, data);
+            ask(&WORLD, Request { source, transport, draw: 7, unix_seconds: NOW }, data);
         }
     }
 }
+
+/// A message from somebody who has a key and signs whatever it is. What is answered to a query is
+/// signed, and its signature is right.
+pub fn signed(data: &[u8]) {
+    // What has a signature, or is no message, cannot be signed.
+    if !matches!(tsig::find(data), Ok(None)) || data.len() > 60_000 {
+        return;
+    }
+    let key = WORLD.keys.iter().next().expect("the world has a key");
+    let mut packet = data.to_vec();
+    let mut sequence = tsig::ClientSequence::request(key, &mut packet, NOW - 5);
+    let source = IpAddr::from([198, 51, 100, 7]);
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let request = Request { source, transport, draw: 7, unix_seconds: NOW };
+        let mut out = vec![0; MAX_MESSAGE_BYTES];
+        let outcome = respond(&WORLD, &request, &packet, &mut out);
+        out.truncate(outcome.length);
+        let is_answer = ANSWERS.contains(&outcome.verdict);
+        if is_answer || matches!(tsig::find(&out), Ok(Some(_))) {
+            let verified = sequence.clone().response(&mut out, NOW + 5);
+            assert_eq!(verified, Ok(()), "{:?} {out:02x?}", outcome.verdict);
+            assert!(Message::from_vec(&out).is_ok(), "{out:02x?}");
+        }
+    }
+    // In a response the same bytes mean nothing.
+    assert!(sequence.response(&mut data.to_vec(), NOW).is_err());
+}
+
+/// What a primary sends: messages, each with its length before it; the first bit says whether a
+/// whole zone was asked for or changes. What is taken can be kept, read again, and served.
+pub fn transfer(data: &[u8]) {
+    const MOST_BYTES: usize = 20_000;
+    const HAVE: &str = "example.com. 60 IN TYPE6 \\# 28 036e7331000168000000000500000e1000000384\
+                        001275000000003c\n\
+                        example.com. 60 IN TYPE2 \\# 10 036e7331047465737400\n\
+                        www.example.com. 60 IN TYPE1 \\# 4 c6336401\n";
+    let Some((&kind, mut stream)) = data.split_first() else { return };
+    let have = (kind & 1 != 0).then_some(5);
+    let mut incoming =
+        Incoming::new(&"example.com.".parse().expect("a name"), have, 0x0102, MOST_BYTES);
+    let arrival = loop {
+        let Some((length, rest)) = stream.split_first_chunk::<2>() else { return };
+        let (message, rest) = rest.split_at(rest.len().min(u16::from_be_bytes(*length).into()));
+        stream = rest;
+        match incoming.take(message) {
+            Ok(None) => (),
+            Ok(Some(arrival)) => break arrival,
+            Err(fault) => return assert!(!fault.to_string().is_empty()),
+        }
+    };
+    let records = match arrival {
+        Arrival::UpToDate { .. } => return,
+        Arrival::Whole(records) => records,
+        Arrival::Changes(deltas) => {
+            match Records::from_text(HAVE).expect("records").changed(&deltas) {
+                Ok(records) => records,
+                Err(_) => return,
+            }
+        }
+    };
+    assert!(records.bytes() <= 2 * MOST_BYTES, "{} bytes", records.bytes());
+    let text = records.to_text();
+    assert_eq!(Records::from_text(&text), Some(records), "{text}");
+    let own =
+        Source { file: "zone".into(), text: "www A 198.51.100.9\n".into(), included_by: None };
+    let theirs = Source { file: "transferred".into(), text, included_by: None };
+    serve(vec![own, theirs], Base::Transferred);
+}
+
+/// What comes back from a resolver.
+pub fn resolver(data: &[u8]) {
+    let name = "www.example.net.".parse().expect("a name");
+    for family in [Family::V4, Family::V6] {
+        match Asked::new(&name, family, 0x0102).read(data) {
+            Reading::NotOurs | Reading::Truncated => (),
+            Reading::Failed(why) => assert!(!why.is_empty()),
+            Reading::Answer(answer) => {
+                assert!(answer.addresses.len() <= MAX_ADDRESSES);
+                assert!(answer.addresses.is_sorted());
+                let is_of_family = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
+                assert!(answer.addresses.iter().all(is_of_family));
+                assert!(answer.exists || answer.addresses.is_empty());
+            }
+        }
+    }
+}
+
+const ANSWERS: [Verdict; 5] =
+    [Verdict::Positive, Verdict::NoData, Verdict::NxDomain, Verdict::YxDomain, Verdict::Referral];
 
 fn ask(snapshot: &Snapshot, request: Request, packet: &[u8]) {
     let mut out = vec![0; MAX_MESSAGE_BYTES];
@@ -68,8 +169,7 @@ fn ask(snapshot: &Snapshot, request: Request, packet: &[u8]) {
     if request.transport == Transport::Udp {
         assert!(length <= if has_edns { 1232 } else { 512 }, "{length} bytes");
     }
-    let answers = [Verdict::Positive, Verdict::NoData, Verdict::NxDomain, Verdict::Referral];
-    if answers.contains(&verdict) {
+    if ANSWERS.contains(&verdict) {
         let read = Message::from_vec(response);
         let read = read.unwrap_or_else(|error| panic!("{error}: {response:02x?}"));
         assert_eq!(read.queries.len(), 1);
@@ -87,13 +187,18 @@ pub fn master_file(data: &[u8]) {
         let included_by = Some(zone::Inclusion { source: 0, span });
         sources.push(Source { file: path, text: included.into(), included_by });
     }
+    serve(sources, Base::Nothing);
+}
+
+/// What is said of a zone's texts points into them; a zone that is taken answers.
+fn serve(sources: Vec<Source>, base: Base) {
     let texts: Vec<String> = sources.iter().map(|source| source.text.clone()).collect();
     let (zones, problems) = zone::compile(&[Settings {
         origin: "example.com.".parse().expect("a name"),
         default_ttl: 300,
         sources,
         steered: Vec::new(),
-        base: Base::Nothing,
+        base,
     }]);
     for problem in &problems {
         if let Place::Source { source, span } = &problem.place {

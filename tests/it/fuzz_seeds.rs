@@ -1,4 +1,5 @@
-//! The fuzz targets without a fuzzer: over their seeds, and over random mutations of them.
+//! The fuzz targets without a fuzzer: over their seeds, and for a second over random mutations of
+//! them. `PORTOLAN_SEED` chooses other mutations, `PORTOLAN_SECONDS` more of them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,9 +9,8 @@ use fastrand::Rng;
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
 
-/// So many mutations a target, unless time runs out before.
-const MUTATIONS: usize = 2_000;
-const TIME: Duration = Duration::from_secs(8);
+/// For mutations, a target.
+const SECONDS: u64 = 1;
 
 #[test]
 fn nothing_breaks_on_the_seeds_of_the_fuzz_targets_nor_near_them() {
@@ -36,15 +36,17 @@ fn nothing_breaks_on_the_seeds_of_the_fuzz_targets_nor_near_them() {
 }
 
 fn run(body: fn(&[u8]), seeds: &[Vec<u8>]) {
-    seeds.iter().for_each(|seed| tried(body, seed));
-    let begin = Instant::now();
-    let mut lots = Rng::with_seed(seeds.len() as u64);
-    for _ in 0..MUTATIONS {
-        if begin.elapsed() > TIME {
-            return;
-        }
+    seeds.iter().for_each(|data| tried(body, data));
+    let variable = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let seed = variable("PORTOLAN_SEED").unwrap_or(seeds.len() as u64);
+    let time = Duration::from_secs(variable("PORTOLAN_SECONDS").unwrap_or(SECONDS));
+    let (begin, mut lots, mut tries) = (Instant::now(), Rng::with_seed(seed), 0);
+    while begin.elapsed() < time {
         tried(body, &mutated(seeds, &mut lots));
+        tries += 1;
     }
+    let target = std::thread::current();
+    eprintln!("{}: {tries} mutations with seed {seed}", target.name().unwrap_or_default());
 }
 
 /// Runs a target; prints what it broke on.

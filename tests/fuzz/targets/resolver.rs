@@ -1,0 +1,7 @@
+//! Fuzzes `bodies::resolver`.
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::resolver(data));
