@@ -38,3 +38,4 @@ mod tidy;
 mod unbound;
 mod well_known_networks;
 mod withstand;
+mod zonemaster;
