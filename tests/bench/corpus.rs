@@ -26,7 +26,7 @@ pub fn snapshot() -> Snapshot {
     let mut text = String::from(
         "@ SOA ns1 hostmaster 1 2h 15m 2w 5m\n@ NS ns1\n@ NS ns2\nns1 A 198.51.100.53\n\
          ns2 A 203.0.113.53\n@ MX 10 mail\nmail A 198.51.100.25\nalias CNAME host-1\n\
-         to-steered CNAME steered\n*.wild A 198.51.100.3\nsub NS ns.sub\nns.sub A 198.51.100.54\n",
+         to-steered CNAME steered\nsteered HTTPS 1 . alpn=h2,h3\n*.wild A 198.51.100.3\nsub NS ns.sub\nns.sub A 198.51.100.54\n",
     );
     for number in 0..NAMES {
         let address = Ipv4Addr::from(0xc633_6400 + (number as u32 & 0xff));
@@ -214,6 +214,7 @@ pub fn cases() -> Vec<Case> {
         case("any", &|n| packet(&host(n), Rtype::ANY, Some(&[]))),
         case("refused", &|_| packet("www.example.net.", Rtype::A, Some(&[]))),
         case("steered-ecs", &|_| packet("steered.example.com.", Rtype::A, Some(&subnet()))),
+        case("https-ecs", &|_| packet("steered.example.com.", Rtype::HTTPS, Some(&subnet()))),
         case("by-load-ecs", &|_| packet("by-load.example.com.", Rtype::A, Some(&subnet()))),
         case("to-steered-ecs", &|_| packet("to-steered.example.com.", Rtype::A, Some(&subnet()))),
         case("garbage", &|n| (0..n % 97).map(|byte| (byte * 31 % 251) as u8).collect()),

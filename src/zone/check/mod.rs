@@ -4,6 +4,7 @@ mod apex;
 mod cuts;
 mod families;
 mod nodes;
+mod services;
 mod steered;
 mod targets;
 
@@ -38,6 +39,7 @@ pub(super) fn zone(tree: &mut Tree, zone: &Settings, findings: &mut Findings) {
     if has_data {
         cuts::check(tree, is_complete, findings);
         targets::check(tree, steered, is_complete, findings);
+        services::check(tree, is_complete, findings);
     }
     steered::check(tree, zone, findings);
 }

@@ -347,3 +347,76 @@ fn a_child_that_is_here_too_is_delegated_by_its_parent() {
     );
     assert_eq!(told(&[example("b NS b."), child("a.b.example.com.")]), [""; 0]);
 }
+
+#[test]
+fn services_of_a_steered_name_are_told_where_they_leave_it() {
+    let names = &[("www", false), ("far", true), ("*.w", false)];
+    assert_eq!(
+        told_of_steered(
+            "www HTTPS 1 . alpn=h2\nwww HTTPS 2 x.w port=1\n_8443._https.www HTTPS 1 WWW\n\
+             _x SVCB 1 far\n@ HTTPS 0 www\n*.w HTTPS 1 .\nnone HTTPS 0 .",
+            names
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        told_of_steered(
+            "www HTTPS 1 . ipv4hint=198.51.100.1\nwww HTTPS 2 cdn.example.net.\nwww HTTPS 3 ns\n\
+             ns A 198.51.100.1\n_x SVCB 1 www mandatory=ipv6hint ipv6hint=2001:db8::1\n\
+             a HTTPS 1 ns ipv4hint=198.51.100.1",
+            names
+        ),
+        [
+            "warning [1 . ipv4hint=198.51.100.1] www.example.com. is steered, so the address hints that are written here are not answered",
+            "warning [2 cdn.example.net.] www.example.com. is steered, but its HTTPS record sends clients to cdn.example.net., which is not",
+            "warning [3 ns] www.example.com. is steered, but its HTTPS record sends clients to ns.example.com., which is not",
+            "warning [1 www mandatory=ipv6hint ipv6hint=2001:db8::1] www.example.com. is steered, so the address hints that are written here are not answered",
+        ]
+    );
+    assert_eq!(
+        told_of_steered("www HTTPS 0 cdn.example.net.", names),
+        [
+            "warning [0 cdn.example.net.] www.example.com. is steered, but its HTTPS record sends clients to cdn.example.net., which is not"
+        ]
+    );
+    assert_eq!(
+        told_of_steered("far HTTPS 1 .", names),
+        [
+            "error [far] far.example.com. is steered and may be answered by a CNAME, but has HTTPS records"
+        ]
+    );
+    assert_eq!(
+        told_of("a CNAME b.\na HTTPS 1 ."),
+        ["error [a] a.example.com. has a CNAME record and also HTTPS",]
+    );
+}
+
+#[test]
+fn the_modes_of_services_are_kept_apart() {
+    let text = "a A 198.51.100.1\na HTTPS 0 b.\na HTTPS 1 .\nc HTTPS 0 b.\nc HTTPS 0 d.\n\
+                e SVCB 0 b. port=1\nf SVCB 0 f";
+    assert_eq!(
+        told_of(text),
+        [
+            "warning [1 .] a.example.com. has a HTTPS record with the priority 0, so that the others are not followed",
+            "warning [0 d.] c.example.com. has 2 HTTPS records with the priority 0",
+            "warning [0 b. port=1] a SVCB record with the priority 0 and parameters",
+            "warning [0 f] the SVCB record of f.example.com. is an alias of itself",
+        ]
+    );
+}
+
+#[test]
+fn targets_of_services_exist() {
+    let text = "a HTTPS 1 .\nb HTTPS 1 none\nc HTTPS 0 a\nd SVCB 0 a\ne CNAME f.\ng HTTPS 1 e\n\
+                h HTTPS 1 x.sub\nsub NS ns.example.net.\ni HTTPS 1 x.h";
+    assert_eq!(
+        told_of(text),
+        [
+            "warning [1 .] a.example.com. has no address, but HTTPS records point at it",
+            "warning [1 none] none.example.com. does not exist, but HTTPS records point at it",
+            "warning [0 a] a.example.com. has no address, but SVCB records point at it",
+            "warning [1 x.h] x.h.example.com. does not exist, but HTTPS records point at it",
+        ]
+    );
+}
