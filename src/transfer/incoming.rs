@@ -51,6 +51,9 @@ pub enum Fault {
     /// A response that says no.
     #[error("the primary answers {0}")]
     Refused(Rcode),
+    /// The other side does not serve the zone itself.
+    #[error("the primary is not authoritative for the zone")]
+    NotAuthoritative,
     /// A message without records, or one that is cut.
     #[error("a message brings no records, or is truncated")]
     Empty,

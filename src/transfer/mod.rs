@@ -2,6 +2,7 @@
 
 pub mod incoming;
 pub mod records;
+pub mod refresh;
 pub mod soa;
 pub mod tsig;
 mod wire;

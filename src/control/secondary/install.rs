@@ -1,0 +1,70 @@
+//! Puts what a primary has sent in the place of what was served of its zone: compiled with the zone
+//! file laid over it, checked, kept, and only then served.
+
+use std::sync::Arc;
+
+use super::{Install, SecondarySettings, What, storage};
+use crate::control::{Control, off_thread};
+use crate::zone::{self, Base, Source, Zones};
+
+/// So many of the errors of a zone are told.
+const TOLD: usize = 3;
+
+impl Control {
+    /// Serves what has come for one zone, and nothing else otherwise than before. What cannot be
+    /// served changes nothing.
+    pub async fn install(&self, install: Install) {
+        let settings = self.settings();
+        let Install { origin, what, done } = install;
+        let zone = settings.secondaries.iter().find(|zone| zone.overlay.origin == origin).cloned();
+        let compiled = match zone {
+            Some(zone) => off_thread(move || compile(&zone, what)).await,
+            None => Err("the zone is no longer taken from a primary".to_string()),
+        };
+        let result = compiled.map(|zones| {
+            let zones = Arc::new(settings.zones.replaced(&zones));
+            self.tell(|state, now| state.core.replace_zones(zones, &origin, now));
+        });
+        // Who asked may have gone meanwhile.
+        let _ = done.send(result);
+    }
+}
+
+/// The one zone, compiled; a new text is kept, too.
+fn compile(zone: &SecondarySettings, what: What) -> Result<Zones, String> {
+    let SecondarySettings { overlay, file, .. } = zone;
+    let mut settings = overlay.clone();
+    let (text, is_new) = match what {
+        What::Text(text) => (Some(text), true),
+        What::Kept => {
+            let kept = storage::read(file, &overlay.origin)?;
+            (Some(kept.ok_or("nothing is kept of the zone")?.text), false)
+        }
+        What::Nothing => (None, false),
+    };
+    settings.base = match text {
+        Some(text) => {
+            settings.sources.push(Source::new(file.clone(), text));
+            Base::Transferred
+        }
+        None => Base::Expired,
+    };
+    let (zones, problems) = zone::compile(std::slice::from_ref(&settings));
+    let Some(zones) = zones else {
+        let errors = problems.iter().filter(|problem| !problem.is_warning);
+        let errors: Vec<&str> = errors.take(TOLD).map(|error| error.message.as_str()).collect();
+        return Err(format!("what came cannot be served: {}", errors.join("; ")));
+    };
+    if is_new {
+        for problem in problems {
+            let origin = &overlay.origin;
+            tracing::warn!(%origin, "{}", problem.message);
+        }
+        let text = settings.sources.last().map_or("", |source| &source.text);
+        if let Err(error) = storage::write(file, text) {
+            let file = file.display();
+            tracing::error!(%file, %error, "the zone is served, but not kept over a restart");
+        }
+    }
+    Ok(zones)
+}
