@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
@@ -14,11 +15,14 @@ use crate::config::source::Source;
 use crate::config::{self, Diagnostic, Loaded, Rejected, Severity};
 use crate::control::override_file::OverrideFile;
 use crate::control::reload::{FileWatch, Trigger};
+use crate::control::secondary::Secondaries;
 use crate::control::status::unix_seconds;
 use crate::control::{self, Action, Control, Override, Target};
 use crate::l4::{self, L4};
 use crate::transport;
 
+/// How many announcements of primaries wait to be looked at.
+const ANNOUNCEMENTS: usize = 256;
 /// How long connections of the forwarder may go on after the order to stop.
 const L4_GRACE: Duration = Duration::from_secs(5);
 
@@ -35,6 +39,7 @@ struct Daemon {
     loaded: Loaded,
     fixed: Fixed,
     control: Control,
+    secondaries: Secondaries,
     dns: Option<transport::Running>,
     l4: L4,
     admin: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
@@ -125,9 +130,14 @@ impl Daemon {
             Some(override_file),
         )
         .await;
+        // What is announced before it is looked at waits here.
+        let (announced, rung) = mpsc::channel(ANNOUNCEMENTS);
+        let zones = &settings.control.secondaries;
+        let mut secondaries = Secondaries::start(zones, control.board(), rung);
+        control.await_first(&mut secondaries, zones).await;
         let dns = match &settings.dns {
             Some(dns) => {
-                let mut dns = start_dns(dns, &control)?;
+                let mut dns = start_dns(dns, &control, announced)?;
                 control.read(dns.take_ledgers());
                 Some(dns)
             }
@@ -138,7 +148,7 @@ impl Daemon {
             None => None,
         };
         let fixed = Fixed::of(&loaded);
-        Ok(Daemon { path: path.into(), loaded, fixed, control, dns, l4, admin })
+        Ok(Daemon { path: path.into(), loaded, fixed, control, secondaries, dns, l4, admin })
     }
 
     /// Follows the files, the signals and the overrides until a signal ends it.
@@ -149,6 +159,11 @@ impl Daemon {
                 () = end.comes() => break,
                 _ = hang_up.recv() => Trigger::Request,
                 () = files.changed() => Trigger::Change,
+                install = self.secondaries.next() => {
+                    // Here, so that no reload that has read what was kept before comes between.
+                    self.control.install(install).await;
+                    continue;
+                }
             };
             // Half a reload does no harm to a server that stops.
             tokio::select! {
@@ -198,6 +213,7 @@ impl Daemon {
         pending.iter().for_each(|warning| tracing::warn!("{warning}"));
         let noted = noted(&loaded, pending);
         self.control.replace(Arc::new(loaded.settings.control.clone()), noted).await;
+        self.secondaries.follow(&loaded.settings.control.secondaries);
         self.loaded = loaded;
     }
 
@@ -293,8 +309,11 @@ fn noted(loaded: &Loaded, more: Vec<String>) -> control::Loaded {
 fn start_dns(
     settings: &transport::Settings,
     control: &Control,
+    announced: transport::Announced,
 ) -> anyhow::Result<transport::Running> {
-    let running = transport::bind(settings)?.serve(control.published())?;
+    let mut bound = transport::bind(settings)?;
+    bound.tell(announced);
+    let running = bound.serve(control.published())?;
     for address in running.local_addrs() {
         tracing::info!(%address, "the DNS listens (UDP and TCP)");
     }

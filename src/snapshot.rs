@@ -10,6 +10,7 @@ use crate::decide::{
 };
 use crate::geo::World;
 use crate::transfer::Keys;
+use crate::transfer::announcers::Announcers;
 use crate::zone::Zones;
 
 /// How many epochs there are before they begin anew.
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub zones: Arc<Zones>,
     /// What the server says of itself.
     pub identity: Arc<Identity>,
+    /// Who may announce new versions of zones.
+    pub announcers: Arc<Announcers>,
     /// The keys of those who sign their queries.
     pub keys: Arc<Keys>,
     /// Datacenters, pools and policies.

@@ -114,6 +114,8 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
     let (address, port) = (probed.ip(), probed.port());
     ControlSettings {
         zones: Arc::new(zones.unwrap_or_else(|| panic!("{problems:#?}"))),
+        secondaries: Vec::new(),
+        announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),
         steering: Arc::new(steering),

@@ -25,6 +25,8 @@ pub enum Verdict {
     NotImp,
     /// Answered BADVERS: an EDNS version that we do not speak.
     BadVers,
+    /// Answered NOERROR: a primary's announcement of a new version of a zone.
+    Announced,
     /// Answered SERVFAIL: a zone of a primary's that is not there yet, or has expired.
     ServFail,
     /// Answered NOTAUTH: signed with a key that we do not have, wrongly, or at another time.
@@ -39,7 +41,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Verdict; 14] = [
+    pub const ALL: [Verdict; 15] = [
         Verdict::Positive,
         Verdict::NoData,
         Verdict::NxDomain,
@@ -49,6 +51,7 @@ impl Verdict {
         Verdict::FormErr,
         Verdict::NotImp,
         Verdict::BadVers,
+        Verdict::Announced,
         Verdict::ServFail,
         Verdict::NotAuth,
         Verdict::DroppedRunt,
@@ -68,6 +71,7 @@ impl Verdict {
             Verdict::FormErr => "formerr",
             Verdict::NotImp => "notimp",
             Verdict::BadVers => "badvers",
+            Verdict::Announced => "announced",
             Verdict::ServFail => "servfail",
             Verdict::NotAuth => "notauth",
             Verdict::DroppedRunt => "dropped_runt",

@@ -7,10 +7,12 @@ pub mod counters;
 mod decided;
 mod edns;
 mod negative;
+mod notify;
 mod sections;
 mod signed;
 
 pub use counters::{Counters, Event, Totals, Verdict};
+pub use notify::announced_zone;
 
 use std::net::IpAddr;
 
@@ -159,6 +161,10 @@ impl<'s, 'r> Asked<'s, 'r> {
             Err(Rejection::Error(rcode, preamble)) => {
                 let error = (rcode == Rcode::NOTIMP).then_some(ExtendedError::NOT_SUPPORTED);
                 return refuse(self.snapshot, rcode, error, &preamble, packet, out);
+            }
+            Err(Rejection::Notify(preamble)) => {
+                let source = self.client.resolver;
+                return notify::answer(self.snapshot, source, None, &preamble, packet, out);
             }
             Err(Rejection::Signed { tsig, preamble }) => {
                 let (transport, unix_seconds) = (self.transport, self.unix_seconds);

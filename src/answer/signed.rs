@@ -1,9 +1,9 @@
 //! Signed queries (RFC 8945): verified, answered like others, and the answer signed.
 
-use super::{Asked, Outcome, Request, refuse};
+use super::{Asked, Outcome, Request, notify, refuse};
 use crate::dns::edns::UDP_PAYLOAD_BYTES;
 use crate::dns::query::NameRoom;
-use crate::dns::{Preamble, Rcode};
+use crate::dns::{Preamble, Rcode, Rejection};
 use crate::snapshot::Snapshot;
 use crate::transfer::tsig;
 
@@ -33,7 +33,13 @@ pub(super) fn answer(
     let mut room = NameRoom::new();
     let mut asked = Asked::read(snapshot, request, &message, &mut room);
     asked.signature_bytes = sequence.record_bytes();
-    let mut outcome = asked.answer(&message, out);
+    let mut outcome = match asked.query {
+        Err(Rejection::Notify(preamble)) => {
+            let (source, key) = (request.source, Some(&**sequence.key()));
+            notify::answer(snapshot, source, key, &preamble, &message, out)
+        }
+        _ => asked.answer(&message, out),
+    };
     if outcome.length > 0 {
         outcome.length = sequence.sign(out, outcome.length, now);
     }

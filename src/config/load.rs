@@ -16,6 +16,7 @@ use super::files::Files;
 use super::keys;
 use super::latency;
 use super::reader::Reader;
+use super::secondary::{self, Secondary};
 use super::server::{self, AdminForm, ServerForm};
 use super::service;
 use super::settings::Settings;
@@ -157,7 +158,11 @@ fn compile(
     }
     let steered_names = steering.steered.iter().map(Vec::len).sum();
     let zone_count = zone_files.len();
-    let zones = zones::compile(&zone_files, steering.steered, files);
+    let storage = form.dns.as_ref().and_then(|dns| dns.storage.as_ref());
+    let storage =
+        storage.map_or_else(|| path.with_file_name("transferred"), |path| path.get_ref().clone());
+    let secondary = Secondary { storage: &storage, keys: &keys, key_forms: &form.keys };
+    let zones = zones::compile(&zone_files, steering.steered, &secondary, files);
     for zone in zone_files {
         files.problems.extend(zone.reader.into_problems());
     }
@@ -172,7 +177,7 @@ fn compile(
         None => Vec::new(),
     };
 
-    let (zones, map) = (zones?, map?);
+    let ((zones, secondaries), map) = (zones?, map?);
     let contents = Contents {
         zones: zone_count,
         steered_names,
@@ -185,6 +190,8 @@ fn compile(
     };
     let control = control::Settings {
         zones: Arc::new(zones),
+        announcers: Arc::new(secondary::announcers(&secondaries)),
+        secondaries,
         identity: Arc::new(form.dns.as_ref().map(|dns| dns.identity.clone()).unwrap_or_default()),
         keys: Arc::new(keys),
         steering: Arc::new(steering.steering),

@@ -35,6 +35,8 @@ pub(super) struct DnsForm {
     pub listen: Vec<Spanned<SocketAddr>>,
     pub zones: Option<Spanned<PathBuf>>,
     pub workers: Option<usize>,
+    /// The directory in which zones that are taken from primaries are kept.
+    pub storage: Option<Spanned<PathBuf>>,
     pub identity: Identity,
     /// Who is asked for the addresses behind names.
     pub resolvers: Vec<Spanned<SocketAddr>>,
@@ -114,6 +116,7 @@ fn read_dns(mut dns: Table<'_>) -> DnsForm {
         listen: listen.map(|value| addresses(&value)).unwrap_or_default(),
         zones: zones.and_then(|value| value.path()),
         workers: dns.take("workers").and_then(|value| value.integer(1..=MOST_WORKERS)),
+        storage: dns.take("storage").and_then(|value| value.path()),
         identity: Identity {
             name: dns.take("identity").and_then(|value| identity(&value)).unwrap_or_default(),
             version: match dns.take("version").and_then(|value| value.boolean()) {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::check::{self, CheckForm};
+use super::peer::{self, PeerForm};
 use super::reader::{Table, Value};
 use super::server::{continent, country};
 use super::service::MOST_WEIGHT;
@@ -21,6 +22,8 @@ pub(super) struct ZoneForm {
     pub ttl: u32,
     pub records: Option<Spanned<String>>,
     pub records_file: Option<Spanned<PathBuf>>,
+    /// Where the zone is taken from; empty: from nowhere.
+    pub primaries: Vec<PeerForm>,
     pub checks: Vec<(Spanned<String>, Option<CheckForm>)>,
     pub pools: Vec<PoolForm>,
     pub names: Vec<NameForm>,
@@ -110,6 +113,7 @@ pub(super) fn read(mut root: Table<'_>) -> ZoneForm {
     let ttl = root.take("ttl").and_then(|value| value.ttl()).unwrap_or(DEFAULT_ZONE_TTL);
     let records = root.take("records").and_then(|value| value.text());
     let records_file = root.take("records_file").and_then(|value| value.path());
+    let primaries = root.take("primary").map(|value| peer::read_all(&value)).unwrap_or_default();
     let reader = root.reader();
     let read_check = |(name, value): (Spanned<String>, Value<'_>)| {
         check_label(reader, &name);
@@ -120,9 +124,8 @@ pub(super) fn read(mut root: Table<'_>) -> ZoneForm {
     let checks = root.named("checks").into_iter().map(read_check).collect();
     let pools = root.named("pools").into_iter().map(|(name, v)| read_pool(name, &v)).collect();
     let names = root.named("names").into_iter().map(|(name, v)| read_name(name, &v)).collect();
-    root.not_yet("primary");
     root.finish();
-    ZoneForm { origin, ttl, records, records_file, checks, pools, names }
+    ZoneForm { origin, ttl, records, records_file, primaries, checks, pools, names }
 }
 
 fn read_pool(name: Spanned<String>, value: &Value<'_>) -> PoolForm {

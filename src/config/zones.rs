@@ -9,10 +9,12 @@ use toml::Spanned;
 use super::diagnostic::{Diagnostic, Severity};
 use super::files::Files;
 use super::reader::Reader;
+use super::secondary::Secondary;
 use super::source::in_words;
 use super::steering::ZoneFile;
 use super::zone_texts::ZoneTexts;
 use super::{TEXT_LIMIT, zone_file};
+use crate::control::SecondarySettings;
 use crate::zone::{self, Place, Zones};
 
 /// Reads the zone files of `directory`, which is named in `reader`'s file.
@@ -55,8 +57,10 @@ pub(super) fn read(
 pub(super) fn compile(
     zone_files: &[ZoneFile],
     steered: Vec<Vec<(usize, zone::Steered)>>,
+    secondary: &Secondary<'_>,
     files: &mut Files,
-) -> Option<Zones> {
+) -> Option<(Zones, Vec<SecondarySettings>)> {
+    let mut secondaries = Vec::new();
     let mut settings = Vec::with_capacity(zone_files.len());
     let mut parts = Vec::with_capacity(zone_files.len());
     let mut first: HashMap<Box<[u8]>, &ZoneFile> = HashMap::with_capacity(zone_files.len());
@@ -72,14 +76,18 @@ pub(super) fn compile(
         let Some(mut texts) = ZoneTexts::read(file, files) else { continue };
         let (names, steered) = steered.into_iter().unzip();
         let sources = std::mem::take(&mut texts.sources);
-        parts.push(Parts { file, texts, names });
-        settings.push(zone::Settings {
+        let mut zone = zone::Settings {
             origin: origin.get_ref().clone(),
             default_ttl: file.form.ttl,
             sources,
             steered,
             base: zone::Base::Nothing,
-        });
+        };
+        secondaries.extend(secondary.lay(file, &mut zone));
+        let transferred = matches!(zone.base, zone::Base::Transferred);
+        let transferred = transferred.then(|| zone.sources.len() - 1);
+        parts.push(Parts { file, texts, names, transferred });
+        settings.push(zone);
     }
     let (zones, problems) = zone::compile(&settings);
     for problem in problems {
@@ -87,7 +95,7 @@ pub(super) fn compile(
             parts.file.reader.report(parts.diagnostic(problem));
         }
     }
-    zones
+    Some((zones?, secondaries))
 }
 
 /// What a zone was made of, to say where its problems are.
@@ -96,6 +104,8 @@ struct Parts<'f> {
     texts: ZoneTexts<'f>,
     /// For each steered name, the index of its form.
     names: Vec<usize>,
+    /// The index of the text that a primary has sent.
+    transferred: Option<usize>,
 }
 
 impl Parts<'_> {
@@ -111,6 +121,10 @@ impl Parts<'_> {
             Place::Steered(index) => {
                 let name = self.names.get(index).and_then(|&name| form.names.get(name));
                 (&reader.source, name.map(|name| name.owner.span()))
+            }
+            // Nobody writes that text, so nobody is shown it.
+            Place::Source { source, .. } if self.transferred == Some(source) => {
+                (&reader.source, form.primaries.first().map(|primary| primary.span.clone()))
             }
             Place::Source { source, span } => self.texts.place(source, span),
         };

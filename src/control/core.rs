@@ -21,6 +21,7 @@ use crate::dns::Name;
 use crate::health::{Probe, Verdict};
 use crate::ledger::Answered;
 use crate::snapshot::Published;
+use crate::zone::{Condition, Zones};
 
 /// A moment, by both clocks that count here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +96,18 @@ impl Core {
         self.publisher.replace(ground, tables);
         self.room = self.capacity.room(now.elapsed);
         self.note_news(news, now);
+    }
+
+    /// Serves other versions of the same zones from now on; `origin` is that of which one came.
+    pub fn replace_zones(&mut self, zones: Arc<Zones>, origin: &Name, now: Now) {
+        let text = match zones.iter().find(|zone| zone.origin() == origin) {
+            Some(zone) if zone.condition() == Condition::Served => {
+                format!("serial {}", zone.serial())
+            }
+            _ => "expired".to_string(),
+        };
+        self.publisher.replace_zones(zones);
+        self.note(now, EventKind::Transfer, &origin.to_string(), text);
     }
 
     /// Where the current snapshot is found.

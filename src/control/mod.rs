@@ -14,6 +14,7 @@ mod presence;
 pub mod publish;
 mod refresh;
 pub mod reload;
+pub mod secondary;
 pub mod settings;
 pub mod status;
 mod worker;
@@ -41,6 +42,7 @@ pub use allotting::PlanStatus;
 pub use capacity::{Report, ReportSource, ReportStatus};
 pub use flatten::{NameState, NameStatus};
 pub use overrides::{Action, Override, Target};
+pub use secondary::{SecondarySettings, SecondaryStatus};
 pub use settings::{AllocationSettings, ReportSettings, Settings};
 pub use status::{Event, EventKind, LoadStatus};
 
@@ -61,6 +63,7 @@ struct Inner {
     watch: Watch,
     events: broadcast::Sender<Event>,
     published: Published,
+    secondaries: secondary::Board,
     /// Never held across an await, and never on the way of a query.
     state: Mutex<State>,
     /// Held while the allocator is lent out, by threads that may wait; taken before `state`.
@@ -165,6 +168,7 @@ impl Control {
             watch,
             events,
             published,
+            secondaries: secondary::Board::default(),
             state: Mutex::new(state),
             works: Mutex::default(),
             wake,
@@ -276,6 +280,16 @@ impl Control {
     /// What is known of every probe, by `ProbeId`.
     pub fn probe_statuses(&self) -> Vec<ProbeStatus> {
         self.inner.watch.statuses()
+    }
+
+    /// Where the state of the zones that are taken from primaries is told.
+    pub fn board(&self) -> secondary::Board {
+        self.inner.secondaries.clone()
+    }
+
+    /// How the zones that are taken from primaries stand, by name.
+    pub fn secondary_statuses(&self) -> Vec<SecondaryStatus> {
+        self.inner.secondaries.statuses()
     }
 
     /// What is known of every datacenter's capacity, by `DatacenterId`.

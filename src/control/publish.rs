@@ -14,6 +14,7 @@ use crate::decide::{
     StandingTable, Steer, Survey, Target, survey_all,
 };
 use crate::snapshot::{EPOCHS, Published, Snapshot};
+use crate::zone::Zones;
 
 /// What changes while the files stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -152,6 +153,19 @@ impl Publisher {
         self.publish(next);
     }
 
+    /// Publishes other versions of the same zones; whatever else the files say stays.
+    pub fn replace_zones(&mut self, zones: Arc<Zones>) {
+        let settings =
+            Settings { zones: Arc::clone(&zones), ..Settings::clone(&self.ground.settings) };
+        self.ground.settings = Arc::new(settings);
+        let current = self.published.load_full();
+        self.publish(Snapshot {
+            generation: current.generation + 1,
+            zones,
+            ..Snapshot::clone(&current)
+        });
+    }
+
     /// Publishes the tables, if they changed; says whether they did. Only charts of policies that
     /// can come to a changed member are made anew.
     pub fn update(&mut self, tables: Tables) -> bool {
@@ -209,6 +223,7 @@ fn snapshot(
         epoch,
         zones: Arc::clone(&ground.settings.zones),
         identity: Arc::clone(&ground.settings.identity),
+        announcers: Arc::clone(&ground.settings.announcers),
         keys: Arc::clone(&ground.settings.keys),
         steering: Arc::clone(&ground.settings.steering),
         world: Arc::clone(&ground.settings.world),

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ReportSource;
 use super::flatten::FlattenedName;
+use super::{ReportSource, SecondarySettings};
 use crate::decide::{Latencies, Steering};
 use crate::geo::World;
 use crate::health;
 use crate::snapshot::Identity;
 use crate::transfer::Keys;
+use crate::transfer::announcers::Announcers;
 use crate::zone::Zones;
 
 /// What control is told by the configuration. A reload makes a new one; parts that did not change
@@ -23,6 +24,10 @@ pub struct Settings {
     pub identity: Arc<Identity>,
     /// The keys that are shared with other servers.
     pub keys: Arc<Keys>,
+    /// Those of them that are taken from primaries.
+    pub secondaries: Vec<SecondarySettings>,
+    /// Who may announce new versions of these.
+    pub announcers: Arc<Announcers>,
     /// Datacenters, pools and policies.
     pub steering: Arc<Steering>,
     /// The map.

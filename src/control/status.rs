@@ -53,6 +53,8 @@ pub enum EventKind {
     Plan,
     /// The files were read.
     Load,
+    /// A zone came from its primary, or was given up.
+    Transfer,
     /// The files were read, and cannot be served.
     LoadRefused,
 }

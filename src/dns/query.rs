@@ -78,6 +78,8 @@ pub enum Rejection {
     Response,
     /// A response with this code and no records.
     Error(Rcode, Preamble),
+    /// No query, but a well-formed NOTIFY message (RFC 1996).
+    Notify(Preamble),
     /// No response before the signature is verified (RFC 8945 §5.2): there is a TSIG record.
     Signed {
         /// Where it begins. It is the last record.
@@ -129,12 +131,17 @@ impl<'r> Query<'r> {
             qname: &[],
         };
         let read = query.read(packet, counts, room);
-        let is_query = flags & flags::OPCODE == u16::from(Opcode::QUERY.0) << 11;
-        match read {
-            Err(Fault::Signed(tsig)) => Err(Rejection::Signed { tsig, preamble: query.preamble }),
-            _ if !is_query => Err(Rejection::Error(Rcode::NOTIMP, query.preamble)),
-            Ok(()) => Ok(query),
-            Err(Fault::Error(rcode)) => Err(Rejection::Error(rcode, query.preamble)),
+        let opcode = Opcode(((flags & flags::OPCODE) >> 11) as u8);
+        match (read, opcode) {
+            (Err(Fault::Signed(tsig)), _) => {
+                Err(Rejection::Signed { tsig, preamble: query.preamble })
+            }
+            (Ok(()), Opcode::QUERY) => Ok(query),
+            (Ok(()), Opcode::NOTIFY) => Err(Rejection::Notify(query.preamble)),
+            (Err(Fault::Error(rcode)), Opcode::QUERY | Opcode::NOTIFY) => {
+                Err(Rejection::Error(rcode, query.preamble))
+            }
+            _ => Err(Rejection::Error(Rcode::NOTIMP, query.preamble)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Zone transfers and what guards them, pure: what comes in, keys and signatures (RFC 8945), who may ask.
 
+pub mod announcers;
 pub mod incoming;
 pub mod records;
 pub mod refresh;

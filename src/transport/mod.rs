@@ -7,17 +7,19 @@ mod udp;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Counters, Totals};
+use crate::dns::Name;
 use crate::ledger::{Ledger, Ledgers};
 use crate::snapshot::Published;
 use connections::Connections;
@@ -93,7 +95,12 @@ pub struct Bound {
     addresses: Vec<SocketAddr>,
     listeners: Vec<TcpListener>,
     sockets: Vec<UdpSocket>,
+    announced: Option<Announced>,
 }
+
+/// Where it is told that a primary has announced a new version of a zone: the zone and who says so.
+/// What finds no room there is lost; the primary will say it again, or is asked in time.
+pub type Announced = mpsc::Sender<(Name, IpAddr)>;
 
 /// Binds all sockets, or none.
 pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
@@ -104,6 +111,7 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
         addresses: Vec::new(),
         listeners: Vec::new(),
         sockets: Vec::new(),
+        announced: None,
     };
     for &address in &settings.listen {
         let (listener, sockets) = bind_both(address, workers)?;
@@ -143,6 +151,11 @@ impl Bound {
         &self.addresses
     }
 
+    /// Tells of announcements (RFC 1996).
+    pub fn tell(&mut self, announced: Announced) {
+        self.announced = Some(announced);
+    }
+
     /// Begins to answer from what is published, now and later.
     ///
     /// # Errors
@@ -168,6 +181,7 @@ impl Bound {
                 published: Arc::clone(&published),
                 counters: running.new_counters(),
                 ledger: running.new_ledger(),
+                announced: self.announced.clone(),
                 stop: Arc::clone(&running.stop_threads),
             };
             let thread = std::thread::Builder::new().name(format!("dns-udp-{index}"));
@@ -182,6 +196,7 @@ impl Bound {
             published,
             counters: running.new_counters(),
             ledger: running.new_ledger(),
+            announced: self.announced,
             stop: running.stop_tasks.clone(),
             tasks: running.tasks.clone(),
         });
@@ -190,6 +205,15 @@ impl Bound {
             running.tasks.spawn(tcp::accept(listener, Arc::clone(&shared)));
         }
         Ok(running)
+    }
+}
+
+/// Passes on who has announced which zone.
+#[cold]
+fn announce(announced: Option<&Announced>, zone: Option<Name>, source: IpAddr) {
+    if let (Some(announced), Some(zone)) = (announced, zone) {
+        // Whoever listens has enough to do.
+        let _ = announced.try_send((zone, source.to_canonical()));
     }
 }
 

@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Place};
-use super::unix_seconds;
-use crate::answer::{Counters, Event, MAX_MESSAGE_BYTES, Request, Transport, respond};
+use super::{Announced, announce, unix_seconds};
+use crate::answer::{
+    Counters, Event, MAX_MESSAGE_BYTES, Request, Transport, Verdict, announced_zone, respond,
+};
 use crate::ledger::Ledger;
 use crate::snapshot::Published;
 
@@ -81,6 +83,7 @@ pub(super) struct Shared {
     pub(super) published: Published,
     pub(super) counters: Arc<Counters>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) announced: Option<Announced>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -239,6 +242,9 @@ impl Shared {
         ROOM.with_borrow_mut(|room| {
             let outcome = respond(&snapshot, &request, message, room);
             self.counters.record_shared(Transport::Tcp, &outcome);
+            if outcome.verdict == Verdict::Announced {
+                announce(self.announced.as_ref(), announced_zone(message), peer);
+            }
             if let Some(answered) = outcome.answered {
                 self.ledger.write_shared(answered);
             }

@@ -176,6 +176,7 @@ fn port_0_and_ourselves_are_forged_sources() {
         ours: [ours.parse().unwrap()].into(),
         published: published(),
         counters: Arc::default(),
+        announced: None,
         ledger: Arc::default(),
         stop: Arc::default(),
     };

@@ -13,8 +13,8 @@ use arrayvec::ArrayVec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::batch::{self, BATCH, Batch};
-use super::unix_seconds;
-use crate::answer::{Asked, Counters, Event, Outcome, Request, Transport, Verdict};
+use super::{Announced, announce, unix_seconds};
+use crate::answer::{Asked, Counters, Event, Outcome, Request, Transport, Verdict, announced_zone};
 use crate::dns::query::NameRoom;
 use crate::ledger::Ledger;
 use crate::snapshot::Published;
@@ -53,6 +53,7 @@ pub(super) struct Worker {
     pub(super) published: Published,
     pub(super) counters: Arc<Counters>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) announced: Option<Announced>,
     pub(super) stop: Arc<AtomicBool>,
 }
 
@@ -102,6 +103,10 @@ impl Worker {
                 let (packet, out) = batch.slot(index).buffers();
                 let outcome = asked.answer(packet, out);
                 self.counters.record(Transport::Udp, &outcome);
+                if outcome.verdict == Verdict::Announced {
+                    let zone = announced_zone(packet);
+                    announce(self.announced.as_ref(), zone, batch.slot(index).source().ip());
+                }
                 if let Some(answered) = outcome.answered {
                     self.ledger.write(answered);
                 }

@@ -72,6 +72,7 @@ pub fn snapshot() -> Snapshot {
         epoch: 0,
         charts: charts.collect(),
         zones: Arc::new(zones),
+        announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),
         steering: Arc::new(steering),

@@ -32,6 +32,7 @@ mod rfc8906;
 mod rfc8914;
 mod rfc9460;
 mod rfc9619;
+mod secondary;
 mod simulate;
 mod static_answers;
 mod steering;

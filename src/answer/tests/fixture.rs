@@ -172,6 +172,7 @@ pub(crate) fn assembled(zones: Zones, steering: Steering, health: HealthTable) -
         generation: 1,
         epoch: 0,
         zones: Arc::new(zones),
+        announcers: Arc::default(),
         keys: Arc::default(),
         charts: charts.collect(),
         steering: Arc::new(steering),

@@ -98,6 +98,8 @@ pub fn settings(capacity: [Option<f64>; 3]) -> Settings {
     };
     Settings {
         zones: Arc::new(zone::compile(&[]).0.unwrap()),
+        secondaries: Vec::new(),
+        announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),
         steering: Arc::new(steering),

@@ -61,11 +61,7 @@ pub(super) enum Failure {
 }
 
 /// The SOA record that a primary has for a zone.
-pub(super) async fn ask(
-    primary: &Primary,
-    origin: &Name,
-    limits: &Limits,
-) -> Result<Soa, Failure> {
+pub(super) async fn ask(primary: &Primary, origin: &Name, limits: &Limits) -> Result<Soa, Failure> {
     let mut failure = Failure::Silent(limits.once_more * limits.tries);
     for _ in 0..limits.tries {
         match ask_once(primary, origin, limits).await {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Install, SecondarySettings, What, storage};
+use super::{FIRST_TRANSFERS, Install, Secondaries, SecondarySettings, What, storage};
 use crate::control::{Control, off_thread};
 use crate::zone::{self, Base, Source, Zones};
 
@@ -11,6 +11,22 @@ use crate::zone::{self, Base, Source, Zones};
 const TOLD: usize = 3;
 
 impl Control {
+    /// Waits until those of the zones that have no data have been looked for once, but not for
+    /// long: a primary that is silent holds up no other zone.
+    pub async fn await_first(&self, secondaries: &mut Secondaries, zones: &[SecondarySettings]) {
+        let is_bare = |zone: &&SecondarySettings| zone.kept.is_none_or(|kept| kept.is_expired);
+        let tried = secondaries.tried(zones.iter().filter(is_bare).count());
+        let deadline = tokio::time::sleep(FIRST_TRANSFERS);
+        let (mut tried, mut deadline) = (std::pin::pin!(tried), std::pin::pin!(deadline));
+        loop {
+            tokio::select! {
+                install = secondaries.next() => self.install(install).await,
+                () = &mut tried => return,
+                () = &mut deadline => return,
+            }
+        }
+    }
+
     /// Serves what has come for one zone, and nothing else otherwise than before. What cannot be
     /// served changes nothing.
     pub async fn install(&self, install: Install) {
@@ -44,7 +60,7 @@ fn compile(zone: &SecondarySettings, what: What) -> Result<Zones, String> {
     };
     settings.base = match text {
         Some(text) => {
-            settings.sources.push(Source::new(file.clone(), text));
+            settings.sources.push(Source { file: file.clone(), text, included_by: None });
             Base::Transferred
         }
         None => Base::Expired,
@@ -56,9 +72,9 @@ fn compile(zone: &SecondarySettings, what: What) -> Result<Zones, String> {
         return Err(format!("what came cannot be served: {}", errors.join("; ")));
     };
     if is_new {
-        for problem in problems {
-            let origin = &overlay.origin;
-            tracing::warn!(%origin, "{}", problem.message);
+        if let Some(first) = problems.first() {
+            let (origin, warnings) = (&overlay.origin, problems.len());
+            tracing::warn!(%origin, warnings, "{}", first.message);
         }
         let text = settings.sources.last().map_or("", |source| &source.text);
         if let Err(error) = storage::write(file, text) {

@@ -8,7 +8,7 @@ pub mod storage;
 mod task;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -91,14 +91,8 @@ pub struct SecondaryStatus {
     pub last_error: Option<String>,
 }
 
-/// Says that a primary has announced a new version (RFC 1996).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announced {
-    /// Of this zone.
-    pub origin: Name,
-    /// Who says so.
-    pub source: std::net::IpAddr,
-}
+/// Which zone has been announced (RFC 1996), and who says so.
+pub type Announced = (Name, IpAddr);
 
 /// Something that is to be served from now on; [`Control::install`](super::Control::install) does it.
 #[derive(Debug)]
@@ -157,7 +151,7 @@ struct Shared {
     installs: mpsc::Sender<Install>,
     questions: Semaphore,
     transfers: Semaphore,
-    /// How many zones have been looked for since the start, whatever came of it.
+    /// How many zones without data have been looked for since the start, whatever came of it.
     tried: watch::Sender<usize>,
 }
 
@@ -214,7 +208,8 @@ impl Secondaries {
         for gone in old.into_values() {
             gone.task.abort();
         }
-        let origins: Vec<String> = zones.iter().map(|zone| zone.overlay.origin.to_string()).collect();
+        let origins: Vec<String> =
+            zones.iter().map(|zone| zone.overlay.origin.to_string()).collect();
         self.shared.board.lock().retain(|origin, _| origins.contains(origin));
     }
 
@@ -232,7 +227,7 @@ impl Secondaries {
         loop {
             tokio::select! {
                 Some(install) = self.installs.recv() => return install,
-                Some(Announced { origin, source }) = self.announced.recv() => {
+                Some((origin, source)) = self.announced.recv() => {
                     if let Some(running) = self.bells.get(&origin.to_key()) {
                         // A full one has been rung.
                         let _ = running.bell.try_send(Bell::Announced(source));
@@ -243,7 +238,7 @@ impl Secondaries {
         }
     }
 
-    /// Returns once each of the first `zones` zones has been looked for.
+    /// Returns once so many zones without data have been looked for.
     pub fn tried(&self, zones: usize) -> impl Future<Output = ()> + use<> {
         let mut tried = self.shared.tried.subscribe();
         async move {

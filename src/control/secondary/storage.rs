@@ -38,16 +38,19 @@ impl Stored {
 
     /// Whether it was confirmed too long ago to be served.
     pub fn is_expired(&self, now: SystemTime) -> bool {
-        self.age(now) >= super::Schedule::new(Some((&self.soa, Duration::ZERO)), Duration::ZERO)
-            .expires()
-            .unwrap_or_default()
+        self.age(now)
+            >= super::Schedule::new(Some((&self.soa, Duration::ZERO)), Duration::ZERO)
+                .expires()
+                .unwrap_or_default()
     }
 }
 
 /// The file of a zone in the directory `storage`.
 pub fn path(storage: &Path, origin: &Name) -> PathBuf {
     let mut name = String::new();
-    for byte in origin.to_string().to_ascii_lowercase().trim_end_matches('.').bytes() {
+    for byte in
+        origin.to_string().to_ascii_lowercase().strip_suffix('.').unwrap_or_default().bytes()
+    {
         match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => name.push(char::from(byte)),
             _ => name.push_str(&format!("%{byte:02x}")),
@@ -150,7 +153,8 @@ mod tests {
 
     fn zone() -> String {
         let mut records = Records::default();
-        let numbers: Vec<u8> = [7, 100, 10, 1000, 5_u32].into_iter().flat_map(u32::to_be_bytes).collect();
+        let numbers: Vec<u8> =
+            [7, 100, 10, 1000, 5_u32].into_iter().flat_map(u32::to_be_bytes).collect();
         let rdata = [&[0, 0][..], &numbers].concat();
         let owner = origin();
         let owner = owner.as_wire();
@@ -184,7 +188,8 @@ mod tests {
     fn what_is_no_zone_is_not_used() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.zone");
-        for text in ["", "; nothing\n", "@ SOA a b 1 2 3 4 5", &zone().replace("example", "sample")] {
+        for text in ["", "; nothing\n", "@ SOA a b 1 2 3 4 5", &zone().replace("example", "sample")]
+        {
             fs::write(&path, text).unwrap();
             assert!(read(&path, &origin()).unwrap_err().contains("SOA record"), "{text}");
         }
@@ -206,7 +211,8 @@ mod tests {
         assert_eq!(name(r"\.\.."), "%5c.%5c..zone");
         let long = format!("{0}.{0}.{0}.", "a".repeat(63));
         let other = format!("{0}.{0}.b{1}.", "a".repeat(63), "a".repeat(62));
-        let longest = |last: &str| format!("{}{last}.", format!("{}.", r"\001".repeat(60)).repeat(4));
+        let longest =
+            |last: &str| format!("{}{last}.", format!("{}.", r"\001".repeat(60)).repeat(4));
         assert_ne!(name(&long), name(&other));
         assert!(name(&longest("a")).len() < 255);
         assert_ne!(name(&longest("a")), name(&longest("b")));

@@ -14,7 +14,7 @@ use super::{
     Install, Kept, Primary, Schedule, SecondarySettings, SecondaryStatus, Shared, What, storage,
 };
 use crate::control::status::unix_seconds;
-use crate::dns::{Name, Rcode, Rtype};
+use crate::dns::{Name, Rtype};
 use crate::transfer::incoming::{Arrival, Fault};
 use crate::transfer::records::Records;
 use crate::transfer::soa::{Soa, is_newer};
@@ -93,7 +93,7 @@ impl Task {
 
     /// Ends when nobody is left to ring the bell.
     pub(super) async fn run(mut self) {
-        let mut is_first = true;
+        let mut is_awaited = self.is_bare;
         loop {
             if !self.wait().await {
                 return;
@@ -102,7 +102,7 @@ impl Task {
             if self.schedule.due().is_some_and(|due| due <= self.now()) {
                 self.look().await;
                 self.tell();
-                if std::mem::take(&mut is_first) {
+                if std::mem::take(&mut is_awaited) {
                     self.shared.tried.send_modify(|tried| *tried += 1);
                 }
             }

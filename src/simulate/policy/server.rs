@@ -149,6 +149,8 @@ fn settings(world: &World, seems: &[usize], knowledge: Knowledge, ttl: Ttl) -> S
     let (zones, _) = zone::compile(&[]);
     Settings {
         zones: Arc::new(zones.unwrap_or_default()),
+        secondaries: Vec::new(),
+        announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),
         steering: Arc::new(steering),

@@ -196,6 +196,11 @@ impl Peer {
         });
     }
 
+    /// The directory with its files.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Where it answers.
     pub fn dns(&self) -> SocketAddr {
         self.address
