@@ -16,6 +16,7 @@ mod capacity;
 mod check;
 mod demo;
 mod failover;
+mod flatten;
 mod fuzz_seeds;
 mod gdnsd;
 mod load;

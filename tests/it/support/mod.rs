@@ -8,6 +8,7 @@ pub mod database;
 pub mod dig;
 pub mod needs;
 pub mod peers;
+pub mod resolver;
 pub mod server;
 pub mod wait;
 
@@ -15,5 +16,6 @@ pub use addresses::Addresses;
 pub use backend::Backend;
 pub use dig::{Answer, dig, dig_all};
 pub use needs::needs;
+pub use resolver::Resolver;
 pub use server::Server;
 pub use wait::{until, until_some};

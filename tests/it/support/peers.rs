@@ -134,6 +134,11 @@ impl Peer {
     /// Unbound, a resolver that asks `server` for all of `example.com`, and tells it the /24 or the
     /// /56 of the client.
     pub fn unbound(address: Ipv4Addr, server: SocketAddr) -> Peer {
+        Peer::unbound_for(address, "example.com", server)
+    }
+
+    /// The same for all of another zone, in which there is `ns1`.
+    pub fn unbound_for(address: Ipv4Addr, origin: &str, server: SocketAddr) -> Peer {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let at = directory.path().display();
         let conf = format!(
@@ -144,7 +149,7 @@ impl Peer {
              \x20send-client-subnet: {}\n client-subnet-always-forward: yes\n\
              \x20max-client-subnet-ipv4: 24\n max-client-subnet-ipv6: 56\n\
              remote-control:\n control-enable: no\n\
-             stub-zone:\n name: \"example.com\"\n stub-addr: {}@{}\n",
+             stub-zone:\n name: \"{origin}\"\n stub-addr: {}@{}\n",
             server.ip(),
             server.ip(),
             server.port()
@@ -152,7 +157,7 @@ impl Peer {
         write(directory.path(), "unbound.conf", &conf);
         let arguments = ["-d", "-c", "unbound.conf"];
         let mut peer = Peer::spawn(directory, (address, DNS_PORT).into(), "unbound", &arguments);
-        peer.wait_for_answer("ns1.example.com A +recurse");
+        peer.wait_for_answer(&format!("ns1.{origin} A +recurse"));
         peer
     }
 
