@@ -26,6 +26,8 @@ impl<'a> Answer<'a, '_> {
         let (mut name, mut owner) = (lower(qname), QNAME_POINTER);
         loop {
             let (target, pointer) = match written {
+                // What is not known at the end may be had from there later.
+                Written::All(Verdict::ServFail) => return Verdict::Positive,
                 Written::All(verdict) => return verdict,
                 Written::Alias(alias) => (lower(alias.target), alias.pointer),
                 Written::Redirected(redirection) => {

@@ -27,7 +27,8 @@ pub enum Verdict {
     BadVers,
     /// Answered NOERROR: a primary's announcement of a new version of a zone.
     Announced,
-    /// Answered SERVFAIL: a zone of a primary's that is not there yet, or has expired.
+    /// Answered SERVFAIL: a zone of a primary's that is not there yet, or has expired; or names that
+    /// could not be resolved.
     ServFail,
     /// Answered NOTAUTH: signed with a key that we do not have, wrongly, or at another time.
     NotAuth,

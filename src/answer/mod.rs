@@ -211,9 +211,11 @@ impl<'s, 'r> Asked<'s, 'r> {
         let rcode = match verdict {
             Verdict::NxDomain => Rcode::NXDOMAIN,
             Verdict::YxDomain => Rcode::YXDOMAIN,
+            Verdict::ServFail => Rcode::SERVFAIL,
             _ => Rcode::NOERROR,
         };
-        let is_authoritative = verdict != Verdict::Referral || answer.is_alias;
+        let is_ours = !matches!(verdict, Verdict::Referral | Verdict::ServFail);
+        let is_authoritative = is_ours || answer.is_alias;
         let scope = edns::response_scope(preamble.edns.as_ref(), answer.scope);
         Outcome {
             verdict,

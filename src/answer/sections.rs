@@ -68,6 +68,10 @@ impl<'a> Answer<'a, '_> {
         // That nobody gets data has scope 0; that this client gets none, its own.
         self.scope = self.scope.max(decision.scope);
         if matches!(decision.choice, Choice::NoData) {
+            if decision.is_unknown {
+                self.response.set_extended_error(ExtendedError::NOT_READY);
+                return Written::All(Verdict::ServFail);
+            }
             return Written::All(self.write_negative(Verdict::NoData, negative_soa));
         }
         self.is_steered = true;

@@ -130,7 +130,8 @@ impl Chart {
             _ => None,
         };
         let Validity { ttl, is_stale } = plan.validity(&choice);
-        Decision { ttl: plan.ttl.min(ttl), is_stale, scope, choice, assignment }
+        let (ttl, is_unknown) = (plan.ttl.min(ttl), plan.is_unknown);
+        Decision { ttl, is_stale, is_unknown, scope, choice, assignment }
     }
 
     /// Has the processor fetch what [`decide`](Self::decide) reads first for this client.

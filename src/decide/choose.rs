@@ -44,6 +44,9 @@ pub struct Decision<'a> {
     pub ttl: u32,
     /// Some of the records are older than their TTL, and nothing newer is to be had (RFC 8767).
     pub is_stale: bool,
+    /// There are no records, but neither is it known that there are none: names that stand for
+    /// addresses could not be resolved.
+    pub is_unknown: bool,
     /// The length of the widest prefix around the client's address within which every client is
     /// decided alike (RFC 7871 §7.2.1).
     pub scope: u8,

@@ -179,6 +179,8 @@ pub struct AnswerStep {
     pub ttl: u32,
     /// True when some of the records are older than their TTL.
     pub is_stale: bool,
+    /// True when there are no records, but neither is it known that there are none.
+    pub is_unknown: bool,
     /// The widest prefix around the client within which every client is decided alike.
     pub scope: IpNet,
 }
@@ -502,6 +504,7 @@ fn answer_step(decision: &Decision, asked_for: IpAddr, rtype: Rtype) -> AnswerSt
         is_cname: matches!(decision.choice, Choice::Cname(_)),
         ttl: decision.ttl,
         is_stale: decision.is_stale,
+        is_unknown: decision.is_unknown,
         scope: prefix(asked_for, decision.scope),
     }
 }

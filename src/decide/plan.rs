@@ -29,6 +29,9 @@ pub struct Plan {
     pub pool: Option<PoolId>,
     /// Some of its addresses may be kept for a certain time only.
     pub is_bounded: bool,
+    /// It has no candidates because its pool's members are names of which nothing is known: that there
+    /// are no records is not known either.
+    pub is_unknown: bool,
     /// In the order of preference; empty: no records.
     pub candidates: Box<[Candidate]>,
 }
@@ -151,14 +154,15 @@ impl Plan {
     /// No records.
     pub fn no_data() -> Plan {
         let (spread, candidates) = (Spread::Ordered, Box::default());
-        Plan { ttl: 0, answers: 1, spread, pool: None, is_bounded: false, candidates }
+        let (is_bounded, is_unknown) = (false, false);
+        Plan { ttl: 0, answers: 1, spread, pool: None, is_bounded, is_unknown, candidates }
     }
 
     /// The same plan without what makes no difference to its answers, which must not keep
     /// neighbours apart: where a candidate comes from, and its share where nothing is shared.
     pub fn simplified(mut self) -> Plan {
         if self.candidates.is_empty() {
-            return Plan::no_data();
+            return Plan { is_unknown: self.is_unknown, ..Plan::no_data() };
         }
         if self.candidates.len() == 1 {
             self.spread = Spread::Ordered;
@@ -364,6 +368,14 @@ impl Member {
                 facts.resolved.of(*resolved).is_some_and(|resolved| !resolved.is_empty())
             }
             Target::Addresses { .. } | Target::Cname { .. } => true,
+        }
+    }
+
+    /// True when it is a name of which nothing is known.
+    pub fn is_unknown(&self, facts: &Facts) -> bool {
+        match &self.target {
+            Target::Flattened { resolved, .. } => facts.resolved.of(*resolved).is_none(),
+            Target::Addresses { .. } | Target::Cname { .. } => false,
         }
     }
 

@@ -18,6 +18,8 @@ pub struct Slate<'a> {
     draining: Box<[Option<Candidate>]>,
     /// By member: whether it goes before all that do not, however near they are.
     goes_first: Box<[bool]>,
+    /// Some member is a name of which nothing is known.
+    is_unknown: bool,
 }
 
 /// The members that a group is given to, by their index in the pool.
@@ -70,7 +72,8 @@ impl<'a> Slate<'a> {
         });
         let goes_first = goes_first.collect();
         let written_down = (pool.steer == Steer::Capacity).then_some(id);
-        Slate { pool, spread, written_down, candidates, draining, goes_first }
+        let is_unknown = pool.members.iter().any(|member| member.is_unknown(facts));
+        Slate { pool, spread, written_down, candidates, draining, goes_first, is_unknown }
     }
 
     /// Puts into `chosen` the members that answers are drawn from, the most preferred first.
@@ -155,6 +158,7 @@ impl<'a> Slate<'a> {
             },
             pool: self.written_down,
             is_bounded: candidates.iter().any(Candidate::is_bounded),
+            is_unknown: candidates.is_empty() && self.is_unknown,
             candidates,
         }
     }
@@ -176,6 +180,7 @@ impl<'a> Slate<'a> {
             spread: self.spread,
             pool: self.written_down,
             is_bounded: candidates.iter().any(Candidate::is_bounded),
+            is_unknown: candidates.is_empty() && self.is_unknown,
             candidates,
         }
     }

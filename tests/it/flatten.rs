@@ -137,8 +137,11 @@ fn changes_are_followed_when_the_ttl_ends() {
     let changed = Instant::now();
     until_apex(&server, "203.0.113.2");
     assert!(changed.elapsed() < Duration::from_secs(7), "{:?}", changed.elapsed());
+}
 
-    // That the name is gone is an answer, too, and that it is there again.
+#[test]
+fn that_a_name_is_gone_is_an_answer_too() {
+    let (server, resolver) = serve(|resolver| resolver.knows(MEMBER, &["203.0.113.1"], 5), "", "");
     resolver.forgets(MEMBER);
     until("nothing is left", || ask(&server, "example.com A").answer.is_empty());
     let gone = ask(&server, "example.com A");
@@ -257,12 +260,31 @@ fn after_a_restart_without_a_resolver_the_other_members_answer() {
 }
 
 #[test]
+fn what_was_never_resolved_is_not_said_to_be_nothing() {
+    let teach = |resolver: &Resolver| {
+        resolver.knows(MEMBER, &["203.0.113.1"], 60);
+        resolver.behaves(Manner::Fails);
+    };
+    let (server, resolver) = serve(teach, "", "");
+    let unknown = ask(&server, "example.com A");
+    assert_eq!(unknown.status, "SERVFAIL", "nobody keeps it: {}", unknown.text);
+    assert!(unknown.text.contains("EDE: 14") && unknown.answer.is_empty(), "{}", unknown.text);
+    assert_eq!(ask(&server, "example.com SOA").answer.len(), 1);
+    assert_eq!(ask(&server, "www.example.com A").data("CNAME"), [MEMBER]);
+    let (told, _) = server.verb(&["explain", "example.com", "--client", "198.51.100.1"]);
+    assert!(told.contains("SERVFAIL"), "{told}");
+    resolver.behaves(Manner::Answers);
+    until_apex(&server, "203.0.113.1");
+}
+
+#[test]
 fn unbound_resolves_for_us() {
     if !needs("flatten through unbound", &["unbound", "nsd", "dig"]) {
         return;
     }
     let files = Server::files("[datacenters.fra]\n[datacenters.iad]\n");
     let net = files.addresses();
+    // A chain that goes through a zone of somebody else's.
     let text = "@ 60 SOA ns1 hostmaster 1 2h 15m 2w 60\n@ 60 NS ns1\nns1 60 A 198.51.100.53\n\
                 www.cdn 60 CNAME edge\nedge 60 A 203.0.113.7\nedge 60 AAAA 2001:db8::7\n";
     let zone = PeerZone { origin: "example.net.", text };

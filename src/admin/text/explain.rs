@@ -249,8 +249,13 @@ fn verdict(verdict: Verdict) -> &'static str {
 }
 
 fn answer_text(decision: &Explanation) -> String {
-    let AnswerStep { rtype, records, is_cname, ttl, is_stale, scope } = &decision.answer;
+    let AnswerStep { rtype, records, is_cname, ttl, is_stale, is_unknown, scope } =
+        &decision.answer;
     let within = if scope.prefix_len() == 0 { String::new() } else { format!(" in {scope}") };
+    if *is_unknown {
+        let why = "the addresses behind the names in the pool are not known";
+        return step("answer", &format!("SERVFAIL: {why}"));
+    }
     if records.is_empty() {
         let whom = format!("the same for everybody{within}");
         return step("answer", &format!("no data: nothing of type {rtype}; {whom}"));
@@ -297,6 +302,7 @@ mod tests {
                 is_cname: false,
                 ttl: 30,
                 is_stale: false,
+                is_unknown: false,
                 scope: "203.0.113.0/24".parse().unwrap(),
             },
         })

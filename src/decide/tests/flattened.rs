@@ -124,6 +124,11 @@ fn a_name_of_which_nothing_is_known_is_answered_by_nobodys_word() {
     let mut alone = given_name(Steer::Failover, None, None);
     alone.steering.pools[0].members = alone.steering.pools[0].members[..1].into();
     assert_eq!(a(&alone), (vec![], 0, false));
+    let is_unknown =
+        |given: &Given| given.with(|chart, _| chart.decide(&client(IN_DE), Rtype::A).is_unknown);
+    assert!(is_unknown(&alone), "it may have addresses");
+    alone.resolved = ResolvedTable::new([resolved(&[], 30, false)]);
+    assert!(!is_unknown(&alone), "it has none");
 }
 
 #[test]
