@@ -559,7 +559,7 @@ fn check_any(snapshot: &Snapshot, packet: &[u8], transport: Transport) {
     assert_eq!(opcode != Opcode::QUERY, outcome.verdict == Verdict::NotImp);
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 15] = [
     "www.example.com.",
     "example.com.",
     "geo.example.com.",
@@ -572,6 +572,9 @@ const NAMES: [&str; 12] = [
     "none.example.com.",
     "www.child.example.com.",
     "to-near.example.com.",
+    "to-dname.example.com.",
+    "x.deep.example.com.",
+    "x.again.example.com.",
 ];
 
 proptest! {

@@ -350,11 +350,11 @@ fn record_head(owner: u16, rtype: Rtype, ttl: u32, rdlength: u16) -> [u8; RECORD
     [o0, o1, t0, t1, c0, c1, l0, l1, l2, l3, r0, r1]
 }
 
-/// The compression pointer to a record's RDATA, if it can be reached, for the record that
-/// continues a chain of aliases.
+/// The compression pointer to the name that is a record's RDATA, if it and what it ends in can be
+/// reached, for the record that continues a chain of aliases.
 pub fn rdata_pointer(record_start: usize) -> Option<u16> {
     let offset = record_start + RECORD_HEAD_BYTES;
-    (offset <= MAX_POINTER).then_some(0xc000 | offset as u16)
+    (offset + MAX_NAME_BYTES <= MAX_POINTER).then_some(0xc000 | offset as u16)
 }
 
 #[cfg(test)]

@@ -26,7 +26,14 @@ pub fn snapshot() -> Snapshot {
     let mut text = String::from(
         "@ SOA ns1 hostmaster 1 2h 15m 2w 5m\n@ NS ns1\n@ NS ns2\nns1 A 198.51.100.53\n\
          ns2 A 203.0.113.53\n@ MX 10 mail\nmail A 198.51.100.25\nalias CNAME host-1\n\
-         to-steered CNAME steered\nsteered HTTPS 1 . alpn=h2,h3\n*.wild A 198.51.100.3\nsub NS ns.sub\nns.sub A 198.51.100.54\n",
+         to-steered CNAME steered
+steered HTTPS 1 . alpn=h2,h3
+*.wild A 198.51.100.3
+\
+         moved DNAME wild
+sub NS ns.sub
+ns.sub A 198.51.100.54
+",
     );
     for number in 0..NAMES {
         let address = Ipv4Addr::from(0xc633_6400 + (number as u32 & 0xff));
@@ -211,6 +218,7 @@ pub fn cases() -> Vec<Case> {
         case("wildcard", &|n| packet(&format!("w{n}.wild.example.com."), Rtype::A, Some(&[]))),
         case("referral", &|n| packet(&format!("w{n}.sub.example.com."), Rtype::A, Some(&[]))),
         case("alias", &|_| packet("alias.example.com.", Rtype::A, Some(&[]))),
+        case("redirected", &|n| packet(&format!("w{n}.moved.example.com."), Rtype::A, Some(&[]))),
         case("mx", &|_| packet("example.com.", Rtype::MX, Some(&[]))),
         case("any", &|n| packet(&host(n), Rtype::ANY, Some(&[]))),
         case("refused", &|_| packet("www.example.net.", Rtype::A, Some(&[]))),
