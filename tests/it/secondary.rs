@@ -1,11 +1,14 @@
 //! Portolan as a secondary: of Knot and of BIND, with pools laid over what they send.
 
+mod primary;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use super::support::peers::{Peer, PeerZone, write};
 use super::support::server::{DNS_PORT, Files};
 use super::support::{Server, dig, needs, until};
+use primary::{Manner, Primary};
 
 const SECRET: &str = "kp4/24gyYsEzbuTVJRUMoqGFmN3LYgVDzJ/3oRSP7ys=";
 
@@ -132,7 +135,7 @@ fn of_knot_changes_arrive_as_they_are_announced_and_a_restart_needs_no_primary()
     // Before the first question is answered.
     assert_eq!(serial(dns), Some(1));
     assert_laid_over(dns);
-    for n in 2..12 {
+    for n in 2..8 {
         let added: String = (0..n).map(|host| format!("host-{host} A 198.51.100.{n}\n")).collect();
         knot.change(&zone(n, SLOW, &added));
         until_serial(&server, n);
@@ -150,5 +153,187 @@ fn of_knot_changes_arrive_as_they_are_announced_and_a_restart_needs_no_primary()
     server.restart();
     assert_eq!(serial(dns), Some(20));
     assert_eq!(dig(dns, "last.example.com. TXT").data("TXT"), ["\"x\""]);
+    assert_laid_over(dns);
+}
+
+#[test]
+fn of_bind_changes_arrive_by_dynamic_updates() {
+    if !needs("a secondary of BIND", &["named", "nsupdate", "dig"]) {
+        return;
+    }
+    let (files, dns) = files(&with_key(SECRET));
+    let text = zone(1, SLOW, "");
+    let zones = [PeerZone { origin: "example.com.", text: &text }];
+    let key = format!("key \"xfr.example.com\" {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};");
+    let bind = Peer::bind(
+        &zones,
+        &key,
+        &format!(
+            "allow-update {{ key xfr.example.com; }}; allow-transfer {{ key xfr.example.com; }};\n\
+             notify-delay 0; notify-source 127.0.0.1;\n\
+             also-notify {{ {} port {} key xfr.example.com; }};",
+            dns.ip(),
+            dns.port()
+        ),
+    );
+    let primary = format!("{{ address = \"{}\", key = \"xfr.example.com\" }}", bind.dns());
+    let server = files.zone("example.com.toml", &overlay(&primary)).start();
+    assert_eq!(serial(dns), Some(1));
+    assert_laid_over(dns);
+    for n in 2..6 {
+        let update = format!(
+            "update add host-{n}.example.com. 60 A 198.51.100.{n}\n\
+             update delete host-{}.example.com.\n\
+             update add www.example.com. 300 A 198.51.100.{n}",
+            n - 1
+        );
+        nsupdate(bind.dns(), &update);
+        until(&format!("host-{n}"), || {
+            let answer = dig(dns, &format!("host-{n}.example.com. A"));
+            answer.data("A") == [format!("198.51.100.{n}")]
+        });
+        assert_eq!(dig(dns, &format!("host-{}.example.com. A", n - 1)).status, "NXDOMAIN");
+        assert_eq!(serial(dns), serial(bind.dns()));
+        assert_laid_over(dns);
+    }
+    assert!(!server.log().contains("the whole zone is asked for"), "changes were enough");
+}
+
+fn nsupdate(server: SocketAddr, update: &str) {
+    use std::io::Write;
+    let mut child = Command::new("nsupdate")
+        .args(["-y", &format!("hmac-sha256:xfr.example.com:{SECRET}")])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("nsupdate runs");
+    let commands =
+        format!("server {} {}\nzone example.com.\n{update}\nsend\n", server.ip(), server.port());
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(commands.as_bytes()).expect("nsupdate listens");
+    drop(stdin);
+    assert!(child.wait().expect("nsupdate ends").success());
+}
+
+/// The zone file of a zone that the test's own primary has.
+fn plain(primary: SocketAddr, key: &str) -> String {
+    format!("origin = \"example.com.\"\nprimary = {{ address = \"{primary}\"{key} }}\n")
+}
+
+const FAST: [u32; 3] = [1, 1, 86400];
+
+fn own_primary(files: &Files, timers: [u32; 3]) -> Primary {
+    Primary::start((files.addresses().host(2), DNS_PORT).into(), 1, timers)
+}
+
+#[track_caller]
+fn assert_version(dns: SocketAddr, wanted: u32) {
+    assert_eq!(serial(dns), Some(wanted));
+    let address = format!("198.51.100.{wanted}");
+    assert_eq!(dig(dns, "www.example.com. A").data("A"), [address]);
+}
+
+#[test]
+fn a_transfer_that_goes_wrong_changes_nothing() {
+    if !needs("transfers that go wrong", &["dig"]) {
+        return;
+    }
+    let (files, dns) = files("");
+    let primary = own_primary(&files, FAST);
+    let server = files.zone("example.com.toml", &plain(primary.address(), "")).start();
+    assert_version(dns, 1);
+    let mut good = 1;
+    for (version, manner) in (1..).map(|n| 10 * n).zip([
+        Manner::Cuts,
+        Manner::CutsMessages,
+        Manner::Garbles,
+        Manner::SendsAnother,
+        Manner::Changes,
+        Manner::HasNoSoa,
+    ]) {
+        primary.turn(manner, version);
+        until(&format!("{manner:?}"), || primary.asked() > 1);
+        assert_version(dns, good);
+        let log = server.log();
+        assert!(log.contains("the zone cannot be refreshed"), "{manner:?}: {log}");
+    }
+    // Once it is whole, it is taken by the timers alone.
+    good = 100;
+    primary.turn(Manner::Good, good);
+    until_serial(&server, good);
+    assert_version(dns, good);
+    // What is odd costs itself.
+    primary.turn(Manner::IsOdd, 101);
+    until_serial(&server, 101);
+    assert_version(dns, 101);
+    assert_eq!(dig(dns, "two.example.com. TXT").data("TXT"), ["\"x\""]);
+    assert_eq!(dig(dns, "short.example.com. A").status, "NXDOMAIN");
+}
+
+#[test]
+fn a_zone_expires_and_comes_back() {
+    if !needs("a zone that expires", &["dig"]) {
+        return;
+    }
+    let (files, dns) = files("");
+    let primary = own_primary(&files, [1, 1, 2]);
+    let mut server = files.zone("example.com.toml", &plain(primary.address(), "")).start();
+    assert_version(dns, 1);
+    primary.turn(Manner::Refuses, 1);
+    let fails = || dig(dns, "www.example.com. A").status == "SERVFAIL";
+    until("the zone expires", fails);
+    assert!(dig(dns, "www.example.com. A").text.contains("EDE: 24"));
+    // It has not been forgotten that it expired.
+    server.kill();
+    server.restart();
+    assert!(fails());
+    primary.turn(Manner::Good, 1);
+    until("the zone comes back", || serial(dns) == Some(1));
+    assert_version(dns, 1);
+    assert_eq!(primary.asked(), 0, "what was kept is served again");
+    // Nothing was lost on the way.
+    primary.turn(Manner::Good, 2);
+    until_serial(&server, 2);
+}
+
+#[test]
+fn a_zone_that_never_came_fails_until_it_does() {
+    if !needs("a zone that never came", &["dig"]) {
+        return;
+    }
+    let (files, dns) = files("");
+    let primary = own_primary(&files, FAST);
+    primary.turn(Manner::Refuses, 1);
+    let other =
+        "origin = \"example.net.\"\nrecords = \"@ SOA ns h 1 2h 15m 2w 5m\\n@ NS ns.example.org.\"";
+    let files = files.zone("example.net.toml", other);
+    let server = files.zone("example.com.toml", &plain(primary.address(), "")).start();
+    let answer = dig(dns, "www.example.com. A");
+    assert_eq!(answer.status, "SERVFAIL");
+    assert!(answer.text.contains("EDE: 14"), "{}", answer.text);
+    assert_eq!(dig(dns, "example.net. SOA").status, "NOERROR");
+    primary.turn(Manner::Good, 1);
+    until_serial(&server, 1);
+    assert_version(dns, 1);
+}
+
+#[test]
+fn a_transfer_that_is_not_signed_as_it_must_be_is_not_believed() {
+    if !needs("transfers that are not signed", &["knotd", "knotc", "dig"]) {
+        return;
+    }
+    let (files, dns) = files(&with_key("AAAA24gyYsEzbuTVJRUMoqGFmN3LYgVDzJ/3oRSP7ys="));
+    let knot = Knot::start(files.addresses().host(2), dns, &zone(1, SLOW, ""));
+    let unsigned = Primary::start((files.addresses().host(3), DNS_PORT).into(), 7, FAST);
+    let key = ", key = \"xfr.example.com\"";
+    let unsigned = format!("{{ address = \"{}\"{key} }}", unsigned.address());
+    let primaries = format!("[{}, {unsigned}]", knot.as_primary());
+    let server = files.zone("example.com.toml", &overlay(&primaries)).start();
+    assert_eq!(dig(dns, "www.example.com. A").status, "SERVFAIL");
+    let log = server.log();
+    assert!(log.contains("signature is wrong") && log.contains("is not signed"), "{log}");
+    // The right secret, and all is well.
+    let config = std::fs::read_to_string(server.path("portolan.toml")).expect("our own file");
+    server.write("portolan.toml", &config.replace("AAAA24gyYs", &SECRET[..10]));
+    until_serial(&server, 1);
     assert_laid_over(dns);
 }

@@ -255,6 +255,3 @@ impl PartialEq for Primary {
 
 /// How long the start waits for zones of which nothing is kept.
 pub const FIRST_TRANSFERS: Duration = Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests;
