@@ -3,7 +3,7 @@
 //! explained in [`differences::DIFFERENCES`], or is wrong.
 //!
 //! `PORTOLAN_QUESTIONS` asks more of each zone than the usual sample, `PORTOLAN_ROUNDS` of that many
-//! sets of five zones, `PORTOLAN_SEED` of others; `PORTOLAN_BINARY` names another build of the server.
+//! sets of nine zones, `PORTOLAN_SEED` of others.
 
 mod differences;
 mod name;

@@ -41,6 +41,7 @@ pub struct Record {
 
 pub const AA: u16 = 0x0400;
 pub const TC: u16 = 0x0200;
+pub const RD: u16 = 0x0100;
 pub const AD: u16 = 0x0020;
 pub const CD: u16 = 0x0010;
 const OPT: u16 = 41;

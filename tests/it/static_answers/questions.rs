@@ -12,7 +12,7 @@ pub struct Question {
     pub qtype: u16,
     pub qclass: u16,
     pub opcode: u8,
-    /// RD, AD and CD, in their places in the header.
+    /// RD, AD and CD, and others that have no place in a query, in their places in the header.
     pub flags: u16,
     pub edns: Option<Edns>,
 }
@@ -58,7 +58,11 @@ pub fn question(rng: &mut Rng, zones: &[Zone]) -> Question {
     // Not CHAOS, which BIND answers only three times a second.
     let qclass = if rng.u8(..100) == 0 { *choose(rng, &[4, 254, 255, 2]) } else { 1 };
     let opcode = if rng.u8(..150) == 0 { *choose(rng, &[1, 2, 3, 6, 15]) } else { 0 };
-    let flags = [0x0100, 0x0020, 0x0010].into_iter().filter(|_| rng.u8(..4) == 0).sum();
+    let mut flags = [0x0100, 0x0020, 0x0010].into_iter().filter(|_| rng.u8(..4) == 0).sum();
+    // What has no place in a query: AA, TC, RA, and the one bit that is reserved.
+    if rng.u8(..50) == 0 {
+        flags |= choose(rng, &[0x0400, 0x0200, 0x0080, 0x0040, 0x0480]);
+    }
     let edns = rng.bool().then(|| edns(rng));
     Question { name, qtype, qclass, opcode, flags, edns }
 }
