@@ -20,8 +20,6 @@ pub mod flags {
     pub const TC: u16 = 0x0200;
     /// Recursion is desired.
     pub const RD: u16 = 0x0100;
-    /// The client checks DNSSEC signatures itself (RFC 4035 §3.1.6).
-    pub const CD: u16 = 0x0010;
     /// The operation code.
     pub const OPCODE: u16 = 0x7800;
 }

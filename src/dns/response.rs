@@ -233,7 +233,8 @@ impl<'o> Response<'o> {
                 end = self.append_options(end);
             }
         }
-        let echoed = preamble.flags & (flags::OPCODE | flags::RD | flags::CD);
+        // Not CD (RFC 4035 §3.1.6).
+        let echoed = preamble.flags & (flags::OPCODE | flags::RD);
         let aa = if is_authoritative { flags::AA } else { 0 };
         let tc = if self.is_truncated { flags::TC } else { 0 };
         let questions = u16::from(preamble.question_end > HEADER_BYTES);

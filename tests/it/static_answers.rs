@@ -20,7 +20,7 @@ use fastrand::Rng;
 use crate::support::asking::{ask_tcp, ask_udp};
 use crate::support::peers::{Peer, PeerZone};
 use crate::support::{Server, needs};
-use differences::DIFFERENCES;
+use differences::{BITS, DIFFERENCES};
 use normal::{Normal, Record};
 use questions::Question;
 use zones::Zone;
@@ -66,8 +66,9 @@ fn static_answers_are_those_of_nsd_knot_and_bind() {
     }
     eprintln!("{}", tally.summary());
     assert!(tally.wrong.is_empty(), "{}", tally.wrong_ones());
-    for difference in DIFFERENCES {
-        eprintln!("{}: {}", difference.what, difference.why);
+    let bits = BITS.iter().map(|bit| (bit.what, bit.why));
+    for (what, why) in DIFFERENCES.iter().map(|known| (known.what, known.why)).chain(bits) {
+        eprintln!("{what}: {why}");
     }
 }
 
@@ -158,7 +159,7 @@ impl Tally {
     fn count(&mut self, question: &Question, zones: &[Zone], answers: [Option<Normal>; 4]) {
         let [ours, others @ ..] = &answers;
         self.answers += 1;
-        let Some(ours) = ours.as_ref().filter(|ours| ours.echoes(question)) else {
+        let Some(ours) = ours.as_ref().filter(|ours| ours.question_is_same == Some(true)) else {
             return self.wrong("our echo".to_string(), None, || show(question, &answers));
         };
         let mut is_as_all = true;
@@ -167,6 +168,7 @@ impl Tally {
                 self.missing += 1;
                 continue;
             };
+            let theirs = &self.without_bits(other, theirs);
             if is_same(ours, theirs) {
                 continue;
             }
@@ -178,6 +180,18 @@ impl Tally {
             }
         }
         self.as_all += usize::from(is_as_all);
+    }
+
+    /// An answer without the bits that are explained by themselves.
+    fn without_bits(&mut self, other: Other, theirs: &Normal) -> Normal {
+        let mut normal = theirs.clone();
+        for known in BITS.iter().filter(|known| known.of == other) {
+            if theirs.flags & known.bit != 0 && (known.is)(theirs) {
+                normal.flags &= !known.bit;
+                *self.explained.entry((known.what, other)).or_default() += 1;
+            }
+        }
+        normal
     }
 
     fn wrong(&mut self, what: String, other: Option<Other>, case: impl Fn() -> String) {

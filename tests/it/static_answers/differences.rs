@@ -1,7 +1,7 @@
 //! In what we differ from the others on purpose, with the sentence of the RFC for it.
 
 use super::name::Name;
-use super::normal::{AA, AD, Normal, RD, Record, TC};
+use super::normal::{AA, AD, CD, Normal, RD, Record, TC};
 use super::zones::Zone;
 use super::{Other, Pair};
 
@@ -11,6 +11,34 @@ pub struct Difference {
     pub why: &'static str,
     pub is: fn(&Pair<'_>) -> bool,
 }
+
+/// A bit that another server has in its headers and we do not, whatever else differs.
+pub struct Bit {
+    pub what: &'static str,
+    pub why: &'static str,
+    pub of: Other,
+    /// In its place in the header.
+    pub bit: u16,
+    pub is: fn(&Normal) -> bool,
+}
+
+pub const BITS: &[Bit] = &[
+    Bit {
+        what: "CD is copied",
+        why: "RFC 4035 §3.1.6: an authoritative server should clear it; NSD and Knot do",
+        of: Other::Bind,
+        bit: CD,
+        is: |_| true,
+    },
+    Bit {
+        what: "AD in a truncated answer",
+        why: "RFC 4035 §3.1.6: AD is for data that the server considers authentic. BIND copies it \
+              from the query into truncated answers",
+        of: Other::Bind,
+        bit: AD,
+        is: Normal::is_truncated,
+    },
+];
 
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
@@ -41,7 +69,7 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         what: "unknown types in the range of questions",
-        why: "RFC 8906 §3.1.4: unknown types are answered like others. BIND gives FORMERR for all \
+        why: "RFC 8906 §3.1.2: unknown types are answered like others. BIND gives FORMERR for all \
               from 128 to 255 that it does not know, for which RFC 6895 §3.1 has meta-types",
         is: |pair| {
             pair.other == Other::Bind
@@ -52,8 +80,8 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         what: "other classes",
         why: "RFC 1035 §3.2.5 has class ANY for questions, but an authoritative answer in one class \
-              cannot be complete. We have only the Internet class and refuse the others (RFC 8499 §6 \
-              on REFUSED for zones that are not served); other servers give NOTIMP, NOTAUTH or \
+              cannot be complete. We have only the Internet class and refuse the others (RFC 1035 §4.1.1 \
+              on REFUSED, for reasons of policy); other servers give NOTIMP, NOTAUTH or \
               FORMERR for some and answer ANY in IN",
         is: |pair| pair.question.qclass != IN && pair.ours.rcode == REFUSED && pair.ours.is_empty(),
     },
@@ -87,16 +115,6 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        what: "AD in a truncated answer",
-        why: "RFC 4035 §3.1.6: AD is for data that the server considers authentic. BIND copies it \
-              from the query into truncated answers",
-        is: |pair| {
-            let Pair { ours, theirs, .. } = pair;
-            let theirs_without = Normal { flags: theirs.flags & !AD, ..(*theirs).clone() };
-            theirs.is_truncated() && ours.is_truncated() && ours.has_header_of(&theirs_without)
-        },
-    },
-    Difference {
         what: "the code of a truncated answer",
         why: "RFC 2181 §9: who gets a truncated answer should ignore it. Where an alias does not fit, \
               we and Knot do not look for what it leads to",
@@ -106,7 +124,7 @@ pub const DIFFERENCES: &[Difference] = &[
                 && theirs.is_truncated()
                 && matches!(ours.rcode, NOERROR | NXDOMAIN | YXDOMAIN)
                 && matches!(theirs.rcode, NOERROR | NXDOMAIN | YXDOMAIN)
-                && (ours.flags, ours.edns) == (theirs.flags & !AD, theirs.edns)
+                && (ours.flags, ours.edns) == (theirs.flags, theirs.edns)
         },
     },
     Difference {
@@ -136,7 +154,7 @@ pub const DIFFERENCES: &[Difference] = &[
             let limit = pair.question.limit();
             ours.is_truncated()
                 && !theirs.is_truncated()
-                && (ours.flags & !TC, ours.edns) == (theirs.flags & !AD, theirs.edns)
+                && (ours.flags & !TC, ours.edns) == (theirs.flags, theirs.edns)
                 && (theirs.length * 2 > limit)
         },
     },
@@ -149,7 +167,7 @@ pub const DIFFERENCES: &[Difference] = &[
             let Pair { ours, theirs, .. } = pair;
             theirs.is_truncated()
                 && !ours.is_truncated()
-                && (ours.flags, ours.edns) == (theirs.flags & !TC & !AD, theirs.edns)
+                && (ours.flags, ours.edns) == (theirs.flags & !TC, theirs.edns)
                 && is_part(&theirs.answer, &ours.answer)
                 && is_part(&theirs.authority, &ours.authority)
                 && ours.length * 2 > pair.question.limit()
@@ -201,7 +219,7 @@ pub const DIFFERENCES: &[Difference] = &[
                 Other::Bind => (theirs, ours, theirs.rcode == SERVFAIL && aliases(theirs) >= 12),
             };
             let is_chain = |normal: &Normal| normal.answer.iter().all(is_alias);
-            let flags = |normal: &Normal| normal.flags & !TC & !AD;
+            let flags = |normal: &Normal| normal.flags & !TC;
             is_at_end
                 && is_chain(shorter)
                 && shorter.authority.is_empty()
@@ -224,7 +242,7 @@ pub const DIFFERENCES: &[Difference] = &[
             is_same
                 && ours.rcode == NOERROR
                 && (is_part(&theirs.answer, &ours.answer) || theirs.is_truncated())
-                && ours.flags & !TC == theirs.flags & !TC & !AD
+                && ours.flags & !TC == theirs.flags & !TC
                 && ours.authority.is_empty()
                 && (is_loop(&ours.answer) || ours.is_truncated())
         },

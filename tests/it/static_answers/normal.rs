@@ -11,10 +11,8 @@ use super::questions::Question;
 pub struct Normal {
     /// With the upper bits from OPT.
     pub rcode: u16,
-    /// QR, the opcode, AA, TC, RD, RA, Z and AD, in their places in the header.
+    /// QR, the opcode, AA, TC, RD, RA, Z, AD and CD, in their places in the header.
     pub flags: u16,
-    /// CD, by itself: not all copy it from the question, as RFC 4035 §3.1.6 demands.
-    pub checking_disabled: bool,
     /// Whether the question came back byte for byte; none if there is none.
     pub question_is_same: Option<bool>,
     /// The OPT record's version and DO.
@@ -67,8 +65,7 @@ pub fn read(question: &Question, bytes: &[u8]) -> Result<Normal, String> {
     };
     let mut normal = Normal {
         rcode: flags & 0xf,
-        flags: flags & 0xfff0 & !CD,
-        checking_disabled: flags & CD != 0,
+        flags: flags & 0xfff0,
         question_is_same,
         length: bytes.len(),
         ..Normal::default()
@@ -210,12 +207,6 @@ impl fmt::Debug for Record {
 }
 
 impl Normal {
-    /// True when the question came back as it was asked, and CD with it.
-    pub fn echoes(&self, question: &Question) -> bool {
-        let checking_disabled = question.flags & CD != 0;
-        self.question_is_same == Some(true) && self.checking_disabled == checking_disabled
-    }
-
     /// True when there is no record in it.
     pub fn is_empty(&self) -> bool {
         self.answer.is_empty() && self.authority.is_empty() && self.additional.is_empty()
