@@ -20,7 +20,8 @@ use super::view::Picture;
 use super::view::names::NamesView;
 use super::view::plan::{PlanState, PlanView};
 use super::view::status::{DnsView, Status};
-use crate::control::LoadStatus;
+use super::view::zones::{ZoneState, ZoneView};
+use crate::control::{LoadStatus, SecondaryStatus};
 use crate::decide::Room;
 use crate::health::Verdict;
 
@@ -33,8 +34,10 @@ pub async fn scrape(From(window): From<Arc<Window>>, headers: HeaderMap) -> Resp
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
     let kind = if is_open { OPEN_METRICS } else { PLAIN };
-    let plan = window.state.control.as_ref().map(|control| Picture::of(control).plan(false));
-    match exposition(Status::of(&window), plan)
+    let picture = window.state.control.as_ref().map(Picture::of);
+    let plan = picture.as_ref().map(|picture| picture.plan(false));
+    let zones = picture.as_ref().map(Picture::zones).unwrap_or_default();
+    match exposition(Status::of(&window), plan, zones)
         .map(|text| if is_open { text } else { plain(&text) })
     {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
@@ -43,9 +46,13 @@ pub async fn scrape(From(window): From<Arc<Window>>, headers: HeaderMap) -> Resp
 }
 
 /// The whole text, in the newer format.
-fn exposition(status: Status, plan: Option<PlanView>) -> Result<String, fmt::Error> {
+fn exposition(
+    status: Status,
+    plan: Option<PlanView>,
+    zones: Vec<ZoneView>,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("portolan");
-    registry.register_collector(Box::new(Scrape(status, plan)));
+    registry.register_collector(Box::new(Scrape(status, plan, zones)));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
@@ -70,12 +77,12 @@ fn plain(open: &str) -> String {
 }
 
 #[derive(Debug)]
-struct Scrape(Status, Option<PlanView>);
+struct Scrape(Status, Option<PlanView>, Vec<ZoneView>);
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut families = Families(encoder);
-        let Scrape(status, plan) = self;
+        let Scrape(status, plan, zones) = self;
         let version = [("version", status.version.to_owned())];
         families.gauges("build_info", "Always 1; the version is a label.", [(version, 1.0)])?;
         let started = [([], status.started as f64)];
@@ -86,6 +93,7 @@ impl Collector for Scrape {
         if let (Some(generation), Some(load)) = (status.generation, &status.load) {
             encode_load(&mut families, generation, load)?;
         }
+        encode_zones(&mut families, zones)?;
         encode_probes(&mut families, status)?;
         if status.names.total() > 0 {
             encode_names(&mut families, &status.names)?;
@@ -141,6 +149,37 @@ fn encode_probes(families: &mut Families, status: &Status) -> fmt::Result {
     let durations = probes()
         .filter_map(|(labels, probe)| probe.last_duration_ms.map(|took| (labels, took / 1e3)));
     families.gauges("probe_duration_seconds", "How long the latest good probe took.", durations)
+}
+
+fn encode_zones(families: &mut Families, zones: &[ZoneView]) -> fmt::Result {
+    let named = zones.iter().map(|zone| ([("zone", zone.origin.clone())], zone));
+    let serials = named.clone().filter_map(|(labels, zone)| Some((labels, zone.serial? as f64)));
+    families.gauges("zone_serial", "Of the SOA record; absent without data.", serials)?;
+    let served = named.clone().map(|(labels, zone)| (labels, bit(zone.state == ZoneState::Served)));
+    families.gauges("zone_served", "Whether the zone has data to answer from.", served)?;
+    let taken = named.filter_map(|(labels, zone)| Some((labels, zone.secondary.as_ref()?)));
+    let at = taken.clone().filter_map(|(labels, one)| Some((labels, one.refreshed? as f64)));
+    let help = "When a primary last confirmed the zone.";
+    families.gauges("zone_refreshed_timestamp_seconds", help, at)?;
+    let at = taken.clone().filter_map(|(labels, one)| Some((labels, one.expires? as f64)));
+    let help = "When the zone is given up if no primary answers.";
+    families.gauges("zone_expires_timestamp_seconds", help, at)?;
+    let fails = taken.clone().map(|(labels, one)| (labels, bit(one.last_error.is_some())));
+    families.gauges("zone_refresh_fails", "Whether no primary could be used last time.", fails)?;
+    if taken.clone().next().is_none() {
+        return Ok(());
+    }
+    let sum = |of: fn(&SecondaryStatus) -> u64| taken.clone().map(|(_, one)| of(one)).sum();
+    let result = |result: &str| [("result", result.to_owned())];
+    let transfers = [
+        (result("good"), sum(|one| one.transfers_total)),
+        (result("failed"), sum(|one| one.failures_total)),
+    ];
+    families.counters(
+        "zone_refreshes",
+        "Newer versions taken, and looks for one that failed.",
+        transfers,
+    )
 }
 
 fn encode_names(families: &mut Families, names: &NamesView) -> fmt::Result {

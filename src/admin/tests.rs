@@ -196,7 +196,7 @@ async fn the_status_tells_zones_datacenters_pools_and_probes() {
     let (code, status) = open.get("/api/v1/status").await;
     assert_eq!(code, 200);
     assert_eq!(status["changes_need"], "loopback");
-    let zone = json!({ "origin": "example.com.", "state": "served", "serial": 7, "names": 8, "steered": 1 });
+    let zone = json!({ "origin": "example.com.", "role": "primary", "state": "served", "serial": 7, "names": 8, "steered": 1, "secondary": null });
     assert_eq!(status["zones"], json!([zone]));
     let fra = &status["datacenters"][0];
     assert_eq!(fra["state"], "up");

@@ -173,6 +173,16 @@ function service(one) {
     table(["Backend", "State", "Connections", "Weight", "Why", ""], rows));
 }
 
+function from(secondary) {
+  const { primaries, primary, refreshed, next, expires, last_error } = secondary;
+  const at = (what, time) => time === null ? null : element("div", { class: "soft" }, `${what} ${moment(time)}`);
+  return [
+    element("div", null, primary ?? primaries.join(", ")),
+    at("confirmed", refreshed), at("asked again", next), at("expires", expires),
+    last_error ? element("div", { class: "bad" }, last_error) : null,
+  ].filter(Boolean);
+}
+
 function render(status) {
   const files = status.load ? `, generation ${status.generation}, files read ${moment(status.load.loaded_at)}` : "";
   byId("server").textContent = `${status.version}, up ${span(status.uptime_seconds)}${files}`;
@@ -190,8 +200,8 @@ function render(status) {
     [override.target, overrideWords(override), moment(override.since), [button("Clear", "clear", override.target)]])));
   byId("s-l4").hidden = status.l4.length === 0;
   show("l4", status.l4.map(service));
-  show("zones", table(["Zone", "State", "Serial", "Names", "Steered names"], status.zones.map(zone =>
-    [zone.origin, [state(zone.state)], zone.serial === null ? "" : String(zone.serial), number(zone.names), number(zone.steered)])),
+  show("zones", table(["Zone", "State", "Serial", "Names", "Steered names", "From"], status.zones.map(zone =>
+    [zone.origin, [state(zone.state)], zone.serial === null ? "" : String(zone.serial), number(zone.names), number(zone.steered), zone.secondary ? from(zone.secondary) : "files"])),
     more(status.zones_total - status.zones.length, "api/v1/zones"));
   show("probes", table(["Probe", "How", "State", "Result", "Took"], status.probes.map(probe =>
     [probe.name, `${probe.kind} ${endpoint(probe)}`, [state(probe.state)], probe.last_result ?? "", probe.last_duration_ms === null ? "" : `${number(probe.last_duration_ms)} ms`])));

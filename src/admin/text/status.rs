@@ -9,7 +9,7 @@ use crate::admin::view::pools::{MemberView, PoolView, TargetState};
 use crate::admin::view::services::ServiceView;
 use crate::admin::view::status::Status;
 use crate::admin::view::zones::ZoneView;
-use crate::control::{LoadStatus, NameStatus, Override};
+use crate::control::{LoadStatus, NameStatus, Override, SecondaryStatus};
 
 /// Everything at once.
 pub fn status(status: &Status) -> String {
@@ -22,7 +22,7 @@ pub fn status(status: &Status) -> String {
         text += &format!("{}\n", count(dns.received as usize, "DNS message"));
     }
     let rows = zones.iter().map(zone_row).collect();
-    text += &section("ZONES", &["ZONE", "STATE", "SERIAL", "NAMES", "STEERED"], rows);
+    text += &section("ZONES", &["ZONE", "ROLE", "STATE", "SERIAL", "NAMES", "STEERED"], rows);
     if status.zones_total > zones.len() {
         text += &format!("  and {} more: GET /api/v1/zones\n", status.zones_total - zones.len());
     }
@@ -66,9 +66,24 @@ fn section(heading: &str, heads: &[&str], mut rows: Vec<Vec<String>>) -> String 
 }
 
 fn zone_row(zone: &ZoneView) -> Vec<String> {
-    let ZoneView { origin, state, serial, names, steered } = zone;
+    let ZoneView { origin, role, state, serial, names, steered, secondary } = zone;
     let serial = serial.map(|serial| serial.to_string()).unwrap_or_default();
-    vec![origin.clone(), word(state), serial, names.to_string(), steered.to_string()]
+    let (names, steered) = (names.to_string(), steered.to_string());
+    let from = secondary.as_ref().map(secondary_text).unwrap_or_default();
+    vec![origin.clone(), word(role), word(state), serial, names, steered, from]
+}
+
+/// `from 203.0.113.5:53, confirmed 2026-11-21T08:00:00Z, asked again …, expires …`
+fn secondary_text(secondary: &SecondaryStatus) -> String {
+    let SecondaryStatus { primaries, primary, refreshed, next, expires, last_error, .. } =
+        secondary;
+    let from = primary.or(primaries.first().copied()).map(|address| format!("from {address}"));
+    let mut parts: Vec<String> = from.into_iter().collect();
+    for (what, at) in [("confirmed", refreshed), ("asked again", next), ("expires", expires)] {
+        parts.extend(at.map(|at| format!("{what} {}", moment(at))));
+    }
+    parts.extend(last_error.as_ref().map(|error| format!("trouble: {error}")));
+    parts.join(", ")
 }
 
 fn datacenter_row(datacenter: &DatacenterView) -> Vec<String> {

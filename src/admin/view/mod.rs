@@ -10,7 +10,9 @@ pub mod zones;
 
 use std::sync::Arc;
 
-use crate::control::{Control, NameStatus, Override, PlanStatus, ReportStatus, Settings, Target};
+use crate::control::{
+    Control, NameStatus, Override, PlanStatus, ReportStatus, SecondaryStatus, Settings, Target,
+};
 use crate::decide::{Member, Pool};
 use crate::health::ProbeStatus;
 use crate::snapshot::Snapshot;
@@ -30,6 +32,8 @@ pub struct Picture {
     pub overrides: Vec<Override>,
     /// The names that stand for addresses, in their order.
     pub names: Vec<NameStatus>,
+    /// The zones that are taken from a primary.
+    pub secondaries: Vec<SecondaryStatus>,
     /// The plan by which clients are allotted to datacenters.
     pub plan: PlanStatus,
 }
@@ -44,6 +48,7 @@ impl Picture {
             reports: control.report_statuses(),
             overrides: control.overrides(),
             names: control.name_statuses(),
+            secondaries: control.secondary_statuses(),
             plan: control.plan(),
         }
     }

@@ -1,18 +1,23 @@
-//! The zones: what stands in them, and whether they are fresh.
+//! The zones: what stands in them, and whether they are as their primaries have them.
+
+use std::collections::HashMap;
 
 use serde::Serialize;
 
 use super::Picture;
+use crate::control::SecondaryStatus;
 use crate::zone::{Condition, Zone};
 
 /// How many zones are told of where everything is told at once.
 const FIRST: usize = 100;
 
 /// A zone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ZoneView {
     /// Its apex.
     pub origin: String,
+    /// Where its records come from.
+    pub role: Role,
     /// Whether it is answered from.
     pub state: ZoneState,
     /// Of its SOA record; none: it has no data.
@@ -21,6 +26,18 @@ pub struct ZoneView {
     pub names: usize,
     /// Those of them that are decided per client.
     pub steered: usize,
+    /// How it is taken from its primary, if it is.
+    pub secondary: Option<SecondaryStatus>,
+}
+
+/// Where a zone's records come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// From files here.
+    Primary,
+    /// From another server.
+    Secondary,
 }
 
 /// Whether a zone is answered from.
@@ -36,21 +53,43 @@ pub enum ZoneState {
 }
 
 impl Picture {
-    /// All zones, by their origins.
+    /// All zones, in the order of their files.
     pub fn zones(&self) -> Vec<ZoneView> {
-        self.snapshot.zones.iter().map(view).collect()
+        let secondaries = self.secondaries_by_origin();
+        self.snapshot.zones.iter().map(|zone| view(zone, &secondaries)).collect()
     }
 
-    /// As many zones as a person may want to look at, and how many there are.
+    /// As many zones as a person may want to look at, those in trouble first, and how many there
+    /// are.
     pub fn first_zones(&self) -> (Vec<ZoneView>, usize) {
-        let zones = || self.snapshot.zones.iter();
-        (zones().take(FIRST).map(view).collect(), zones().count())
+        let secondaries = self.secondaries_by_origin();
+        let mut zones: Vec<(bool, &Zone)> = self
+            .snapshot
+            .zones
+            .iter()
+            .map(|zone| {
+                let secondary = secondaries.get(&zone.origin().to_string());
+                let fails = secondary.is_some_and(|one| one.last_error.is_some());
+                (!fails && zone.condition() == Condition::Served, zone)
+            })
+            .collect();
+        let total = zones.len();
+        // Stable: they stay in their order otherwise.
+        zones.sort_by_key(|(is_well, _)| *is_well);
+        let first = zones.into_iter().take(FIRST);
+        (first.map(|(_, zone)| view(zone, &secondaries)).collect(), total)
+    }
+
+    fn secondaries_by_origin(&self) -> HashMap<String, &SecondaryStatus> {
+        self.secondaries.iter().map(|one| (one.origin.clone(), one)).collect()
     }
 }
 
-fn view(zone: &Zone) -> ZoneView {
+fn view(zone: &Zone, secondaries: &HashMap<String, &SecondaryStatus>) -> ZoneView {
+    let origin = zone.origin().to_string();
+    let secondary = secondaries.get(&origin).copied().cloned();
     ZoneView {
-        origin: zone.origin().to_string(),
+        role: if secondary.is_some() { Role::Secondary } else { Role::Primary },
         state: match zone.condition() {
             Condition::Served => ZoneState::Served,
             Condition::Awaited => ZoneState::Awaited,
@@ -59,5 +98,7 @@ fn view(zone: &Zone) -> ZoneView {
         serial: (zone.condition() == Condition::Served).then(|| zone.serial()),
         names: zone.names(),
         steered: zone.steered().count(),
+        secondary,
+        origin,
     }
 }

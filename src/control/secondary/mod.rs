@@ -7,7 +7,7 @@ pub mod schedule;
 pub mod storage;
 mod task;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -208,7 +208,7 @@ impl Secondaries {
         for gone in old.into_values() {
             gone.task.abort();
         }
-        let origins: Vec<String> =
+        let origins: HashSet<String> =
             zones.iter().map(|zone| zone.overlay.origin.to_string()).collect();
         self.shared.board.lock().retain(|origin, _| origins.contains(origin));
     }

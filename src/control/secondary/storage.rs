@@ -16,6 +16,8 @@ use crate::transfer::soa::Soa;
 const LIMIT: u64 = 1 << 30;
 /// The SOA record stands in so many bytes at the beginning, which are all ASCII.
 const HEAD_BYTES: u64 = 8192;
+/// The last line of a file: what is cut short is not served.
+const END: &str = "; the end\n";
 /// The longest name of a file that is taken from the zone's.
 const LONGEST_NAME: usize = 200;
 
@@ -71,7 +73,12 @@ pub fn path(storage: &Path, origin: &Name) -> PathBuf {
 /// # Errors
 /// Why it cannot be used, in words.
 pub fn read(path: &Path, origin: &Name) -> Result<Option<Stored>, String> {
-    read_some(path, origin, LIMIT)
+    match read_some(path, origin, LIMIT)? {
+        Some(stored) if !stored.text.ends_with(END) => {
+            Err("its end is missing: it is cut short, or not written by Portolan".into())
+        }
+        stored => Ok(stored),
+    }
 }
 
 /// The SOA record of what is kept, if anything is that can be used.
@@ -133,7 +140,7 @@ pub fn text(origin: &Name, records: &Records) -> String {
         "; What a primary has sent of {origin} It is written anew whenever the primary has a newer \
          version;\n; the time of the file's last change says when that was last asked.\n"
     );
-    head + &records.to_text()
+    head + &records.to_text() + END
 }
 
 fn write_whole(path: &Path, text: &str) -> io::Result<()> {
@@ -192,6 +199,11 @@ mod tests {
         {
             fs::write(&path, text).unwrap();
             assert!(read(&path, &origin()).unwrap_err().contains("SOA record"), "{text}");
+        }
+        let whole = zone();
+        for cut in [1, 20, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..cut]).unwrap();
+            assert!(read(&path, &origin()).is_err(), "{cut}");
         }
         fs::write(&path, [0xff, b'\n']).unwrap();
         assert!(read(&path, &origin()).is_err());

@@ -199,12 +199,7 @@ impl Task {
     async fn look_at(&mut self, primary: &Primary) -> Result<News, String> {
         let (file, origin) = (self.file.clone(), self.origin.clone());
         let kept = off_thread(move || storage::soa(&file, &origin)).await;
-        let Some(kept) = kept else {
-            let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
-            let primary = primary.clone();
-            let records = self.while_expiring(take_whole(shared, primary, origin)).await?;
-            return self.keep(records).await;
-        };
+        let Some(kept) = kept else { return self.look_at_whole(primary).await };
         let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
         let (asked, file) = (primary.clone(), self.file.clone());
         let taken = async move { take_newer(&shared, &asked, &origin, &file, kept).await };
@@ -217,12 +212,22 @@ impl Task {
                     let file = self.file.display();
                     tracing::error!(%file, %error, "cannot note that the zone was confirmed");
                 }
-                if self.is_bare {
-                    self.install(What::Kept).await?;
+                if self.is_bare
+                    && let Err(error) = self.install(What::Kept).await
+                {
+                    let origin = &self.origin;
+                    tracing::warn!(%origin, "what is kept cannot be served ({error}): the whole zone is asked for");
+                    return self.look_at_whole(primary).await;
                 }
                 Ok(News::None(kept))
             }
         }
+    }
+
+    async fn look_at_whole(&mut self, primary: &Primary) -> Result<News, String> {
+        let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
+        let records = self.while_expiring(take_whole(shared, primary.clone(), origin)).await?;
+        self.keep(records).await
     }
 
     /// Has what has come kept and served.
