@@ -9,8 +9,8 @@ use crate::decide::{
     Chart, Facts, Groups, HealthTable, ResolvedTable, ShareTable, StandingTable, Steering,
 };
 use crate::geo::World;
-use crate::transfer::Keys;
 use crate::transfer::announcers::Announcers;
+use crate::transfer::{Journals, Keys, Transfers};
 use crate::zone::Zones;
 
 /// How many epochs there are before they begin anew.
@@ -42,6 +42,10 @@ pub struct Snapshot {
     pub announcers: Arc<Announcers>,
     /// The keys of those who sign their queries.
     pub keys: Arc<Keys>,
+    /// Who may take the zones.
+    pub transfers: Arc<Transfers>,
+    /// What changed in them.
+    pub journals: Arc<Journals>,
     /// Datacenters, pools and policies.
     pub steering: Arc<Steering>,
     /// The map.

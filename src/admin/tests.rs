@@ -99,8 +99,10 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
             policy: PolicyId(0),
             ttl: 30,
             may_be_cname: false,
+            default: None,
         }],
         base: zone::Base::Nothing,
+        is_transferred: false,
     }]);
     let check = Check {
         kind: Kind::Tcp,
@@ -118,6 +120,7 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
         announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),
+        transfers: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(world()),
         probes: vec![Probe { name, check: Arc::new(check), address, port }],

@@ -17,7 +17,9 @@ pub enum Verdict {
     Referral,
     /// Answered YXDOMAIN: a DNAME record makes the name too long.
     YxDomain,
-    /// Answered REFUSED: not our zone, not our class, or a zone transfer.
+    /// Answered with a zone, or with what changed in it.
+    Transferred,
+    /// Answered REFUSED: not our zone, not our class, or a zone transfer that is not granted.
     Refused,
     /// Answered FORMERR: malformed.
     FormErr,
@@ -27,8 +29,8 @@ pub enum Verdict {
     BadVers,
     /// Answered NOERROR: a primary's announcement of a new version of a zone.
     Announced,
-    /// Answered SERVFAIL: a zone of a primary's that is not there yet, or has expired; or names that
-    /// could not be resolved.
+    /// Answered SERVFAIL: a zone of a primary's that is not there yet, or has expired; names that
+    /// could not be resolved; or more zone transfers at a time than we begin.
     ServFail,
     /// Answered NOTAUTH: signed with a key that we do not have, wrongly, or at another time.
     NotAuth,
@@ -42,12 +44,13 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Verdict; 15] = [
+    pub const ALL: [Verdict; 16] = [
         Verdict::Positive,
         Verdict::NoData,
         Verdict::NxDomain,
         Verdict::Referral,
         Verdict::YxDomain,
+        Verdict::Transferred,
         Verdict::Refused,
         Verdict::FormErr,
         Verdict::NotImp,
@@ -68,6 +71,7 @@ impl Verdict {
             Verdict::NxDomain => "nxdomain",
             Verdict::Referral => "referral",
             Verdict::YxDomain => "yxdomain",
+            Verdict::Transferred => "transferred",
             Verdict::Refused => "refused",
             Verdict::FormErr => "formerr",
             Verdict::NotImp => "notimp",

@@ -10,9 +10,11 @@ mod negative;
 mod notify;
 mod sections;
 mod signed;
+pub mod transfers;
 
 pub use counters::{Counters, Event, Totals, Verdict};
 pub use notify::announced_zone;
+pub use transfers::{Reply, respond_to_stream};
 
 use std::net::IpAddr;
 
@@ -22,6 +24,7 @@ use crate::dns::response::{MIN_RESPONSE_BYTES, QNAME_POINTER};
 use crate::dns::{Class, ExtendedError, Preamble, Query, Rcode, Rejection, Response, Rtype};
 use crate::ledger::Answered;
 use crate::snapshot::Snapshot;
+use crate::transfer::ServerSequence;
 use crate::zone::{Condition, NameSearch, Zone};
 
 /// The longest message, in bytes: what the two-byte length of TCP can say.
@@ -107,8 +110,8 @@ pub struct Asked<'s, 'r> {
     query: Result<Query<'r>, Rejection>,
     /// Where the name is searched for.
     place: Option<(&'s Zone, NameSearch)>,
-    /// The bytes of the signature that will follow the response.
-    signature_bytes: usize,
+    /// Who will sign the response.
+    signer: Option<&'r ServerSequence>,
 }
 
 impl<'s, 'r> Asked<'s, 'r> {
@@ -128,7 +131,7 @@ impl<'s, 'r> Asked<'s, 'r> {
         });
         let client = edns::client(request, asked.and_then(|query| query.preamble.edns.as_ref()));
         let Request { transport, unix_seconds, .. } = *request;
-        Asked { snapshot, transport, unix_seconds, client, query, place, signature_bytes: 0 }
+        Asked { snapshot, transport, unix_seconds, client, query, place, signer: None }
     }
 
     /// How many steps of fetching there are.
@@ -154,13 +157,16 @@ impl<'s, 'r> Asked<'s, 'r> {
 
     /// Answers the message, which is `packet`; as [`respond`].
     pub fn answer(self, packet: &[u8], out: &mut [u8]) -> Outcome {
-        let query = match self.query {
+        let query = match &self.query {
+            Ok(query) if transfers::is_transfer(query) => {
+                return transfers::answer_datagram(&self, query, packet, out);
+            }
             Ok(query) => query,
             Err(Rejection::Runt) => return Outcome::dropped(Verdict::DroppedRunt),
             Err(Rejection::Response) => return Outcome::dropped(Verdict::DroppedResponse),
             Err(Rejection::Error(rcode, preamble)) => {
-                let error = (rcode == Rcode::NOTIMP).then_some(ExtendedError::NOT_SUPPORTED);
-                return refuse(self.snapshot, rcode, error, &preamble, packet, out);
+                let error = (*rcode == Rcode::NOTIMP).then_some(ExtendedError::NOT_SUPPORTED);
+                return refuse(self.snapshot, *rcode, error, preamble, packet, out);
             }
             Err(Rejection::Notify(preamble)) => {
                 let source = self.client.resolver;
@@ -170,12 +176,12 @@ impl<'s, 'r> Asked<'s, 'r> {
                 let (transport, unix_seconds) = (self.transport, self.unix_seconds);
                 let Client { resolver: source, draw, .. } = self.client;
                 let request = Request { source, transport, draw, unix_seconds };
-                return signed::answer(self.snapshot, &request, tsig, &preamble, packet, out);
+                return signed::answer(self.snapshot, &request, *tsig, preamble, packet, out);
             }
         };
         let preamble = &query.preamble;
         if query.qclass != Class::IN {
-            return chaos::answer(self.snapshot, &query, packet, out);
+            return chaos::answer(self.snapshot, query, packet, out);
         }
         if let Some((rcode, error)) = refusal(query.qtype) {
             return refuse(self.snapshot, rcode, error, preamble, packet, out);
@@ -189,8 +195,8 @@ impl<'s, 'r> Asked<'s, 'r> {
         }
         let limit = edns::response_limit(self.transport, preamble.edns.as_ref());
         let mut response = Response::new(out, limit, packet, preamble);
-        if self.signature_bytes > 0 {
-            response.reserve(self.signature_bytes);
+        if let Some(signer) = self.signer {
+            response.reserve(signer.record_bytes());
         }
         if preamble.edns.is_some_and(|edns| edns.wants_nsid) {
             chaos::identify(&mut response, &self.snapshot.identity, preamble);
@@ -257,13 +263,12 @@ impl<'a> Answer<'a, '_> {
     }
 }
 
-/// Why a well-formed question gets no look-up. Zones are not transferred. Of the types that are no record types, MAILB and MAILA are obsolete
-/// (RFC 1035 §3.2.3), and the others have no meaning in a question.
+/// Why a well-formed question gets no look-up. Of the types that are no record types, MAILB and MAILA
+/// are obsolete (RFC 1035 §3.2.3), and the others have no meaning in a question.
 fn refusal(qtype: Rtype) -> Option<(Rcode, Option<ExtendedError>)> {
     const MAILB: Rtype = Rtype(253);
     const MAILA: Rtype = Rtype(254);
     match qtype {
-        Rtype::AXFR | Rtype::IXFR => Some((Rcode::REFUSED, Some(ExtendedError::PROHIBITED))),
         MAILA | MAILB => Some((Rcode::NOTIMP, Some(ExtendedError::NOT_SUPPORTED))),
         Rtype(0) | Rtype::OPT | Rtype::TSIG | Rtype::TKEY => Some((Rcode::FORMERR, None)),
         _ => None,

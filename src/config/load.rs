@@ -22,9 +22,11 @@ use super::service;
 use super::settings::Settings;
 use super::source::{ReadError, Source};
 use super::steering::{self, MOST_DATACENTERS};
+use super::transfer;
 use super::world::Map;
 use super::zones;
 use crate::decide::{Latencies, Pool, Steer};
+use crate::transfer::Transfers;
 use crate::{admin, control, transport};
 
 /// A configuration that can be used.
@@ -156,6 +158,12 @@ fn compile(
         let warning = reader.warning(allocation.span.clone(), "[allocation] has no effect");
         reader.report(warning.label("no pool has `steer = \"capacity\"`"));
     }
+    let transfers = zone_files.iter().filter_map(|zone| {
+        let transfer =
+            transfer::compile(zone.form.transfer.as_ref()?, &keys, &form.keys, &zone.reader);
+        Some((zone.form.origin.as_ref()?.get_ref().clone(), transfer))
+    });
+    let transfers: Transfers = transfers.collect();
     let steered_names = steering.steered.iter().map(Vec::len).sum();
     let zone_count = zone_files.len();
     let storage = form.dns.as_ref().and_then(|dns| dns.storage.as_ref());
@@ -194,6 +202,7 @@ fn compile(
         secondaries,
         identity: Arc::new(form.dns.as_ref().map(|dns| dns.identity.clone()).unwrap_or_default()),
         keys: Arc::new(keys),
+        transfers: Arc::new(transfers),
         steering: Arc::new(steering.steering),
         world: Arc::clone(&map.world),
         probes: steering.probes,

@@ -18,6 +18,7 @@ mod service;
 pub mod settings;
 pub mod source;
 mod steering;
+mod transfer;
 mod values;
 mod world;
 mod zone_file;

@@ -23,8 +23,8 @@ use super::zone_file::{
 };
 use crate::control::flatten::FlattenedName;
 use crate::decide::{
-    Datacenter, DatacenterId, Member, MemberId, Policy, PolicyId, Pool, PoolId, Rule, Steer,
-    Steering, Target, WhenAllDown,
+    Datacenter, DatacenterId, DefaultAnswer, Member, MemberId, Policy, PolicyId, Pool, PoolId,
+    Rule, Steer, Steering, Target, WhenAllDown,
 };
 use crate::dns::Name;
 use crate::health::Probe;
@@ -101,6 +101,10 @@ pub(super) fn compile<'f>(
         pools: compilation.pools.into(),
         policies: compilation.policies.into(),
     };
+    for (_, steered) in steered.iter_mut().flatten() {
+        let policy = &steering.policies[steered.policy.0 as usize];
+        steered.default = DefaultAnswer::of(policy, &steering, steered.may_be_cname);
+    }
     let needs_location = compilation.needs_location;
     let (probes, flattened) = (compilation.probes.into_inner(), compilation.names.into_inner());
     Compiled { steering, probes, flattened, steered, needs_location }
@@ -311,7 +315,8 @@ impl<'f> Compilation<'f> {
         }
         let may_be_cname = !cnames.is_empty();
         let policy = self.policy(Policy { rules: rules.into() });
-        Some(Steered { owner, policy, ttl, may_be_cname })
+        // The default answer needs all pools and datacenters.
+        Some(Steered { owner, policy, ttl, may_be_cname, default: None })
     }
 
     fn check_flattening(&self, zone: &InZone<'_>, form: &NameForm, owner: &Name, is_needed: bool) {

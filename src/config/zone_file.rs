@@ -11,6 +11,7 @@ use super::peer::{self, PeerForm};
 use super::reader::{Table, Value};
 use super::server::{continent, country};
 use super::service::MOST_WEIGHT;
+use super::transfer::{self, TransferForm};
 use super::values::{TtlBounds, check_label};
 use crate::decide::{MAX_ANSWERS, Match, Steer, unanswerable};
 use crate::dns::Name;
@@ -27,6 +28,7 @@ pub(super) struct ZoneForm {
     pub checks: Vec<(Spanned<String>, Option<CheckForm>)>,
     pub pools: Vec<PoolForm>,
     pub names: Vec<NameForm>,
+    pub transfer: Option<TransferForm>,
 }
 
 #[derive(Debug)]
@@ -124,8 +126,9 @@ pub(super) fn read(mut root: Table<'_>) -> ZoneForm {
     let checks = root.named("checks").into_iter().map(read_check).collect();
     let pools = root.named("pools").into_iter().map(|(name, v)| read_pool(name, &v)).collect();
     let names = root.named("names").into_iter().map(|(name, v)| read_name(name, &v)).collect();
+    let transfer = root.table("transfer", "[transfer]").map(transfer::read);
     root.finish();
-    ZoneForm { origin, ttl, records, records_file, primaries, checks, pools, names }
+    ZoneForm { origin, ttl, records, records_file, primaries, checks, pools, names, transfer }
 }
 
 fn read_pool(name: Spanned<String>, value: &Value<'_>) -> PoolForm {

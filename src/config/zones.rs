@@ -82,6 +82,7 @@ pub(super) fn compile(
             sources,
             steered,
             base: zone::Base::Nothing,
+            is_transferred: file.form.transfer.is_some(),
         };
         secondaries.extend(secondary.lay(file, &mut zone));
         let transferred = matches!(zone.base, zone::Base::Transferred);

@@ -14,6 +14,7 @@ use crate::decide::{
     StandingTable, Steer, Survey, Target, survey_all,
 };
 use crate::snapshot::{EPOCHS, Published, Snapshot};
+use crate::transfer::Journals;
 use crate::zone::Zones;
 
 /// What changes while the files stay.
@@ -127,7 +128,7 @@ impl Ground {
 impl Publisher {
     /// Publishes the first snapshot.
     pub fn new(ground: Ground, tables: Tables) -> Publisher {
-        let first = snapshot((1, 0), &ground, &tables, ground.charts(&tables));
+        let first = snapshot((1, 0), &ground, &tables, ground.charts(&tables), Arc::default());
         let published = Arc::new(ArcSwap::from_pointee(first));
         Publisher { published, ground, tables, retired: Vec::new() }
     }
@@ -145,9 +146,14 @@ impl Publisher {
     /// Publishes what new files say.
     pub fn replace(&mut self, ground: Ground, tables: Tables) {
         let charts = ground.charts(&tables);
-        let Snapshot { generation, epoch, .. } = **self.published.load();
-        let numbers = (generation + 1, (epoch + 1) % EPOCHS);
-        let next = snapshot(numbers, &ground, &tables, charts);
+        let current = self.published.load_full();
+        let numbers = (current.generation + 1, (current.epoch + 1) % EPOCHS);
+        let journals = match Arc::ptr_eq(&current.zones, &ground.settings.zones) {
+            true => Arc::clone(&current.journals),
+            false => Arc::new(current.journals.after(&current.zones, &ground.settings.zones)),
+        };
+        drop(current);
+        let next = snapshot(numbers, &ground, &tables, charts, journals);
         self.ground = ground;
         self.tables = tables;
         self.publish(next);
@@ -183,7 +189,8 @@ impl Publisher {
             })
             .collect();
         let numbers = (current.generation + 1, current.epoch);
-        let next = snapshot(numbers, &self.ground, &tables, charts);
+        let journals = Arc::clone(&current.journals);
+        let next = snapshot(numbers, &self.ground, &tables, charts, journals);
         // What still refers to the old charts would keep them from being dropped.
         drop((current, sheets));
         self.tables = tables;
@@ -217,6 +224,7 @@ fn snapshot(
     ground: &Ground,
     tables: &Tables,
     charts: Box<[Arc<Chart>]>,
+    journals: Arc<Journals>,
 ) -> Snapshot {
     Snapshot {
         generation,
@@ -225,6 +233,8 @@ fn snapshot(
         identity: Arc::clone(&ground.settings.identity),
         announcers: Arc::clone(&ground.settings.announcers),
         keys: Arc::clone(&ground.settings.keys),
+        transfers: Arc::clone(&ground.settings.transfers),
+        journals,
         steering: Arc::clone(&ground.settings.steering),
         world: Arc::clone(&ground.settings.world),
         groups: Arc::clone(&ground.groups),

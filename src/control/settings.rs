@@ -10,8 +10,8 @@ use crate::decide::{Latencies, Steering};
 use crate::geo::World;
 use crate::health;
 use crate::snapshot::Identity;
-use crate::transfer::Keys;
 use crate::transfer::announcers::Announcers;
+use crate::transfer::{Keys, Transfers};
 use crate::zone::Zones;
 
 /// What control is told by the configuration. A reload makes a new one; parts that did not change
@@ -28,6 +28,8 @@ pub struct Settings {
     pub secondaries: Vec<SecondarySettings>,
     /// Who may announce new versions of these.
     pub announcers: Arc<Announcers>,
+    /// Who may take the zones, and who is told of changes.
+    pub transfers: Arc<Transfers>,
     /// Datacenters, pools and policies.
     pub steering: Arc<Steering>,
     /// The map.

@@ -14,6 +14,7 @@ pub mod chart;
 pub mod choose;
 pub mod cost;
 pub mod datacenter;
+pub mod default_answer;
 pub mod explain;
 pub mod facts;
 pub mod group;
@@ -30,6 +31,7 @@ mod tests;
 pub use chart::{Chart, Sheets};
 pub use choose::{Assignment, Choice, Client, Decision, MAX_ANSWERS, rendezvous_cost};
 pub use datacenter::{Datacenter, DatacenterId};
+pub use default_answer::{DefaultAnswer, DefaultRecords};
 pub use explain::{Explanation, explain};
 pub use facts::{
     Allotment, Facts, Found, HealthTable, Part, ProbeId, Resolved, ResolvedId, ResolvedTable, Room,

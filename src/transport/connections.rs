@@ -147,7 +147,7 @@ impl Drop for Place {
 }
 
 /// Who counts as one client: an IPv4 address, or the /64 that an IPv6 host has for itself.
-fn client_of(peer: IpAddr) -> IpAddr {
+pub(super) fn client_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
         v4 => v4,

@@ -3,6 +3,7 @@
 mod batch;
 mod connections;
 mod tcp;
+mod transfers;
 mod udp;
 
 use std::fmt;
@@ -24,6 +25,8 @@ use crate::ledger::{Ledger, Ledgers};
 use crate::snapshot::Published;
 use connections::Connections;
 pub use tcp::TcpLimits;
+pub use transfers::TransferTotals;
+use transfers::TransfersOut;
 
 /// How often a port of the kernel's choice is tried, until one is free for UDP and TCP.
 const PORT_TRIES: usize = 32;
@@ -168,6 +171,7 @@ impl Bound {
             addresses: self.addresses,
             counters: Vec::new(),
             ledgers: Vec::new(),
+            transfers: Arc::default(),
             threads: Vec::new(),
             stop_threads: Arc::default(),
             stop_tasks: CancellationToken::new(),
@@ -197,6 +201,7 @@ impl Bound {
             counters: running.new_counters(),
             ledger: running.new_ledger(),
             announced: self.announced,
+            transfers: Arc::clone(&running.transfers),
             stop: running.stop_tasks.clone(),
             tasks: running.tasks.clone(),
         });
@@ -228,6 +233,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     counters: Vec<Arc<Counters>>,
     ledgers: Vec<Arc<Ledger>>,
+    transfers: Arc<TransfersOut>,
     threads: Vec<JoinHandle<()>>,
     stop_threads: Arc<AtomicBool>,
     stop_tasks: CancellationToken,
@@ -247,7 +253,8 @@ impl Running {
 
     /// A way to read the counters from elsewhere.
     pub fn tally(&self) -> Tally {
-        Tally { counters: self.counters.as_slice().into() }
+        let transfers = Arc::clone(&self.transfers);
+        Tally { counters: self.counters.as_slice().into(), transfers }
     }
 
     /// What the workers write down. Records have one reader: a second call's ledgers are empty.
@@ -298,12 +305,18 @@ impl Drop for Running {
 #[derive(Clone, Debug)]
 pub struct Tally {
     counters: Arc<[Arc<Counters>]>,
+    transfers: Arc<TransfersOut>,
 }
 
 impl Tally {
     /// What was counted so far.
     pub fn totals(&self) -> Totals {
         Totals::of(self.counters.iter().map(|counters| &**counters))
+    }
+
+    /// What became of the zones that other servers took.
+    pub fn transfers(&self) -> TransferTotals {
+        self.transfers.totals()
     }
 }
 

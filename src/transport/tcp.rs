@@ -15,12 +15,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Place};
+use super::transfers::{Slot, TransfersOut};
 use super::{Announced, announce, unix_seconds};
 use crate::answer::{
-    Counters, Event, MAX_MESSAGE_BYTES, Request, Transport, Verdict, announced_zone, respond,
+    Counters, Event, MAX_MESSAGE_BYTES, Outcome, Reply, Request, Transport, Verdict,
+    announced_zone, respond_to_stream,
 };
+use crate::dns::Rcode;
 use crate::ledger::Ledger;
 use crate::snapshot::Published;
+use crate::transfer::Outgoing;
+use crate::transfer::outgoing::{Extent, TooLong};
 
 /// How many connections the kernel completes before we accept them.
 const BACKLOG: i32 = 1024;
@@ -84,6 +89,7 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) announced: Option<Announced>,
+    pub(super) transfers: Arc<TransfersOut>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -170,8 +176,14 @@ impl Connection {
             let mut done = 0;
             let mut was_answered = false;
             while let Some(message) = complete_message(&self.incoming[done..]) {
-                self.shared.answer(self.peer, message, &mut self.outgoing);
+                let transfer = self.shared.answer(self.peer, message, &mut self.outgoing);
                 done += FRAME_BYTES + message.len();
+                if let Some((outgoing, slot)) = transfer {
+                    was_answered = true;
+                    if let Err(end) = self.transfer(*outgoing, slot).await {
+                        return end;
+                    }
+                }
                 if self.outgoing.len() >= FLUSH_BYTES {
                     was_answered = true;
                     if let Err(end) = self.flush().await {
@@ -205,6 +217,33 @@ impl Connection {
         }
     }
 
+    /// Sends a zone, message by message, each written when the client has taken the one before.
+    async fn transfer(&mut self, mut outgoing: Outgoing, slot: Slot) -> Result<(), End> {
+        loop {
+            self.flush().await?;
+            self.place.touch(Instant::now());
+            let written = ROOM.with_borrow_mut(|room| {
+                let length = outgoing.message(unix_seconds(), room)?;
+                if let Some(length) = length {
+                    push_message(&room[..length], &mut self.outgoing);
+                }
+                Ok(length)
+            });
+            match written {
+                Ok(Some(length)) => slot.sent(length),
+                Ok(None) => {
+                    slot.complete();
+                    return Ok(());
+                }
+                Err(TooLong) => {
+                    let origin = outgoing.contents().origin();
+                    tracing::warn!(%origin, "a record is too long to be transferred");
+                    return Err(End::Closed);
+                }
+            }
+        }
+    }
+
     async fn flush(&mut self) -> Result<(), End> {
         match timeout(self.shared.limits.write, self.stream.write_all(&self.outgoing)).await {
             Ok(Ok(())) => {
@@ -229,9 +268,21 @@ thread_local! {
     static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_MESSAGE_BYTES].into());
 }
 
+/// Appends a message, preceded by its length.
+fn push_message(message: &[u8], outgoing: &mut Vec<u8>) {
+    outgoing.extend_from_slice(&(message.len() as u16).to_be_bytes());
+    outgoing.extend_from_slice(message);
+}
+
 impl Shared {
-    /// Answers a message, and appends the response with its length.
-    fn answer(&self, peer: IpAddr, message: &[u8], outgoing: &mut Vec<u8>) {
+    /// Answers a message, and appends the response with its length; or gives the zone that is the
+    /// response.
+    fn answer(
+        &self,
+        peer: IpAddr,
+        message: &[u8],
+        outgoing: &mut Vec<u8>,
+    ) -> Option<(Box<Outgoing>, Slot)> {
         let request = Request {
             source: peer,
             transport: Transport::Tcp,
@@ -240,7 +291,11 @@ impl Shared {
         };
         let snapshot = self.published.load();
         ROOM.with_borrow_mut(|room| {
-            let outcome = respond(&snapshot, &request, message, room);
+            let reply = respond_to_stream(&snapshot, &request, message, room);
+            let (outcome, transfer) = match reply {
+                Reply::Message(outcome) => (outcome, None),
+                Reply::Transfer(outgoing, outcome) => self.begin(peer, outgoing, outcome, room),
+            };
             self.counters.record_shared(Transport::Tcp, &outcome);
             if outcome.verdict == Verdict::Announced {
                 announce(self.announced.as_ref(), announced_zone(message), peer);
@@ -249,9 +304,27 @@ impl Shared {
                 self.ledger.write_shared(answered);
             }
             if outcome.length > 0 {
-                outgoing.extend_from_slice(&(outcome.length as u16).to_be_bytes());
-                outgoing.extend_from_slice(&room[..outcome.length]);
+                push_message(&room[..outcome.length], outgoing);
             }
-        });
+            transfer
+        })
+    }
+
+    /// Gives a zone its place among those that go out. Without one the client is told SERVFAIL, not
+    /// REFUSED: it is welcome to try again.
+    fn begin(
+        &self,
+        peer: IpAddr,
+        outgoing: Box<Outgoing>,
+        outcome: Outcome,
+        room: &mut [u8],
+    ) -> (Outcome, Option<(Box<Outgoing>, Slot)>) {
+        match self.transfers.begin(peer, outgoing.extent() == Extent::Full) {
+            Some(slot) => (outcome, Some((outgoing, slot))),
+            None => {
+                let length = outgoing.refuse(Rcode::SERVFAIL, unix_seconds(), room);
+                (Outcome { verdict: Verdict::ServFail, length, ..outcome }, None)
+            }
+        }
     }
 }

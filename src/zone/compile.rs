@@ -1,8 +1,10 @@
 //! From texts and steered names to compiled zones.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::additional::{Additional, glue, targets};
+use super::contents::Contents;
 use super::directory::Directory;
 use super::findings::Findings;
 use super::lookup::{Condition, Cut, Node, Static, SteeredNode, Zones};
@@ -123,7 +125,14 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
         negative_soas: negative_soas.into(),
         serial,
         condition: condition(settings),
+        contents: contents(tree, settings).map(Arc::new),
     }
+}
+
+/// Of zones that are transferred and have data.
+fn contents(tree: &Tree, settings: &Settings) -> Option<Contents> {
+    let has_data = condition(settings) == Condition::Served;
+    (settings.is_transferred && has_data).then(|| Contents::of(tree, &settings.steered)).flatten()
 }
 
 fn condition(zone: &Settings) -> Condition {
@@ -244,6 +253,7 @@ pub(super) mod tests {
             }],
             steered: Vec::new(),
             base: Base::Nothing,
+            is_transferred: false,
         }
     }
 
@@ -257,7 +267,7 @@ pub(super) mod tests {
     pub fn steered(owner: &str, may_be_cname: bool) -> Steered {
         let origin = "example.com.".parse().unwrap();
         let owner = crate::dns::Name::parse_relative(owner, &origin).unwrap();
-        Steered { owner, policy: PolicyId(7), ttl: 30, may_be_cname }
+        Steered { owner, policy: PolicyId(7), ttl: 30, may_be_cname, default: None }
     }
 
     /// Compiles a zone that must have no error.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use super::additional::Extra;
+use super::contents::Contents;
 use super::directory::{Directory, Search};
 use super::service::Hints;
 use crate::decide::PolicyId;
@@ -48,6 +49,7 @@ pub struct Zone {
     pub(super) negative_soas: Box<[OwnedRrset]>,
     pub(super) serial: u32,
     pub(super) condition: Condition,
+    pub(super) contents: Option<Arc<Contents>>,
 }
 
 /// Whether there is something to answer from.
@@ -260,6 +262,11 @@ impl Zone {
     /// The apex.
     pub fn origin(&self) -> &Name {
         &self.origin
+    }
+
+    /// Everything that it holds, if it has data and other servers may take it.
+    pub fn contents(&self) -> Option<&Arc<Contents>> {
+        self.contents.as_ref()
     }
 
     /// Whether there is something to answer from; the other methods may be called in any case.

@@ -4,6 +4,7 @@
 mod additional;
 mod check;
 mod compile;
+pub mod contents;
 mod directory;
 mod entry;
 mod findings;
@@ -21,11 +22,12 @@ mod ttl;
 
 pub use additional::{Extra, What};
 pub use compile::compile;
+pub use contents::{Contents, Records};
 pub use include::includes;
 pub use lookup::{Condition, Delegation, Lookup, NameSearch, Redirection, Zone, Zones};
 pub use service::{Hints, Service};
 
-use crate::decide::PolicyId;
+use crate::decide::{DefaultAnswer, PolicyId};
 use crate::dns::Name;
 
 /// What a zone is compiled from.
@@ -42,6 +44,8 @@ pub struct Settings {
     pub steered: Vec<Steered>,
     /// What the sources and the steered names are laid over.
     pub base: Base,
+    /// Other servers may take the zone, so that its contents are kept in the form they get.
+    pub is_transferred: bool,
 }
 
 /// What a zone's own records and steered names are laid over.
@@ -96,6 +100,8 @@ pub struct Steered {
     pub ttl: u32,
     /// True when an answer may be a CNAME, so that no other record may stand there.
     pub may_be_cname: bool,
+    /// What other servers get for it when they take the zone.
+    pub default: Option<DefaultAnswer>,
 }
 
 /// Something wrong in a zone, or doubtful.

@@ -1,6 +1,6 @@
 //! A zone's records arranged by name: what the checks and the compilation read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::master_file::TextRecord;
@@ -32,6 +32,8 @@ pub(super) struct Tree {
     /// In the order of the RRsets, after [`finish`](Tree::finish).
     pub(super) records: Vec<Record>,
     rdata: Vec<u8>,
+    /// Of the names that were not given in lower case: as they were, before the origin.
+    given: HashMap<u32, Box<[u8]>>,
 }
 
 /// A name.
@@ -106,6 +108,7 @@ impl Tree {
             rrsets: Vec::new(),
             records: Vec::new(),
             rdata: Vec::new(),
+            given: HashMap::new(),
         };
         tree.names.insert(&[]);
         tree.nodes.push(Node::below(NONE, 0));
@@ -167,6 +170,11 @@ impl Tree {
     /// The labels of a node before the origin, in lower-case wire form without a root label.
     pub(super) fn prefix(&self, node: u32) -> &[u8] {
         self.names.key(node)
+    }
+
+    /// As [`prefix`](Self::prefix), in the case in which the name was first given.
+    pub(super) fn given_prefix(&self, node: u32) -> &[u8] {
+        self.given.get(&node).map_or_else(|| self.prefix(node), |given| given)
     }
 
     /// The whole name of a node, in lower case.
@@ -277,7 +285,13 @@ impl Tree {
         }
         let key = name.to_key();
         let length = key.len() - self.origin_key.len();
-        Some(self.node_of(&key[..length]))
+        let known = self.nodes.len();
+        let node = self.node_of(&key[..length]);
+        let given = &name.as_wire()[..length];
+        if node as usize >= known && given != &key[..length] {
+            self.given.insert(node, given.into());
+        }
+        Some(node)
     }
 
     fn node_of(&mut self, prefix: &[u8]) -> u32 {

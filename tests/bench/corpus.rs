@@ -49,9 +49,11 @@ ns.sub A 198.51.100.54
                 policy: PolicyId(policy),
                 ttl: 30,
                 may_be_cname: false,
+                default: None,
             })
             .into(),
         base: Base::Nothing,
+        is_transferred: false,
     };
     let (zones, problems) = compile(&[zone]);
     let zones = zones.unwrap_or_else(|| panic!("{problems:?}"));
@@ -82,6 +84,8 @@ ns.sub A 198.51.100.54
         announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),
+        transfers: Arc::default(),
+        journals: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(world),
         groups: Arc::new(groups),

@@ -199,6 +199,7 @@ fn serve(sources: Vec<Source>, base: Base) {
         sources,
         steered: Vec::new(),
         base,
+        is_transferred: false,
     }]);
     for problem in &problems {
         if let Place::Source { source, span } = &problem.place {

@@ -234,6 +234,7 @@ impl Given {
         let zone = Settings {
             origin: "example.com.".parse().unwrap(),
             base: Base::Nothing,
+            is_transferred: false,
             default_ttl: 300,
             sources: vec![Source {
                 file: "zone".into(),
@@ -245,6 +246,7 @@ impl Given {
                 policy: PolicyId(0),
                 ttl: 30,
                 may_be_cname: false,
+                default: None,
             }],
         };
         let zones = compile(&[zone]).0.unwrap();

@@ -85,6 +85,7 @@ pub(crate) fn snapshot() -> Snapshot {
         policy: PolicyId(policy),
         ttl: 20,
         may_be_cname,
+        default: None,
     };
     let zone = |origin: &str, text: String, steered: Vec<Steered>| Settings {
         origin: origin.parse().unwrap(),
@@ -92,6 +93,7 @@ pub(crate) fn snapshot() -> Snapshot {
         sources: vec![Source { file: "zone".into(), text, included_by: None }],
         steered,
         base: Base::Nothing,
+        is_transferred: false,
     };
     let steered = vec![
         steered("geo.example.com.", 0, false),
@@ -174,6 +176,8 @@ pub(crate) fn assembled(zones: Zones, steering: Steering, health: HealthTable) -
         zones: Arc::new(zones),
         announcers: Arc::default(),
         keys: Arc::default(),
+        transfers: Arc::default(),
+        journals: Arc::default(),
         charts: charts.collect(),
         steering: Arc::new(steering),
         world: Arc::new(world),

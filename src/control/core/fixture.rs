@@ -102,6 +102,7 @@ pub fn settings(capacity: [Option<f64>; 3]) -> Settings {
         announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),
+        transfers: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(world()),
         probes: [0, 1, 2].map(probe).into(),

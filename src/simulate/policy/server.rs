@@ -153,6 +153,7 @@ fn settings(world: &World, seems: &[usize], knowledge: Knowledge, ttl: Ttl) -> S
         announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),
+        transfers: Arc::default(),
         steering: Arc::new(steering),
         world: Arc::new(map(world, seems)),
         probes: Vec::new(),
