@@ -253,7 +253,7 @@ impl Outgoing {
             edns.write_reply(&mut out[at..at + opt_bytes], 0, 0);
             (at, additional) = (at + opt_bytes, 1);
         }
-        let echoed = self.preamble.flags & (flags::RD | flags::CD);
+        let echoed = self.preamble.flags & flags::RD;
         let aa = if rcode == Rcode::NOERROR { flags::AA } else { 0 };
         let questions = u16::from(self.messages == 0);
         let flags = flags::QR | aa | echoed | (rcode.0 & 0xf);
