@@ -15,7 +15,7 @@ use crate::config::source::Source;
 use crate::config::{self, Diagnostic, Loaded, Rejected, Severity};
 use crate::control::override_file::OverrideFile;
 use crate::control::reload::{FileWatch, Trigger};
-use crate::control::secondary::Secondaries;
+use crate::control::secondary::{Install, Secondaries};
 use crate::control::status::unix_seconds;
 use crate::control::{self, Action, Control, Override, Target};
 use crate::l4::{self, L4};
@@ -66,6 +66,14 @@ pub async fn serve(path: &Path, loaded: Loaded, ready: impl FnOnce()) -> anyhow:
     tracing::info!("stopping");
     daemon.stop().await;
     Ok(())
+}
+
+/// What a running server does next.
+enum Due {
+    /// Its files are read again.
+    Reload(Trigger),
+    /// A zone has come from its primary.
+    Install(Install),
 }
 
 /// The signals that end the program.
@@ -155,20 +163,23 @@ impl Daemon {
     async fn run(&mut self, hang_up: &mut Signal, end: &mut End, files: &mut FileWatch) {
         let following = tokio::spawn(follow_overrides(self.control.clone(), self.l4.clone()));
         loop {
-            let trigger = tokio::select! {
+            let due = tokio::select! {
                 () = end.comes() => break,
-                _ = hang_up.recv() => Trigger::Request,
-                () = files.changed() => Trigger::Change,
-                install = self.secondaries.next() => {
-                    // Here, so that no reload that has read what was kept before comes between.
-                    self.control.install(install).await;
-                    continue;
+                _ = hang_up.recv() => Due::Reload(Trigger::Request),
+                () = files.changed() => Due::Reload(Trigger::Change),
+                install = self.secondaries.next() => Due::Install(install),
+            };
+            let work = async {
+                match due {
+                    Due::Reload(trigger) => self.reload(trigger, files).await,
+                    // Here, so that it does not come between a reload's reading and its serving.
+                    Due::Install(install) => self.control.install(install).await,
                 }
             };
-            // Half a reload does no harm to a server that stops.
+            // Half of either does no harm to a server that stops.
             tokio::select! {
                 () = end.comes() => break,
-                () = self.reload(trigger, files) => {}
+                () = work => {}
             }
         }
         following.abort();

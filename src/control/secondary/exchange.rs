@@ -196,3 +196,6 @@ fn sign(primary: &Primary, request: &mut Vec<u8>) -> Option<ClientSequence> {
     let key = primary.key.as_ref()?;
     Some(ClientSequence::request(key, request, unix_seconds(SystemTime::now())))
 }
+
+#[cfg(test)]
+mod tests;

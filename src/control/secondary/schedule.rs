@@ -9,7 +9,8 @@ use crate::transfer::soa::Soa;
 const SHORTEST: Duration = Duration::from_secs(1);
 /// However long they are, it is asked at least so often.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
-/// As long as there is no data, each failure doubles the pause, up to this.
+/// As long as there is no data, each failure doubles the pause, up to this; a zone that has expired
+/// is tried so often at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// By which part of itself a pause may be shorter, so that many zones do not ask at once.
 const JITTER: f64 = 0.1;
@@ -98,6 +99,9 @@ impl Schedule {
     /// No primary was heard, or what it sent could not be used.
     pub fn fail(&mut self, now: Duration, draw: f64) {
         let pause = match self.timers {
+            Some(timers) if now >= self.confirmed + timers.expire => {
+                timers.retry.min(LONGEST_PAUSE)
+            }
             Some(timers) => timers.retry,
             None => SHORTEST.saturating_mul(1 << self.failures.min(6)).min(LONGEST_PAUSE),
         };
@@ -185,6 +189,18 @@ mod tests {
             schedule.fail(at(0), 0.0);
         }
         assert_eq!(schedule.due(), Some(LONGEST_PAUSE));
+    }
+
+    #[test]
+    fn a_zone_that_has_expired_is_tried_often() {
+        let slow = Soa { serial: 1, refresh: 7200, retry: 3600, expire: 20_000 };
+        let mut schedule = Schedule::new(Some((&slow, at(0))), at(0));
+        schedule.begin(at(19_999));
+        schedule.fail(at(19_999), 0.0);
+        assert_eq!(schedule.due(), Some(at(19_999 + 3600)));
+        schedule.begin(at(23_599));
+        schedule.fail(at(23_599), 0.0);
+        assert_eq!(schedule.due(), Some(at(23_599 + 60)));
     }
 
     #[test]

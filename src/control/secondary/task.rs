@@ -166,7 +166,10 @@ impl Task {
         }
         let error = errors.join("; ");
         let origin = &self.origin;
-        tracing::warn!(%origin, "the zone cannot be refreshed: {error}");
+        // What goes on for long is said once.
+        if self.status.last_error.as_ref() != Some(&error) {
+            tracing::warn!(%origin, "the zone cannot be refreshed: {error}");
+        }
         self.status.failures_total += 1;
         self.status.last_error = Some(error);
         self.listen();
