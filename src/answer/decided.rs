@@ -8,7 +8,7 @@ use crate::decide::{Assignment, Choice, Client, MAX_ANSWERS, PolicyId};
 use crate::dns::response::Owner;
 use crate::dns::rrset::RECORD_HEAD_BYTES;
 use crate::dns::svcb::{PARAM_HEAD_BYTES, key};
-use crate::dns::{Rrset, Rtype, Section};
+use crate::dns::{ExtendedError, Rrset, Rtype, Section};
 use crate::ledger::Answered;
 use crate::snapshot::Snapshot;
 use crate::zone::{Extra, Hints, What};
@@ -19,6 +19,7 @@ struct Addresses {
     /// In seconds; none without addresses.
     ttl: Option<u32>,
     scope: u8,
+    is_stale: bool,
     assignment: Option<Assignment>,
     /// The parameter `ipv4hint`; empty without addresses.
     v4: ArrayVec<u8, { PARAM_HEAD_BYTES + 4 * MAX_ANSWERS }>,
@@ -105,6 +106,9 @@ impl<'a> Answer<'a, '_> {
             ttl = ttl.min(addresses.ttl.unwrap_or(hints.negative_ttl));
             self.scope = self.scope.max(addresses.scope);
             self.is_steered |= addresses.ttl.is_some();
+            if addresses.is_stale && section == Section::Answer {
+                self.response.set_extended_error(ExtendedError::STALE_ANSWER);
+            }
         }
         // Whom clients try first: the least priority (RFC 9460 §2.4.1).
         let mut first: Option<([u8; 2], Assignment, u32)> = None;
@@ -166,7 +170,8 @@ fn decide(snapshot: &Snapshot, client: &Client, policy: PolicyId) -> Addresses {
         ttl = Some(ttl.map_or(a.ttl, |ttl| ttl.min(a.ttl)));
         assignment = a.assignment;
     }
-    Addresses { policy, ttl, scope: a.scope.max(aaaa.scope), assignment, v4, v6 }
+    let (scope, is_stale) = (a.scope.max(aaaa.scope), a.is_stale || aaaa.is_stale);
+    Addresses { policy, ttl, scope, is_stale, assignment, v4, v6 }
 }
 
 fn param_head(key: u16, length: usize) -> [u8; PARAM_HEAD_BYTES] {
