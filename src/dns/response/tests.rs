@@ -49,7 +49,8 @@ fn the_header_and_the_question_are_echoed_with_their_case() {
     assert_eq!(out[12..], packet(false)[12..]);
     assert_eq!(message.id, 0xabcd);
     assert!(message.metadata.authoritative && message.metadata.recursion_desired);
-    assert!(message.metadata.checking_disabled && !message.metadata.authentic_data);
+    // RFC 4035 §3.1.6.
+    assert!(!message.metadata.checking_disabled && !message.metadata.authentic_data);
     assert!(!message.metadata.recursion_available && !message.metadata.truncation);
 }
 
