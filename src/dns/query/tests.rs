@@ -61,10 +61,10 @@ fn runts_and_responses_get_no_reply() {
 
 #[test]
 fn other_opcodes_are_not_implemented_whatever_follows() {
-    let notify = 4 << 11;
-    let (rcode, preamble) = error(&message(notify, [0, 0, 0, 0], &[]));
+    let update = 5 << 11;
+    let (rcode, preamble) = error(&message(update, [0, 0, 0, 0], &[]));
     assert_eq!((rcode, preamble.question_end), (Rcode::NOTIMP, 12));
-    let (rcode, preamble) = error(&message(notify, [1, 0, 0, 1], &[QUESTION, OPT]));
+    let (rcode, preamble) = error(&message(update, [1, 0, 0, 1], &[QUESTION, OPT]));
     assert_eq!((rcode, preamble.edns.is_some()), (Rcode::NOTIMP, true));
 }
 
