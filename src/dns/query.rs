@@ -173,16 +173,16 @@ impl<'r> Query<'r> {
             }
             at = record.end;
             if record.rtype == Rtype::OPT {
-                edns = Some(record);
+                // At once: whatever is wrong behind it, the response has one, too.
+                edns = Some(self.read_edns(&record));
             }
         }
         let is_whole = at == packet.len();
-        let edns = edns.map_or(Ok(()), |opt| self.read_edns(&opt));
         match tsig {
             // Whatever is wrong with the options, whoever signs it is told so under a signature.
             Some(tsig) if is_whole => Err(Fault::Signed(tsig)),
             _ => {
-                edns?;
+                edns.unwrap_or(Ok(()))?;
                 if is_whole { Ok(()) } else { Err(Rcode::FORMERR.into()) }
             }
         }

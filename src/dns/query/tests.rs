@@ -120,6 +120,19 @@ fn a_question_that_was_read_is_echoed_by_errors_behind_it() {
 }
 
 #[test]
+fn where_one_opt_record_was_read_the_response_has_one_whatever_is_wrong_behind_it() {
+    let cut = &A_RECORD[..A_RECORD.len() - 1];
+    for (what, counts, body) in [
+        ("two OPT records", [1, 0, 0, 2], [QUESTION, OPT, OPT]),
+        ("a record cut short", [1, 0, 0, 2], [QUESTION, OPT, cut]),
+        ("trailing bytes", [1, 0, 0, 1], [QUESTION, OPT, b"\x00"]),
+    ] {
+        let (rcode, preamble) = error(&message(0, counts, &body));
+        assert_eq!((rcode, preamble.edns.is_some()), (Rcode::FORMERR, true), "{what}");
+    }
+}
+
+#[test]
 fn an_unknown_version_of_edns_is_said() {
     let opt = b"\x00\x00\x29\x10\x00\x00\x01\x00\x00\x00\x00";
     let (rcode, preamble) = error(&message(0, [1, 0, 0, 1], &[QUESTION, opt]));
