@@ -165,11 +165,11 @@ impl Publisher {
             Settings { zones: Arc::clone(&zones), ..Settings::clone(&self.ground.settings) };
         self.ground.settings = Arc::new(settings);
         let current = self.published.load_full();
-        self.publish(Snapshot {
-            generation: current.generation + 1,
-            zones,
-            ..Snapshot::clone(&current)
-        });
+        let journals = Arc::new(current.journals.after(&current.zones, &zones));
+        let generation = current.generation + 1;
+        let next = Snapshot { generation, zones, journals, ..Snapshot::clone(&current) };
+        drop(current);
+        self.publish(next);
     }
 
     /// Publishes the tables, if they changed; says whether they did. Only charts of policies that

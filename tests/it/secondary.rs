@@ -64,6 +64,13 @@ fn assert_laid_over(server: SocketAddr) {
     assert_eq!(dig(server, "none.example.com. A").status, "NXDOMAIN");
 }
 
+/// The records of a transfer.
+fn transferred(server: SocketAddr, kind: &str) -> Vec<String> {
+    let text = dig(server, &format!("example.com. {kind}")).text;
+    let records = text.lines().filter(|line| !line.is_empty() && !line.starts_with(';'));
+    records.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
 /// Knot with the zone, which it announces to `secondary`; a zone file that changes gives a
 /// journal from which changes are sent.
 struct Knot {
@@ -131,23 +138,32 @@ fn of_knot_changes_arrive_as_they_are_announced_and_a_restart_needs_no_primary()
     }
     let (files, dns) = files(&with_key(SECRET));
     let knot = Knot::start(files.addresses().host(2), dns, &zone(1, SLOW, ""));
-    let mut server = files.zone("example.com.toml", &overlay(&knot.as_primary())).start();
+    let overlay = overlay(&knot.as_primary()) + "[transfer]\nallow = [\"127.0.0.0/8\"]\n";
+    let mut server = files.zone("example.com.toml", &overlay).start();
     // Before the first question is answered.
     assert_eq!(serial(dns), Some(1));
     assert_laid_over(dns);
     for n in 2..8 {
-        let added: String = (0..n).map(|host| format!("host-{host} A 198.51.100.{n}\n")).collect();
+        let added: String =
+            (0..n).map(|host| format!("host-{host} A 198.51.100.{host}\n")).collect();
         knot.change(&zone(n, SLOW, &added));
         until_serial(&server, n);
         let last = format!("host-{}.example.com. A", n - 1);
-        assert_eq!(dig(dns, &last).data("A"), [format!("198.51.100.{n}")]);
+        assert_eq!(dig(dns, &last).data("A"), [format!("198.51.100.{}", n - 1)]);
     }
+    let changes = transferred(dns, "IXFR=6");
+    assert!(changes.len() > 4 && changes[1].contains(" 6 3600"), "{changes:?}");
     knot.change(&zone(20, SLOW, "last TXT \"x\"\n"));
     until_serial(&server, 20);
     assert_eq!(dig(dns, "host-1.example.com. A").status, "NXDOMAIN");
     assert_laid_over(dns);
     let log = server.log();
     assert!(!log.contains("the whole zone is asked for"), "changes were enough: {log}");
+    // Others take from here what lies here, with the default answers of what is steered.
+    let whole = transferred(dns, "AXFR");
+    let has = |record: &str| whole.iter().any(|line| line.ends_with(record));
+    assert!(has("A 203.0.113.10") && has("A 203.0.113.25") && has("TXT \"theirs\""), "{whole:?}");
+    assert!(!has("A 198.51.100.80") && !has("A 198.51.100.25"), "{whole:?}");
     drop(knot);
     server.kill();
     server.restart();
