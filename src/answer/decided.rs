@@ -4,11 +4,12 @@
 use arrayvec::ArrayVec;
 
 use super::{Answer, Verdict};
-use crate::decide::{Assignment, Choice, Client, MAX_ANSWERS, PolicyId};
+use crate::decide::{Assignment, Choice, Client, Decision, MAX_ANSWERS, PolicyId};
+use crate::dns::edns::ExtendedError;
 use crate::dns::response::Owner;
 use crate::dns::rrset::RECORD_HEAD_BYTES;
 use crate::dns::svcb::{PARAM_HEAD_BYTES, key};
-use crate::dns::{ExtendedError, Rrset, Rtype, Section};
+use crate::dns::{Rrset, Rtype, Section};
 use crate::ledger::Answered;
 use crate::snapshot::Snapshot;
 use crate::zone::{Extra, Hints, What};
@@ -27,8 +28,60 @@ struct Addresses {
     v6: ArrayVec<u8, { PARAM_HEAD_BYTES + 16 * MAX_ANSWERS }>,
 }
 
-/// What was decided last, as the next to ask often asks for the same.
-type Known = Option<Addresses>;
+impl Addresses {
+    /// None, of no policy.
+    const NONE: Addresses = Addresses {
+        policy: PolicyId(u32::MAX),
+        ttl: None,
+        scope: 0,
+        is_stale: false,
+        assignment: None,
+        v4: ArrayVec::new_const(),
+        v6: ArrayVec::new_const(),
+    };
+
+    /// Those of a policy, unless they are these.
+    fn of(&mut self, policy: PolicyId, snapshot: &Snapshot, client: &Client) -> &Addresses {
+        if self.policy != policy {
+            self.decide(policy, snapshot, client);
+        }
+        self
+    }
+
+    fn decide(&mut self, policy: PolicyId, snapshot: &Snapshot, client: &Client) {
+        let chart = &snapshot.charts[policy.0 as usize];
+        let a = chart.decide(client, Rtype::A);
+        let aaaa = chart.decide(client, Rtype::AAAA);
+        *self = Addresses { policy, scope: a.scope.max(aaaa.scope), ..Addresses::NONE };
+        if let Choice::V6(chosen) = &aaaa.choice {
+            append(&mut self.v6, &param_head(key::IPV6HINT, chosen.len() * 16));
+            chosen.iter().for_each(|address| append(&mut self.v6, &address.octets()));
+            self.take_over(&aaaa);
+        }
+        if let Choice::V4(chosen) = &a.choice {
+            append(&mut self.v4, &param_head(key::IPV4HINT, chosen.len() * 4));
+            chosen.iter().for_each(|address| append(&mut self.v4, &address.octets()));
+            self.take_over(&a);
+        }
+    }
+
+    fn take_over(&mut self, decision: &Decision<'_>) {
+        self.ttl = Some(self.ttl.map_or(decision.ttl, |ttl| ttl.min(decision.ttl)));
+        self.is_stale |= decision.is_stale;
+        self.assignment = decision.assignment;
+    }
+}
+
+fn append<const N: usize>(to: &mut ArrayVec<u8, N>, bytes: &[u8]) {
+    // There is room for as many addresses as an answer has.
+    let _ = to.try_extend_from_slice(bytes);
+}
+
+fn param_head(key: u16, length: usize) -> [u8; PARAM_HEAD_BYTES] {
+    let [k0, k1] = key.to_be_bytes();
+    let [l0, l1] = (length as u16).to_be_bytes();
+    [k0, k1, l0, l1]
+}
 
 impl<'a> Answer<'a, '_> {
     /// Writes SVCB or HTTPS records that were asked for, with the client's addresses as hints.
@@ -40,7 +93,7 @@ impl<'a> Answer<'a, '_> {
         hints: &[Option<Hints>],
         additional: &[Extra],
     ) -> Verdict {
-        let mut known = None;
+        let mut known = Addresses::NONE;
         self.write_service(Section::Answer, Owner::at(owner), rrset, hints, &mut known);
         self.write_extras(owner, additional, &mut known);
         Verdict::Positive
@@ -49,10 +102,11 @@ impl<'a> Answer<'a, '_> {
     /// Writes what goes with an RRset whose owner is at `owner`, as far as there is room.
     #[inline(never)]
     pub(super) fn write_additional(&mut self, owner: u16, additional: &'a [Extra]) {
-        self.write_extras(owner, additional, &mut None);
+        let mut known = Addresses::NONE;
+        self.write_extras(owner, additional, &mut known);
     }
 
-    fn write_extras(&mut self, owner: u16, additional: &[Extra], known: &mut Known) {
+    fn write_extras(&mut self, owner: u16, additional: &[Extra], known: &mut Addresses) {
         if self.response.is_truncated() {
             return;
         }
@@ -74,8 +128,8 @@ impl<'a> Answer<'a, '_> {
 
     /// Writes the client's addresses into ADDITIONAL. They are not written down in the ledger:
     /// resolvers do not answer from there (RFC 2181 §5.4.1), so the client holds nothing yet.
-    fn write_addresses(&mut self, owner: Owner<'_>, policy: PolicyId, known: &mut Known) {
-        let addresses = addresses(self.snapshot, &self.client, policy, known);
+    fn write_addresses(&mut self, owner: Owner<'_>, policy: PolicyId, known: &mut Addresses) {
+        let addresses = known.of(policy, self.snapshot, &self.client);
         self.scope = self.scope.max(addresses.scope);
         let Some(ttl) = addresses.ttl else { return };
         let v4 = addresses.v4.get(PARAM_HEAD_BYTES..).unwrap_or_default();
@@ -98,17 +152,15 @@ impl<'a> Answer<'a, '_> {
         owner: Owner<'_>,
         rrset: &Rrset,
         hints: &[Option<Hints>],
-        known: &mut Known,
+        known: &mut Addresses,
     ) {
-        let mut ttl = rrset.ttl;
+        let (mut ttl, mut is_stale) = (rrset.ttl, false);
         for hints in hints.iter().flatten() {
-            let addresses = addresses(self.snapshot, &self.client, hints.policy, known);
+            let addresses = known.of(hints.policy, self.snapshot, &self.client);
             ttl = ttl.min(addresses.ttl.unwrap_or(hints.negative_ttl));
             self.scope = self.scope.max(addresses.scope);
             self.is_steered |= addresses.ttl.is_some();
-            if addresses.is_stale && section == Section::Answer {
-                self.response.set_extended_error(ExtendedError::STALE_ANSWER);
-            }
+            is_stale |= addresses.is_stale;
         }
         // Whom clients try first: the least priority (RFC 9460 §2.4.1).
         let mut first: Option<([u8; 2], Assignment, u32)> = None;
@@ -119,7 +171,7 @@ impl<'a> Answer<'a, '_> {
                 records.push(&[rdata]);
                 continue;
             };
-            let addresses = addresses(self.snapshot, &self.client, hints.policy, known);
+            let addresses = known.of(hints.policy, self.snapshot, &self.client);
             let (start, rest) = rdata.split_at(hints.v4_at.into());
             let (middle, end) = rest.split_at(usize::from(hints.v6_at - hints.v4_at));
             records.push(&[start, &addresses.v4, middle, &addresses.v6, end]);
@@ -134,48 +186,13 @@ impl<'a> Answer<'a, '_> {
             return records.offer(section);
         }
         records.require(section);
+        if is_stale {
+            self.response.set_extended_error(ExtendedError::STALE_ANSWER);
+        }
         // With the TTL of the addresses, which the client mostly asks for, too, and then holds.
         if let Some((_, assignment, ttl)) = first {
             let epoch = self.snapshot.epoch;
             self.answered = Answered::new(self.client.address, assignment, ttl, epoch);
         }
     }
-}
-
-/// Decides, unless it is known already.
-fn addresses<'k>(
-    snapshot: &Snapshot,
-    client: &Client,
-    policy: PolicyId,
-    known: &'k mut Known,
-) -> &'k Addresses {
-    let known_already = known.take().filter(|known| known.policy == policy);
-    known.insert(known_already.unwrap_or_else(|| decide(snapshot, client, policy)))
-}
-
-fn decide(snapshot: &Snapshot, client: &Client, policy: PolicyId) -> Addresses {
-    let chart = &snapshot.charts[policy.0 as usize];
-    let a = chart.decide(client, Rtype::A);
-    let aaaa = chart.decide(client, Rtype::AAAA);
-    let (mut v4, mut v6) = (ArrayVec::new(), ArrayVec::new());
-    let (mut ttl, mut assignment) = (None, None);
-    if let Choice::V6(chosen) = &aaaa.choice {
-        v6.extend(param_head(key::IPV6HINT, chosen.len() * 16));
-        v6.extend(chosen.iter().flat_map(|address| address.octets()));
-        (ttl, assignment) = (Some(aaaa.ttl), aaaa.assignment);
-    }
-    if let Choice::V4(chosen) = &a.choice {
-        v4.extend(param_head(key::IPV4HINT, chosen.len() * 4));
-        v4.extend(chosen.iter().flat_map(|address| address.octets()));
-        ttl = Some(ttl.map_or(a.ttl, |ttl| ttl.min(a.ttl)));
-        assignment = a.assignment;
-    }
-    let (scope, is_stale) = (a.scope.max(aaaa.scope), a.is_stale || aaaa.is_stale);
-    Addresses { policy, ttl, scope, is_stale, assignment, v4, v6 }
-}
-
-fn param_head(key: u16, length: usize) -> [u8; PARAM_HEAD_BYTES] {
-    let [k0, k1] = key.to_be_bytes();
-    let [l0, l1] = (length as u16).to_be_bytes();
-    [k0, k1, l0, l1]
 }
