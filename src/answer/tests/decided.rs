@@ -1,14 +1,16 @@
 //! Hints of SVCB and HTTPS records, and addresses in ADDITIONAL.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use hickory_proto::rr::RData;
 use hickory_proto::rr::rdata::svcb::{SvcParamKey, SvcParamValue};
 
 use super::*;
 use crate::decide::{
-    Datacenter, DatacenterId, HealthTable, Match, Member, MemberId, Policy, Pool, PoolId, ProbeId,
-    Rule, Steer, Steering, Target, WhenAllDown,
+    Datacenter, DatacenterId, Found, HealthTable, Match, Member, MemberId, Policy, Pool, PoolId,
+    ProbeId, Resolved, ResolvedId, ResolvedTable, Rule, Steer, Steering, Target, Validity,
+    WhenAllDown,
 };
 use crate::geo::Location;
 use crate::zone::{Base, Settings, Source, Steered, compile};
@@ -182,8 +184,17 @@ struct Given {
     steer: Steer,
     answers: u8,
     when_all_down: WhenAllDown,
-    /// Weight, IPv4 addresses, IPv6 addresses: each whether it is up.
-    members: Vec<(u32, Vec<bool>, Vec<bool>)>,
+    members: Vec<GivenMember>,
+}
+
+#[derive(Clone, Debug)]
+struct GivenMember {
+    weight: u32,
+    /// Of each address, whether it is up.
+    v4: Vec<bool>,
+    v6: Vec<bool>,
+    /// The addresses are behind a name: for how long, and whether they are stale.
+    behind_name: Option<Validity>,
 }
 
 impl Given {
@@ -193,19 +204,33 @@ impl Given {
             up.push(is_up);
             Some(ProbeId(up.len() as u32 - 1))
         };
-        let members = self.members.iter().zip(0u16..).map(|((weight, v4, v6), number)| {
+        let mut resolved = Vec::new();
+        let members = self.members.iter().zip(0u16..).map(|(given, number)| {
             let v4_at = |index| Ipv4Addr::new(203, 0, 113, number as u8 * 16 + index);
             let v6_at = |index: u8| Ipv6Addr::new(0x2001, 0xdb8, number, 0, 0, 0, 0, index.into());
-            Member {
-                id: MemberId(number.into()),
-                datacenter: DatacenterId(number),
-                weight: *weight,
-                target: Target::Addresses {
-                    v4: v4.iter().zip(0..).map(|(up, at)| (v4_at(at), probe(*up))).collect(),
-                    v6: v6.iter().zip(0..).map(|(up, at)| (v6_at(at), probe(*up))).collect(),
+            let (v4, v6) = (given.v4.iter().zip(0..), given.v6.iter().zip(0..));
+            let target = match given.behind_name {
+                None => Target::Addresses {
+                    v4: v4.map(|(up, at)| (v4_at(at), probe(*up))).collect(),
+                    v6: v6.map(|(up, at)| (v6_at(at), probe(*up))).collect(),
                 },
-            }
+                Some(validity) => {
+                    let v4 = v4.map(|(up, at)| (v4_at(at), *up)).collect();
+                    let v6 = v6.map(|(up, at)| (v6_at(at), *up)).collect();
+                    resolved.push(Some(Arc::new(Resolved {
+                        v4: Found { addresses: v4, validity },
+                        v6: Found { addresses: v6, validity },
+                        ..Resolved::default()
+                    })));
+                    let resolved = ResolvedId(resolved.len() as u32 - 1);
+                    let name = "cdn.example.net.".parse().unwrap();
+                    Target::Flattened { name, resolved, probe: None }
+                }
+            };
+            let (id, datacenter) = (MemberId(number.into()), DatacenterId(number));
+            Member { id, datacenter, weight: given.weight, target }
         });
+        let members = members.collect();
         let pool = Pool {
             zone: "example.com.".parse().unwrap(),
             name: "web".into(),
@@ -217,7 +242,7 @@ impl Given {
             answers: self.answers,
             min_healthy: 1,
             when_all_down: self.when_all_down,
-            members: members.collect(),
+            members,
         };
         let datacenters = (0..self.members.len()).map(|number| Datacenter {
             name: format!("dc{number}"),
@@ -250,7 +275,20 @@ impl Given {
             }],
         };
         let zones = compile(&[zone]).0.unwrap();
-        fixture::assembled(zones, steering, HealthTable::new(up))
+        fixture::assembled(zones, steering, HealthTable::new(up), ResolvedTable::new(resolved))
+    }
+}
+
+prop_compose! {
+    fn any_member()(
+        weight in 0u32..4,
+        v4 in proptest::collection::vec(proptest::bool::weighted(0.8), 0..4),
+        v6 in proptest::collection::vec(proptest::bool::weighted(0.8), 0..4),
+        validity in (1u32..60, any::<bool>()),
+        is_name in proptest::bool::weighted(0.3),
+    ) -> GivenMember {
+        let validity = Validity { ttl: validity.0, is_stale: validity.1 };
+        GivenMember { weight, v4, v6, behind_name: is_name.then_some(validity) }
     }
 }
 
@@ -262,19 +300,17 @@ prop_compose! {
         ],
         answers in 1u8..6,
         answer_all: bool,
-        members in proptest::collection::vec(
-            (
-                0u32..4,
-                proptest::collection::vec(proptest::bool::weighted(0.8), 0..4),
-                proptest::collection::vec(proptest::bool::weighted(0.8), 0..4),
-            ),
-            1..6,
-        ),
+        members in proptest::collection::vec(any_member(), 1..6),
     ) -> Given {
         let when_all_down =
             if answer_all { WhenAllDown::AnswerAll } else { WhenAllDown::NoData };
         Given { steer, answers, when_all_down, members }
     }
+}
+
+/// True when the answer says that it is stale (RFC 8914 §4.4).
+fn is_stale(answered: &Answered) -> bool {
+    answered.bytes.windows(6).any(|six| six == [0, 15, 0, 2, 0, 3])
 }
 
 /// Addresses and hints, in their order.
@@ -333,7 +369,10 @@ proptest! {
             prop_assert_eq!(https.message.answers.len(), 1);
             prop_assert_eq!(https.scope(), a.scope().max(aaaa.scope()));
             prop_assert_eq!(https.outcome.is_steered, !decided.is_empty());
-            prop_assert_eq!(https.message.answers[0].ttl, 30);
+            let plain = a.message.answers.iter().chain(&aaaa.message.answers);
+            let ttl = plain.map(|record| record.ttl).min().unwrap_or(30);
+            prop_assert_eq!(https.message.answers[0].ttl, ttl);
+            prop_assert_eq!(is_stale(&https), is_stale(&a) || is_stale(&aaaa));
         }
     }
 }

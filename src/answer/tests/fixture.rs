@@ -146,15 +146,19 @@ pub(crate) fn snapshot() -> Snapshot {
     };
     let steering =
         Steering { datacenters: Box::new([datacenter]), pools: pools.collect(), policies };
-    assembled(zones, steering, HealthTable::default())
+    assembled(zones, steering, HealthTable::default(), ResolvedTable::default())
 }
 
 /// A snapshot of a world of which nothing is known.
-pub(crate) fn assembled(zones: Zones, steering: Steering, health: HealthTable) -> Snapshot {
+pub(crate) fn assembled(
+    zones: Zones,
+    steering: Steering,
+    health: HealthTable,
+    resolved: ResolvedTable,
+) -> Snapshot {
     let world = World::unknown();
     let (standing, shares) = (StandingTable::default(), ShareTable::default());
     let groups = Groups::form(&world, 100, &[]);
-    let resolved = ResolvedTable::default();
     let facts = Facts {
         world: &world,
         groups: &groups,
