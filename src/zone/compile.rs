@@ -259,7 +259,8 @@ pub(super) mod tests {
 
     /// The settings of `example.com.` with a SOA record and a name server.
     pub fn example(text: &str) -> Settings {
-        let head = "@ 3600 SOA ns.example.net. hostmaster 1 2h 15m 2w 600\n@ NS ns.example.net.\n";
+        let head = "@ 3600 SOA ns.example.net. hostmaster 1 2h 15m 2w 600\n@ NS ns.example.net.\n\
+                    @ NS ns.example.org.\n";
         settings("example.com.", &format!("{head}{text}"))
     }
 
@@ -302,7 +303,7 @@ pub(super) mod tests {
                     host % 256
                 )
             });
-            let head = "@ SOA ns h 1 2h 15m 2w 5m\n@ NS ns\nns A 198.51.100.1\n";
+            let head = "@ SOA ns h 1 2h 15m 2w 5m\n@ NS ns\n@ NS ns.example.\nns A 198.51.100.1\n";
             settings(
                 &format!("zone-{n}.example."),
                 &(head.to_string() + &records.collect::<String>()),

@@ -26,6 +26,7 @@ origin = "example.com."
 records = """
 @ SOA ns1 hostmaster 1 2h 15m 2w 5m
 @ NS ns1
+@ NS ns2.example.net.
 ns1 A 198.51.100.53
 alias CNAME www
 """

@@ -1,6 +1,7 @@
 //! SOA and NS at the apex.
 
-use crate::dns::Rtype;
+use crate::dns::rrset::names_in;
+use crate::dns::{Name, Rtype};
 use crate::zone::Place;
 use crate::zone::findings::Findings;
 use crate::zone::tree::{APEX, Record, Tree};
@@ -8,6 +9,8 @@ use crate::zone::tree::{APEX, Record, Tree};
 /// Above this, mistakes stay in caches for long: RFC 2308 §5 speaks of one to three hours and of
 /// problems with more than a day.
 const LONG_NEGATIVE_TTL: u32 = 86_400;
+/// Below this, a primary that is away over some holidays takes the zone with it.
+const SHORT_EXPIRE: u32 = 604_800;
 
 pub(super) fn check(tree: &Tree, is_complete: bool, findings: &mut Findings) {
     let origin = &tree.origin;
@@ -20,6 +23,7 @@ pub(super) fn check(tree: &Tree, is_complete: bool, findings: &mut Findings) {
         None => {}
         Some(records) => {
             check_timers(tree, &records[0], findings);
+            check_mailbox(tree, &records[0], findings);
             if let Some(second) = records.get(1) {
                 findings.error(
                     Tree::owner_place(second),
@@ -68,16 +72,38 @@ fn check_timers(tree: &Tree, soa: &Record, findings: &mut Findings) {
             "for so long a resolver remembers that a name does not exist; 5m to 3h is usual",
         );
     }
-    if retry > refresh {
+    if retry >= refresh {
         doubt(
-            format!("the SOA RETRY, {retry} s, is longer than its REFRESH, {refresh} s"),
+            format!("the SOA RETRY, {retry} s, is not shorter than its REFRESH, {refresh} s"),
             "a secondary that failed to refresh tries again sooner, not later",
         );
     }
-    if expire <= refresh {
+    if u64::from(expire) < u64::from(refresh) + u64::from(retry) {
         doubt(
-            format!("the SOA EXPIRE, {expire} s, is not longer than its REFRESH, {refresh} s"),
-            "a secondary gives the zone up before it looks for a newer one; 2w to 4w is usual",
+            format!(
+                "the SOA EXPIRE, {expire} s, is shorter than REFRESH and RETRY together, {} s",
+                u64::from(refresh) + u64::from(retry)
+            ),
+            "a secondary gives the zone up before it has looked twice for a newer one; 2w to 4w is usual",
+        );
+    } else if expire < SHORT_EXPIRE {
+        doubt(
+            format!("the SOA EXPIRE, {expire} s, is shorter than a week"),
+            "secondaries give the zone up when the primary is away for so long; 2w to 4w is usual (RFC 1912 §2.2)",
+        );
+    }
+}
+
+/// The first dot of a mailbox stands for the `@`.
+fn check_mailbox(tree: &Tree, soa: &Record, findings: &mut Findings) {
+    let rdata = tree.rdata(soa);
+    let Some(range) = names_in(Rtype::SOA, rdata).nth(1) else { return };
+    let Ok(mailbox) = Name::from_wire(&rdata[range]) else { return };
+    if mailbox.labels().any(|label| label.contains(&b'@')) {
+        findings.warning(
+            Tree::rdata_place(soa),
+            "the mailbox of the SOA record has an @".to_string(),
+            "write a dot instead, such as `hostmaster.example.com.` for hostmaster@example.com (RFC 1035 §8)".to_string(),
         );
     }
 }

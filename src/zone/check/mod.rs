@@ -4,6 +4,7 @@ mod apex;
 mod cuts;
 mod families;
 mod nodes;
+mod servers;
 mod services;
 mod steered;
 mod targets;
@@ -40,6 +41,9 @@ pub(super) fn zone(tree: &mut Tree, zone: &Settings, findings: &mut Findings) {
         cuts::check(tree, is_complete, findings);
         targets::check(tree, steered, is_complete, findings);
         services::check(tree, is_complete, findings);
+        if is_complete {
+            servers::check(tree, findings);
+        }
     }
     steered::check(tree, zone, findings);
 }

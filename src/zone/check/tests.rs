@@ -48,7 +48,10 @@ fn an_ordinary_zone_has_no_problems() {
 
 #[test]
 fn a_zone_has_exactly_one_soa_at_its_apex() {
-    assert_eq!(told(&[settings("a.", "@ NS ns.b.")]), ["error [zone] a. has no SOA record"]);
+    assert_eq!(
+        told(&[settings("a.", "@ NS ns.b.\n@ NS ns.c.")]),
+        ["error [zone] a. has no SOA record"]
+    );
     assert_eq!(
         told_of("@ SOA ns.example.net. h 2 2h 15m 2w 5m"),
         [
@@ -64,13 +67,111 @@ fn a_zone_has_exactly_one_soa_at_its_apex() {
 
 #[test]
 fn doubtful_timers_of_the_soa_are_told() {
+    let told_of = |soa: &str| told(&[settings("a.", &format!("@ SOA {soa}\n@ NS b.\n@ NS c."))]);
     assert_eq!(
-        told(&[settings("a.", "@ SOA b. c. 1 100 101 100 86401\n@ NS b.")]),
+        told_of("b. c. 1 100 101 200 86401"),
         [
-            "warning [b. c. 1 100 101 100 86401] the SOA MINIMUM, 86401 s, is longer than a day",
-            "warning [b. c. 1 100 101 100 86401] the SOA RETRY, 101 s, is longer than its REFRESH, 100 s",
-            "warning [b. c. 1 100 101 100 86401] the SOA EXPIRE, 100 s, is not longer than its REFRESH, 100 s",
+            "warning [b. c. 1 100 101 200 86401] the SOA MINIMUM, 86401 s, is longer than a day",
+            "warning [b. c. 1 100 101 200 86401] the SOA RETRY, 101 s, is not shorter than its REFRESH, 100 s",
+            "warning [b. c. 1 100 101 200 86401] the SOA EXPIRE, 200 s, is shorter than REFRESH and RETRY together, 201 s",
         ]
+    );
+    assert_eq!(
+        told_of("b. c. 1 2h 15m 6d 5m"),
+        ["warning [b. c. 1 2h 15m 6d 5m] the SOA EXPIRE, 518400 s, is shorter than a week"]
+    );
+    assert_eq!(told_of("b. c. 1 2h 15m 1w 1d"), [""; 0]);
+    assert_eq!(told_of("b. c. 1 4294967295 4294967294 4294967295 0").len(), 1);
+}
+
+#[test]
+fn the_mailbox_of_the_soa_has_no_at_sign() {
+    assert_eq!(
+        told(&[settings("a.", "@ SOA b. h@c. 1 2h 15m 2w 5m\n@ NS b.\n@ NS c.")]),
+        ["warning [b. h@c. 1 2h 15m 2w 5m] the mailbox of the SOA record has an @"]
+    );
+    assert_eq!(
+        told(&[settings("a.", "@ SOA b. h\\.i.c. 1 2h 15m 2w 5m\n@ NS b.\n@ NS c.")]),
+        [""; 0]
+    );
+}
+
+#[test]
+fn the_primary_that_the_soa_names_has_an_address() {
+    let told_of = |records: &str| {
+        told(&[settings("a.", &format!("@ SOA p h 1 2h 15m 2w 5m\n@ NS b.\n@ NS c.\n{records}"))])
+    };
+    let soa = "p h 1 2h 15m 2w 5m";
+    assert_eq!(
+        told_of(""),
+        [format!(
+            "warning [{soa}] p.a. does not exist, but the SOA record names it as the primary"
+        )]
+    );
+    assert_eq!(
+        told_of("p CNAME b."),
+        [format!("warning [{soa}] p.a. is an alias, but the SOA record names it as the primary")]
+    );
+    assert_eq!(told_of("p A 198.51.100.1"), [""; 0]);
+    // Where it is a name server too, that is told once.
+    assert_eq!(told_of("@ NS p"), ["error [p] p.a. does not exist, but NS records point at it"]);
+}
+
+#[test]
+fn a_zone_has_more_than_one_name_server() {
+    assert_eq!(
+        told(&[settings("a.", "@ SOA b. c. 1 2h 15m 2w 5m\n@ NS b.")]),
+        ["warning [b.] a. has a single name server"]
+    );
+}
+
+#[test]
+fn name_servers_do_not_share_an_address() {
+    assert_eq!(
+        told_of("@ NS a\n@ NS b\na A 198.51.100.1\nb A 198.51.100.1\nb A 198.51.100.2"),
+        ["warning [b] a.example.com. and b.example.com. have the same address 198.51.100.1"]
+    );
+    assert_eq!(
+        told_of("@ NS a.s\n@ NS b\na.s AAAA 2001:db8::1\nb AAAA 2001:db8:0::1\ns NS a.s"),
+        ["warning [b] a.s.example.com. and b.example.com. have the same address 2001:db8::1"]
+    );
+}
+
+#[test]
+fn a_family_of_addresses_is_on_more_than_one_name_server() {
+    let told_of = |servers: &str| {
+        told(&[settings("a.", &format!("@ SOA b. c. 1 2h 15m 2w 5m\n@ NS x\n@ NS y\n{servers}"))])
+    };
+    let (x, y) = ("x A 198.51.100.1\n", "y A 198.51.100.2\n");
+    assert_eq!(
+        told_of(&format!("{x}{y}y AAAA 2001:db8::1")),
+        ["warning [y] only one name server of a. has an IPv6 address"]
+    );
+    assert_eq!(
+        told_of(&format!("{x}x AAAA 2001:db8::2\ny AAAA 2001:db8::1")),
+        ["warning [x] only one name server of a. has an IPv4 address"]
+    );
+    assert_eq!(told_of(&format!("{x}{y}")), [""; 0]);
+    // Others may have one that is not to be seen here.
+    assert_eq!(told_of(&format!("{x}{y}y AAAA 2001:db8::1\n@ NS z.b.")), [""; 0]);
+}
+
+#[test]
+fn name_servers_and_mail_hosts_have_host_names() {
+    assert_eq!(
+        told_of("@ NS n_s.b.\n@ MX 1 -m.b.\n_s SRV 0 0 1 t_t.b."),
+        [
+            "warning [n_s.b.] n_s.b. is no host name, but NS records point at it",
+            "warning [1 -m.b.] -m.b. is no host name, but MX records point at it",
+        ]
+    );
+}
+
+#[test]
+fn who_has_no_mail_has_no_mail_host() {
+    assert_eq!(
+        told_of("a MX 0 .\na MX 1 m.b.\nb MX 0 ."),
+        ["warning [0 .] a.example.com. has an MX record that says there is no mail, and others"]
     );
 }
 
@@ -338,7 +439,7 @@ fn an_origin_is_given_once() {
 
 #[test]
 fn a_child_that_is_here_too_is_delegated_by_its_parent() {
-    let child = |origin| settings(origin, "@ SOA b. c. 1 2h 15m 2w 5m\n@ NS b.");
+    let child = |origin| settings(origin, "@ SOA b. c. 1 2h 15m 2w 5m\n@ NS b.\n@ NS c.");
     assert_eq!(
         told(&[child("a.b.example.com."), example("")]),
         [
