@@ -170,7 +170,7 @@ impl<'s, 'r> Asked<'s, 'r> {
             }
             Err(Rejection::Notify(preamble)) => {
                 let source = self.client.resolver;
-                return notify::answer(self.snapshot, source, None, &preamble, packet, out);
+                return notify::answer(self.snapshot, source, None, preamble, packet, out);
             }
             Err(Rejection::Signed { tsig, preamble }) => {
                 let (transport, unix_seconds) = (self.transport, self.unix_seconds);

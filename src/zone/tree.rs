@@ -174,7 +174,10 @@ impl Tree {
 
     /// As [`prefix`](Self::prefix), in the case in which the name was first given.
     pub(super) fn given_prefix(&self, node: u32) -> &[u8] {
-        self.given.get(&node).map_or_else(|| self.prefix(node), |given| given)
+        match self.given.get(&node) {
+            Some(given) => given,
+            None => self.prefix(node),
+        }
     }
 
     /// The whole name of a node, in lower case.
