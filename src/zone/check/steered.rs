@@ -38,10 +38,8 @@ pub(super) fn check(tree: &Tree, zone: &Settings, findings: &mut Findings) {
         let owner = &name.owner;
         if at.cut != NONE {
             let cut = tree.name(at.cut);
-            let ns = tree.rrset(at.cut, Rtype::NS).map_or(&[][..], |ns| tree.records_of(ns));
-            let is_forgiven = ns.iter().all(|ns| Some(ns.source as usize) == zone.transferred());
             findings.error_unless(
-                is_forgiven,
+                is_sent(tree, at.cut, Rtype::NS, zone),
                 place,
                 format!("{owner} is steered, but {cut} is delegated"),
                 format!("nobody asks here for names at or below a delegation: remove the NS records of {cut}, or steer the name in that zone"),
@@ -50,7 +48,8 @@ pub(super) fn check(tree: &Tree, zone: &Settings, findings: &mut Findings) {
         }
         if at.dname != NONE {
             let dname = tree.name(at.dname);
-            findings.error(
+            findings.error_unless(
+                is_sent(tree, at.dname, Rtype::DNAME, zone),
                 place,
                 format!("{owner} is steered below the DNAME record at {dname}"),
                 format!("names below {dname} are redirected: remove the DNAME record, or steer the name to which it leads"),
@@ -67,6 +66,12 @@ pub(super) fn check(tree: &Tree, zone: &Settings, findings: &mut Findings) {
         }
         check_clashes(tree, node, name, findings);
     }
+}
+
+/// Whether all records of an RRset come from a primary, so that they are forgiven.
+fn is_sent(tree: &Tree, node: u32, rtype: Rtype, zone: &Settings) -> bool {
+    let records = tree.rrset(node, rtype).map_or(&[][..], |group| tree.records_of(group));
+    records.iter().all(|record| Some(record.source as usize) == zone.transferred())
 }
 
 fn check_clashes(tree: &Tree, node: u32, name: &Steered, findings: &mut Findings) {
