@@ -57,10 +57,10 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         what: "types that no record has",
-        why: "RFC 5936 §2.2.1 lets a server refuse transfers, and has NOTAUTH for zones that it does \
-              not serve; MAILA and MAILB are obsolete (RFC 1035 \
-              §3.2.3); TSIG, TKEY, OPT and 0 have no place in a question (RFC 6895 §3.1). The others \
-              look for records of some of these types, or refuse with another code",
+        why: "Transfers are refused to who may not have them (RFC 5936 §5), and what is no zone of \
+              ours has NOTAUTH, as with BIND; MAILA and MAILB are obsolete (RFC 1035 §3.2.3); TSIG, \
+              TKEY, OPT and 0 have no place in a question (RFC 6895 §3.1). The others look for records \
+              of some of these types, or refuse with another code",
         is: |pair| {
             let Pair { question, ours, .. } = pair;
             question.is_about_no_record()
