@@ -138,6 +138,7 @@ fn compile(
     };
     let resolvers: Vec<SocketAddr> =
         form.dns.iter().flat_map(|dns| &dns.resolvers).map(|one| *one.get_ref()).collect();
+    warn_of_own_listens(form, reader);
     // In a file with errors, it is not known what was meant.
     let has_resolvers = !resolvers.is_empty() || reader.has_errors();
     let steering =
@@ -274,6 +275,18 @@ fn check_whole(form: &ServerForm, reader: &Reader) {
         reader.report(warning.label("the server will serve nothing"));
     }
     refuse_shared_listens(form, reader);
+}
+
+/// Warns of resolvers that are this server.
+fn warn_of_own_listens(form: &ServerForm, reader: &Reader) {
+    let dns = form.dns.as_ref();
+    for resolver in dns.iter().flat_map(|dns| &dns.resolvers) {
+        if dns.iter().flat_map(|dns| &dns.listen).any(|own| own.get_ref() == resolver.get_ref()) {
+            let message = format!("the resolver `{}` is this server itself", resolver.get_ref());
+            let warning = reader.warning(resolver.span(), message);
+            reader.report(warning.label("it resolves nothing: expected a recursive resolver"));
+        }
+    }
 }
 
 /// Reports TCP sockets that two parts of the server would listen on.

@@ -236,13 +236,17 @@ impl Core {
         self.flattening.due(most, now)
     }
 
-    /// Takes in what resolvers said of names. It counts from the next [`refresh`](Self::refresh) on.
-    pub fn take_resolutions(&mut self, resolutions: Vec<Resolution>, now: Now) {
+    /// Takes in what resolvers said of names. It counts from the next [`refresh`](Self::refresh) on;
+    /// true when that should not wait for the next [tick](Self::tick), as there is news.
+    pub fn take_resolutions(&mut self, resolutions: Vec<Resolution>, now: Now) -> bool {
+        let mut is_urgent = false;
         for resolution in resolutions {
             if let Some((name, news)) = self.flattening.take(resolution) {
                 self.note(now, EventKind::Resolution, &name.to_string(), news);
+                is_urgent = true;
             }
         }
+        is_urgent
     }
 
     /// The probes of the addresses behind names, if others are to be watched than before. They stand

@@ -99,6 +99,8 @@ pub struct Flattening {
     names: HashMap<Box<[u8]>, Known>,
     /// What is being watched; an entry knows which of it is its own.
     probes: Vec<Probe>,
+    /// Other addresses may have to be watched.
+    may_be_others: bool,
 }
 
 impl Flattening {
@@ -127,6 +129,7 @@ impl Flattening {
             }
         }
         (self.list, self.entries, self.names) = (list, entries, names);
+        self.may_be_others = true;
     }
 
     /// The names, by `ResolvedId`.
@@ -153,6 +156,7 @@ impl Flattening {
     pub fn take(&mut self, resolution: Resolution) -> Option<(Name, String)> {
         let name = resolution.name.clone();
         let news = self.names.get_mut(&name.to_key())?.take(resolution)?;
+        self.may_be_others = true;
         Some((name, news))
     }
 
@@ -168,6 +172,7 @@ impl Flattening {
                 known.catch_up(other);
             }
         }
+        self.may_be_others = true;
         self.renew_probes();
     }
 
@@ -175,11 +180,11 @@ impl Flattening {
     /// have been judged. `verdicts`: on the probes that are watched.
     pub fn refresh(&mut self, verdicts: &[Verdict], now: Now) {
         for known in self.names.values_mut() {
-            known.forget(now);
+            self.may_be_others |= known.forget(now);
         }
         for (flattened, entry) in self.list.iter().zip(&mut self.entries) {
             let Some(known) = self.names.get(&flattened.name.to_key()) else { continue };
-            entry.follow(known, flattened.watch.is_some(), verdicts, now);
+            self.may_be_others |= entry.follow(known, flattened.watch.is_some(), verdicts, now);
         }
     }
 
@@ -200,6 +205,9 @@ impl Flattening {
     /// Whether other addresses are to be watched than [are](Self::probes); from now on these are the
     /// ones.
     pub fn renew_probes(&mut self) -> bool {
+        if !std::mem::take(&mut self.may_be_others) {
+            return false;
+        }
         let mut probes = Vec::with_capacity(self.probes.len());
         for (flattened, entry) in self.list.iter().zip(&mut self.entries) {
             let Some(watch) = &flattened.watch else { continue };

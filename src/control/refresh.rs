@@ -100,9 +100,10 @@ async fn run(control: Weak<Inner>) {
         let Some(inner) = control.upgrade() else { return };
         let control = Control { inner };
         control.tell(|state, now| {
-            state.core.take_resolutions(resolutions, now);
-            state.core.refresh(now);
-            control.watch_names(state, now);
+            if state.core.take_resolutions(resolutions, now) {
+                state.core.refresh(now);
+                control.watch_names(state, now);
+            }
         });
     }
 }

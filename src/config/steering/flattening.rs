@@ -167,6 +167,7 @@ impl<'f> Names<'f> {
                         Some(_) => None,
                         None => watch(zone, form, member, name, self.datacenters),
                     };
+                    warn_of_own(zone, form, name);
                     let resolved = self.number(zone, form, name, watch);
                     Target::Flattened { name: name.clone(), resolved, probe: *probe }
                 }
@@ -205,6 +206,25 @@ impl<'f> Names<'f> {
     /// The names, by [`ResolvedId`].
     pub fn into_inner(self) -> Vec<FlattenedName> {
         self.list
+    }
+}
+
+/// Warns of a name in the zone itself: what is steered there is not steered for the client then.
+fn warn_of_own(zone: &InZone<'_>, form: &PoolForm, name: &Name) {
+    if !name.is_at_or_below(&zone.origin) {
+        return;
+    }
+    let is_it = |text: &str| Name::parse_relative(text, &zone.origin).is_ok_and(|it| it == *name);
+    for member in &form.members {
+        if let Some(TargetForm::Cname(text)) = &member.target
+            && is_it(text.get_ref())
+        {
+            let message =
+                format!("{name} is in this zone, and a resolver is asked for its addresses");
+            let warning = zone.reader.warning(text.span(), message);
+            let warning = warning.label("they are those that the resolver is given");
+            zone.reader.report(warning.help("use a pool with `addresses` instead"));
+        }
     }
 }
 

@@ -23,26 +23,28 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Serves the addresses that are known once there is a verdict on each.
+    /// Serves the addresses that are known once there is a verdict on each; true when these are others.
     pub(super) fn follow(
         &mut self,
         known: &Known,
         is_watched: bool,
         verdicts: &[Verdict],
         now: Now,
-    ) {
+    ) -> bool {
         let addresses = known.addresses();
         let known = known.is_known().then_some(addresses);
         if self.served == known {
             self.waits = None;
-            return;
+            return false;
         }
         let judged = |address: &IpAddr| self.verdict(*address, verdicts) != Verdict::Unknown;
         let all_judged = !is_watched || known.iter().flatten().all(judged);
         let since = *self.waits.get_or_insert(now.elapsed);
-        if all_judged || since + MOST_WAIT <= now.elapsed {
+        let is_over = all_judged || since + MOST_WAIT <= now.elapsed;
+        if is_over {
             (self.served, self.waits) = (known, None);
         }
+        is_over
     }
 
     /// Watches what is served and what waits; the first of them is the probe of that number.

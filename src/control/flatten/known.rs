@@ -148,27 +148,33 @@ impl Known {
         let error = (!errors.is_empty()).then(|| errors.join("; "));
         let before_error = std::mem::replace(&mut self.error, error);
         let after = self.addresses();
-        if was_known && before != after {
-            return Some(format!("{} → {}", list(&before), list(&after)));
-        }
-        match (&before_error, &self.error) {
-            (None, Some(error)) if was_known => {
+        let change = match (was_known, self.is_known()) {
+            (true, _) if before != after => Some(format!("{} → {}", list(&before), list(&after))),
+            (false, true) => Some(format!("resolved: {}", list(&after))),
+            _ => None,
+        };
+        match (&before_error, &self.error, change) {
+            (_, None, Some(change)) => Some(change),
+            (_, Some(error), Some(change)) => Some(format!("{change}; but {error}")),
+            (None, Some(error), None) if was_known => {
                 Some(format!("cannot be resolved, what is known is served on: {error}"))
             }
-            (None, Some(error)) => Some(format!("cannot be resolved: {error}")),
-            (Some(_), None) => Some(format!("resolved again: {}", list(&after))),
-            (None, None) if !was_known => Some(format!("resolved: {}", list(&after))),
-            _ => None,
+            (None, Some(error), None) => Some(format!("cannot be resolved: {error}")),
+            (Some(_), None, None) => Some(format!("resolved again: {}", list(&after))),
+            (Some(_), Some(_), None) | (None, None, None) => None,
         }
     }
 
-    /// Lets go of what is older than it may be served.
-    pub(super) fn forget(&mut self, now: Now) {
+    /// Lets go of what is older than it may be served; true when there was such.
+    pub(super) fn forget(&mut self, now: Now) -> bool {
+        let mut has_forgotten = false;
         for family in [&mut self.v4, &mut self.v6] {
             if family.as_ref().is_some_and(|one| one.ends + MOST_STALE <= now.elapsed) {
                 *family = None;
+                has_forgotten = true;
             }
         }
+        has_forgotten
     }
 
     /// True when a resolver has told of one family at least.

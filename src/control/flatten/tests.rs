@@ -215,6 +215,7 @@ fn the_old_addresses_are_answered_until_the_new_ones_are_judged() {
     assert_eq!(names.v4(&[Up, Up], at(61)), kept(&["203.0.113.2"], 30, false));
     assert!(names.renew_probes());
     assert_eq!(names.probes().len(), 1, "the old one is not watched any more");
+    assert_eq!(names.v4(&[Up], at(61)), kept(&["203.0.113.2"], 30, false), "by its new number");
 }
 
 #[test]
@@ -278,6 +279,24 @@ fn many_names_are_asked_for_in_turn() {
         }
     }
     assert_eq!(asked.len(), 10_000);
+}
+
+#[test]
+fn what_half_of_the_answers_say_is_watched_and_served_whatever_failed_before() {
+    for failures in 0..3 {
+        let mut names = flattening(Some(check()));
+        let mut now = 0;
+        for _ in 0..failures {
+            names.hears(failed(), failed(), at(now));
+            assert!(!names.renew_probes());
+            now = names.next_due().unwrap().as_secs();
+        }
+        assert_eq!(names.due(10, at(now)), [name(CDN)]);
+        let (_, news) = names.take(told(found(&["203.0.113.1"], 60), failed(), at(now))).unwrap();
+        assert_eq!(news, "resolved: 203.0.113.1; but no answer");
+        assert!(names.renew_probes());
+        assert_eq!(names.v4(&[Verdict::Up], at(now)), kept(&["203.0.113.1"], 60, false));
+    }
 }
 
 #[test]
