@@ -250,7 +250,7 @@ mod tests {
         ] {
             assert!(lines.iter().any(|line| line == wanted), "{wanted}: {lines:#?}");
         }
-        assert_eq!(lines.len(), 8);
+        assert_eq!(lines.len(), 9);
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         let zones = compiled(settings);
         let contents = zones.iter().next().unwrap().contents().unwrap();
         assert_eq!(
-            lines(contents.records())[1..],
+            lines(contents.records())[2..],
             [
                 "far. 20 CNAME 016100",
                 "geo. 20 A c6336407",
