@@ -51,9 +51,9 @@ impl Findings {
         }
     }
 
-    /// Something that the zone as a whole lacks: an error, unless it comes from a primary.
-    pub(super) fn lack(&mut self, message: String, help: impl Into<Option<String>>) {
-        self.error_unless(self.transferred.is_some(), Place::Zone, message, help);
+    /// Something that is missing: an error, unless a primary could have taken it away.
+    pub(super) fn lack(&mut self, place: Place, message: String, help: impl Into<Option<String>>) {
+        self.error_unless(self.transferred.is_some(), place, message, help);
     }
 
     /// An error, or a warning if it is forgiven.

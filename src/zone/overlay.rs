@@ -94,7 +94,7 @@ fn refuse_own_soa(tree: &Tree, zone: &Settings, findings: &mut Findings) {
 }
 
 /// An own RRset hides the primary's of that owner and type, and a pool its addresses and alias.
-/// Where an alias comes in, everything else goes.
+/// Where an alias comes in, everything else goes; where a redirection does, the delegation.
 fn hide(tree: &mut Tree, zone: &Settings, base: u32, findings: &mut Findings) {
     let own = || tree.records.iter().filter(|record| record.source != base);
     let rrsets: HashSet<_> = own().map(|record| (record.node, record.rtype)).collect();
@@ -103,6 +103,7 @@ fn hide(tree: &mut Tree, zone: &Settings, base: u32, findings: &mut Findings) {
         rrsets.contains(&(node, rtype))
             || (node != APEX && rrsets.contains(&(node, Rtype::CNAME)))
             || (rtype == Rtype::CNAME && nodes.contains(&node))
+            || (rtype == Rtype::NS && node != APEX && rrsets.contains(&(node, Rtype::DNAME)))
     };
     let cuts: HashSet<u32> = tree
         .records

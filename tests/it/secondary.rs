@@ -80,6 +80,11 @@ struct Knot {
 
 impl Knot {
     fn start(address: Ipv4Addr, secondary: SocketAddr, text: &str) -> Knot {
+        Knot::start_with(address, secondary, text, "")
+    }
+
+    /// With more that its zone is told.
+    fn start_with(address: Ipv4Addr, secondary: SocketAddr, text: &str, more: &str) -> Knot {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let at = directory.path().display();
         let conf = format!(
@@ -94,7 +99,7 @@ impl Knot {
              acl:\n  - id: take\n    key: xfr.example.com\n    action: transfer\n\
              zone:\n  - domain: example.com.\n    file: \"{at}/zone\"\n    storage: \"{at}\"\n\
              \x20   zonefile-sync: -1\n    zonefile-load: difference\n\
-             \x20   journal-content: changes\n    notify: portolan\n    acl: take\n",
+             \x20   journal-content: changes\n    notify: portolan\n    acl: take\n{more}",
             secondary.ip(),
             secondary.port(),
         );
@@ -170,6 +175,15 @@ fn of_knot_changes_arrive_as_they_are_announced_and_a_restart_needs_no_primary()
     assert_eq!(serial(dns), Some(20));
     assert_eq!(dig(dns, "last.example.com. TXT").data("TXT"), ["\"x\""]);
     assert_laid_over(dns);
+    // What lies over it can be changed then, too.
+    let more = overlay + "[names.more]\npool = \"web\"\n";
+    server.write("zones/example.com.toml", &more);
+    until("another name is steered", || dig(dns, "more.example.com. A").status == "NOERROR");
+    assert_eq!(dig(dns, "more.example.com. A").address(), "203.0.113.10");
+    assert_eq!(serial(dns), Some(20));
+    assert_laid_over(dns);
+    let (told, code) = server.verb(&["check"]);
+    assert!(code == 0 && told.contains("hide what the primary has: mail.example.com. A"), "{told}");
 }
 
 #[test]
@@ -231,8 +245,8 @@ fn nsupdate(server: SocketAddr, update: &str) {
 }
 
 /// The zone file of a zone that the test's own primary has.
-fn plain(primary: SocketAddr, key: &str) -> String {
-    format!("origin = \"example.com.\"\nprimary = {{ address = \"{primary}\"{key} }}\n")
+fn plain(primary: SocketAddr) -> String {
+    format!("origin = \"example.com.\"\nprimary = \"{primary}\"\n")
 }
 
 const FAST: [u32; 3] = [1, 1, 86400];
@@ -255,7 +269,7 @@ fn a_transfer_that_goes_wrong_changes_nothing() {
     }
     let (files, dns) = files("");
     let primary = own_primary(&files, FAST);
-    let server = files.zone("example.com.toml", &plain(primary.address(), "")).start();
+    let server = files.zone("example.com.toml", &plain(primary.address())).start();
     assert_version(dns, 1);
     let mut good = 1;
     for (version, manner) in (1..).map(|n| 10 * n).zip([
@@ -277,10 +291,17 @@ fn a_transfer_that_goes_wrong_changes_nothing() {
     primary.turn(Manner::Good, good);
     until_serial(&server, good);
     assert_version(dns, good);
+    // Where changes cannot be had, the whole is taken.
+    for (version, manner) in [(101, Manner::KnowsNoChanges), (102, Manner::Misfits)] {
+        primary.turn(manner, version);
+        until_serial(&server, version);
+        assert_version(dns, version);
+        assert_eq!(primary.asked(), 2, "{manner:?}");
+    }
     // What is odd costs itself.
-    primary.turn(Manner::IsOdd, 101);
-    until_serial(&server, 101);
-    assert_version(dns, 101);
+    primary.turn(Manner::IsOdd, 103);
+    until_serial(&server, 103);
+    assert_version(dns, 103);
     assert_eq!(dig(dns, "two.example.com. TXT").data("TXT"), ["\"x\""]);
     assert_eq!(dig(dns, "short.example.com. A").status, "NXDOMAIN");
 }
@@ -292,7 +313,11 @@ fn a_zone_expires_and_comes_back() {
     }
     let (files, dns) = files("");
     let primary = own_primary(&files, [1, 1, 2]);
-    let mut server = files.zone("example.com.toml", &plain(primary.address(), "")).start();
+    // The first of the primaries is never there.
+    let dead = SocketAddr::from((files.addresses().host(9), DNS_PORT));
+    let primaries = format!("[\"{dead}\", \"{}\"]", primary.address());
+    let zone = format!("origin = \"example.com.\"\nprimary = {primaries}\n");
+    let mut server = files.zone("example.com.toml", &zone).start();
     assert_version(dns, 1);
     primary.turn(Manner::Refuses, 1);
     let fails = || dig(dns, "www.example.com. A").status == "SERVFAIL";
@@ -322,7 +347,7 @@ fn a_zone_that_never_came_fails_until_it_does() {
     let other =
         "origin = \"example.net.\"\nrecords = \"@ SOA ns h 1 2h 15m 2w 5m\\n@ NS ns.example.org.\"";
     let files = files.zone("example.net.toml", other);
-    let server = files.zone("example.com.toml", &plain(primary.address(), "")).start();
+    let server = files.zone("example.com.toml", &plain(primary.address())).start();
     let answer = dig(dns, "www.example.com. A");
     assert_eq!(answer.status, "SERVFAIL");
     assert!(answer.text.contains("EDE: 14"), "{}", answer.text);
@@ -352,4 +377,34 @@ fn a_transfer_that_is_not_signed_as_it_must_be_is_not_believed() {
     server.write("portolan.toml", &config.replace("AAAA24gyYs", &SECRET[..10]));
     until_serial(&server, 1);
     assert_laid_over(dns);
+}
+
+#[test]
+fn a_signed_zone_is_served_unsigned_and_check_says_so() {
+    if !needs("a secondary of a signed zone", &["knotd", "knotc", "dig"]) {
+        return;
+    }
+    let (files, dns) = files(&with_key(SECRET));
+    let knot = Knot::start_with(
+        files.addresses().host(2),
+        dns,
+        &zone(1, SLOW, &format!("sub NS ns.example.net.\nsub DS 1 8 2 {}\n", "ab".repeat(32))),
+        "    dnssec-signing: on\n",
+    );
+    let server = files.zone("example.com.toml", &overlay(&knot.as_primary())).start();
+    until("the zone is there", || serial(dns).is_some());
+    assert_laid_over(dns);
+    for (question, status) in [
+        ("example.com. DNSKEY +dnssec", "NOERROR"),
+        ("example.com. NSEC +dnssec", "NOERROR"),
+        ("www.example.com. RRSIG +dnssec", "NOERROR"),
+    ] {
+        let answer = dig(dns, question);
+        assert_eq!((answer.status.as_str(), answer.answer.len()), (status, 0), "{question}");
+        assert!(answer.authority.iter().all(|record| record.contains(" SOA ")), "{question}");
+    }
+    let ds = dig(dns, "sub.example.com. DS");
+    assert_eq!(ds.answer.len(), 1, "{}", ds.text);
+    let (told, _) = server.verb(&["check"]);
+    assert!(told.contains("the primary signs example.com."), "{told}");
 }

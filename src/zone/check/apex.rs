@@ -43,6 +43,7 @@ pub(super) fn check(tree: &Tree, is_complete: bool, findings: &mut Findings) {
     }
     if tree.rrset(APEX, Rtype::NS).is_none() && is_complete {
         findings.lack(
+            Place::Zone,
             format!("{origin} has no NS record"),
             "add one for each of its name servers, such as `@ NS ns1`".to_string(),
         );

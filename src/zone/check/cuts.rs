@@ -62,7 +62,7 @@ fn check_glue(
             "nobody can ask {server} for its own address: add an A or AAAA record for it here"
         );
         if cut == ns.node || ns.node == APEX {
-            findings.error(
+            findings.lack(
                 place,
                 format!("the name server {server} of {name} has no address here"),
                 help,

@@ -129,7 +129,7 @@ fn check_record(
     let help =
         format!("add an A or AAAA record for {name}, or write the full name with a final dot");
     if rtype == Rtype::NS {
-        findings.error(place, message, help);
+        findings.lack(place, message, help);
     } else {
         findings.warning(place, message, help);
     }

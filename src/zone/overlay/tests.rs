@@ -143,6 +143,17 @@ fn what_a_primary_sends_never_keeps_the_zone_from_being_served() {
 }
 
 #[test]
+fn what_a_primary_takes_away_never_keeps_the_zone_from_being_served() {
+    let own = "@ NS gone\nsub NS ns.sub\ndown DNAME a.";
+    let (found, warnings) = looked_up(
+        laid(own, "down NS a.", &[]),
+        &[("@", Rtype::NS), ("x.sub", Rtype::A), ("down", Rtype::DNAME)],
+    );
+    assert_eq!(found, ["1", "referral", "1"]);
+    assert_eq!(warnings.len(), 3, "{warnings:#?}");
+}
+
+#[test]
 fn addresses_below_a_delegation_stay_glue() {
     let sent = "sub NS ns.sub\nns.sub A 198.51.100.1";
     let (zones, _) = compile(&[laid("", sent, &[("ns.sub", false)])]);

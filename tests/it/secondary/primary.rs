@@ -25,6 +25,10 @@ pub enum Manner {
     Changes,
     /// It sends a zone without SOA record.
     HasNoSoa,
+    /// It does not know how to send changes.
+    KnowsNoChanges,
+    /// It sends changes that do not fit.
+    Misfits,
     /// It sends records that cannot be served beside those that can.
     IsOdd,
 }
@@ -139,6 +143,7 @@ impl State {
         let www = record(&name(b"www"), 1, &[198, 51, 100, self.serial as u8]);
         let mut records = vec![soa.clone(), ns, www];
         let mut cut = 0;
+        let asks_for_changes = request[12 + ORIGIN.len()..].starts_with(&251_u16.to_be_bytes());
         match self.manner {
             Manner::Refuses => return (vec![message(request, 0x8405, &[])], 0),
             Manner::Garbles => return (vec![vec![0xff; 100]], 0),
@@ -157,7 +162,16 @@ impl State {
                 record(&name(b"two"), 16, b"\x01x"),
                 record(&name(b"sub"), 6, b"\0\0aaaabbbbccccddddeeee"),
             ]),
-            Manner::Good | Manner::SendsAnother => (),
+            Manner::KnowsNoChanges if asks_for_changes => {
+                return (vec![message(request, 0x8404, &[])], 0);
+            }
+            Manner::Misfits if asks_for_changes => {
+                let old = self.soa_record(origin, self.serial - 1);
+                let gone = record(&name(b"gone"), 1, &[198, 51, 100, 1]);
+                let changes = [&soa, &old, &gone, &soa, &soa].map(Vec::clone);
+                return (vec![message(request, 0x8400, &changes)], 0);
+            }
+            Manner::Good | Manner::SendsAnother | Manner::KnowsNoChanges | Manner::Misfits => (),
         }
         // A record a message, as old servers send them.
         let rest = records.into_iter().chain([soa]);
