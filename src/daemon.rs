@@ -41,6 +41,8 @@ struct Daemon {
     control: Control,
     secondaries: Secondaries,
     dns: Option<transport::Running>,
+    /// Tells other servers of changes.
+    notifying: Option<tokio::task::JoinHandle<()>>,
     l4: L4,
     admin: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
 }
@@ -151,12 +153,17 @@ impl Daemon {
             }
             None => None,
         };
+        let notifying = dns.as_ref().map(|dns| {
+            let (control, listen) = (control.clone(), dns.local_addrs().to_vec());
+            tokio::spawn(async move { control.notify(&listen).await })
+        });
         let admin = match &settings.admin {
             Some(admin) => Some(start_admin(admin, &control, &l4, dns.as_ref()).await?),
             None => None,
         };
         let fixed = Fixed::of(&loaded);
-        Ok(Daemon { path: path.into(), loaded, fixed, control, secondaries, dns, l4, admin })
+        let path = path.into();
+        Ok(Daemon { path, loaded, fixed, control, secondaries, dns, notifying, l4, admin })
     }
 
     /// Follows the files, the signals and the overrides until a signal ends it.
@@ -244,6 +251,9 @@ impl Daemon {
         if let Some((stop, task)) = self.admin {
             stop.cancel();
             let _ = task.await;
+        }
+        if let Some(notifying) = self.notifying {
+            notifying.abort();
         }
         if let Some(dns) = self.dns {
             dns.stop().await;

@@ -7,6 +7,7 @@ pub mod capacity;
 pub mod core;
 pub mod flatten;
 pub mod layout;
+pub mod notify;
 pub mod override_file;
 pub mod overrides;
 pub mod poll;
@@ -41,6 +42,7 @@ pub use self::core::{Core, Now};
 pub use allotting::PlanStatus;
 pub use capacity::{Report, ReportSource, ReportStatus};
 pub use flatten::{NameState, NameStatus};
+pub use notify::{NotifyState, NotifyStatus, NotifyTotals};
 pub use overrides::{Action, Override, Target};
 pub use secondary::{SecondarySettings, SecondaryStatus};
 pub use settings::{AllocationSettings, ReportSettings, Settings};
@@ -64,6 +66,7 @@ struct Inner {
     events: broadcast::Sender<Event>,
     published: Published,
     secondaries: secondary::Board,
+    notified: notify::NotifyBoard,
     /// Never held across an await, and never on the way of a query.
     state: Mutex<State>,
     /// Held while the allocator is lent out, by threads that may wait; taken before `state`.
@@ -169,6 +172,7 @@ impl Control {
             events,
             published,
             secondaries: secondary::Board::default(),
+            notified: notify::NotifyBoard::default(),
             state: Mutex::new(state),
             works: Mutex::default(),
             wake,

@@ -5,6 +5,7 @@ pub mod access;
 pub mod announcers;
 pub mod incoming;
 pub mod journal;
+pub mod notify;
 pub mod outgoing;
 pub mod records;
 pub mod refresh;
