@@ -19,7 +19,7 @@ use super::Window;
 use super::view::Picture;
 use super::view::names::NamesView;
 use super::view::plan::{PlanState, PlanView};
-use super::view::status::{DnsView, Status};
+use super::view::status::{DnsView, Status, TransfersView};
 use super::view::zones::{ZoneState, ZoneView};
 use crate::control::{LoadStatus, SecondaryStatus};
 use crate::decide::Room;
@@ -90,6 +90,9 @@ impl Collector for Scrape {
         if let Some(dns) = &status.dns {
             encode_dns(&mut families, dns)?;
         }
+        if let Some(transfers) = &status.transfers {
+            encode_transfers(&mut families, transfers)?;
+        }
         if let (Some(generation), Some(load)) = (status.generation, &status.load) {
             encode_load(&mut families, generation, load)?;
         }
@@ -121,6 +124,30 @@ fn encode_dns(families: &mut Families, dns: &DnsView) -> fmt::Result {
     let events = dns.events.iter();
     let events = events.map(|(event, count)| ([("event", event.to_string())], *count));
     families.counters("dns_events", help, events)
+}
+
+fn encode_transfers(families: &mut Families, transfers: &TransfersView) -> fmt::Result {
+    let TransfersView { out, notified, .. } = transfers;
+    let kinds = [("full", out.started_full), ("incremental", out.started_incremental)];
+    let kinds = kinds.map(|(kind, count)| ([("kind", kind.to_string())], count));
+    families.counters("transfers_started", "Zones begun to be sent to other servers.", kinds)?;
+    let ends = [("completed", out.completed), ("aborted", out.aborted), ("busy", out.busy)];
+    let ends = ends.map(|(result, count)| ([("result", result.to_string())], count));
+    families.counters("transfers_ended", "Zones sent, broken off, or not begun.", ends)?;
+    let running = [([], out.running as f64)];
+    families.gauges::<0>("transfers_running", "Zones that are being sent.", running)?;
+    let help = "Messages of zones that were sent.";
+    families.counters::<0>("transfers_messages", help, [([], out.messages)])?;
+    let help = "Bytes of zones that were sent.";
+    families.counters::<0>("transfers_bytes", help, [([], out.bytes)])?;
+    let notifies = [
+        ("sent", notified.sent),
+        ("acknowledged", notified.acknowledged),
+        ("failed", notified.failed),
+    ];
+    let notifies = notifies.map(|(result, count)| ([("result", result.to_string())], count));
+    let help = "Messages sent to tell other servers of a zone's version, and how that ended.";
+    families.counters("transfers_notifies", help, notifies)
 }
 
 fn encode_load(families: &mut Families, generation: u64, load: &LoadStatus) -> fmt::Result {

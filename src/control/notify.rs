@@ -29,7 +29,7 @@ const LISTEN: Duration = Duration::from_secs(4);
 const ANSWER_BYTES: usize = 1232;
 
 /// What a server was last told of a zone.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NotifyStatus {
     /// The zone.
     pub origin: String,
@@ -58,7 +58,7 @@ pub enum NotifyState {
 }
 
 /// How often servers were told something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NotifyTotals {
     /// Messages that were sent, repetitions included.
     pub sent: u64,

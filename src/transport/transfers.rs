@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
+
 use super::connections::client_of;
 
 /// The most zones that go out at a time.
@@ -32,7 +34,7 @@ struct Counts {
 }
 
 /// What became of the zones that other servers took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TransferTotals {
     /// Whole zones that were begun to be sent, also in answer to IXFR.
     pub started_full: u64,

@@ -40,6 +40,7 @@ mod simulate;
 mod static_answers;
 mod steering;
 mod tidy;
+mod transfers;
 mod unbound;
 mod well_known_networks;
 mod withstand;

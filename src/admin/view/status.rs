@@ -13,8 +13,9 @@ use super::services::ServiceView;
 use super::zones::ZoneView;
 use crate::admin::{VERSION, Window};
 use crate::answer::counters::{Event, Totals, Verdict};
-use crate::control::{LoadStatus, Override};
+use crate::control::{Control, LoadStatus, NotifyState, NotifyStatus, NotifyTotals, Override};
 use crate::health::ProbeStatus;
+use crate::transport::{Tally, TransferTotals};
 
 /// Everything at once. What this server does not do is absent or empty.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,6 +50,19 @@ pub struct Status {
     pub l4: Vec<ServiceView>,
     /// The DNS messages received.
     pub dns: Option<DnsView>,
+    /// The zones that other servers take.
+    pub transfers: Option<TransfersView>,
+}
+
+/// The zones that other servers took since the start, and what these were told of changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TransfersView {
+    /// What became of the transfers.
+    pub out: TransferTotals,
+    /// How often servers were told of changes.
+    pub notified: NotifyTotals,
+    /// What each was last told of each zone, those who do not know first; the first hundred.
+    pub notify: Vec<NotifyStatus>,
 }
 
 /// The DNS messages received since the start.
@@ -97,7 +111,24 @@ impl Status {
             overrides,
             l4: l4.unwrap_or_default(),
             dns: state.dns.as_ref().map(|totals| DnsView::of(&totals.totals())),
+            transfers: state
+                .dns
+                .as_ref()
+                .zip(state.control.as_ref())
+                .map(|(tally, control)| TransfersView::of(tally, control)),
         }
+    }
+}
+
+impl TransfersView {
+    /// So many servers are listed.
+    const LISTED: usize = 100;
+
+    fn of(tally: &Tally, control: &Control) -> TransfersView {
+        let mut notify = control.notify_statuses();
+        notify.sort_by_key(|one| one.state == NotifyState::Acknowledged);
+        notify.truncate(TransfersView::LISTED);
+        TransfersView { out: tally.transfers(), notified: control.notify_totals(), notify }
     }
 }
 
