@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::Steered;
+use super::service;
 use super::tree::{NONE, Tree};
 use crate::decide::{DefaultAnswer, DefaultRecords};
 use crate::dns::{Name, Rtype};
@@ -66,18 +67,22 @@ impl Contents {
     /// Of a zone's tree, with the default answers of its steered names.
     pub(super) fn of(tree: &Tree, steered: &[Steered]) -> Option<Contents> {
         let defaults: Vec<Default> = steered.iter().map(Default::of).collect();
+        let hinted = service::by_default(tree, steered);
         let mut all = Vec::with_capacity(tree.records.len());
         for (index, node) in tree.nodes.iter().enumerate() {
             let owner_prefix = tree.given_prefix(index as u32);
             for group in tree.rrsets_at(index as u32) {
                 let records = tree.records_of(group);
-                let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
-                all.extend(records.iter().map(|record| Record {
-                    owner_prefix,
-                    rtype: group.rtype,
-                    ttl,
-                    rdata: tree.rdata(record),
-                }));
+                let sent =
+                    records.iter().zip(group.records.clone()).map(|(record, number)| match hinted
+                        .get(&number)
+                    {
+                        Some((ttl, rdata)) => (*ttl, &rdata[..]),
+                        None => (record.ttl, tree.rdata(record)),
+                    });
+                let ttl = sent.clone().map(|(ttl, _)| ttl).min().unwrap_or(0);
+                let rtype = group.rtype;
+                all.extend(sent.map(|(_, rdata)| Record { owner_prefix, rtype, ttl, rdata }));
             }
             // What a cut hides is not steered.
             if let Some(default) = defaults.get(node.steered as usize)
@@ -261,7 +266,10 @@ mod tests {
         geo.default = default(DefaultRecords::Addresses { v4, v6 });
         let mut far = steered("far", true);
         far.default = default(DefaultRecords::Cname("a.".parse().unwrap()));
-        let mut settings = example("geo TXT y\n");
+        let mut settings = example(
+            "geo TXT y\ngeo HTTPS 1 . port=1 ipv4hint=198.51.100.9 ech=AAEC\n\
+             geo 5 HTTPS 2 far mandatory=ipv6hint ipv6hint=2001:db8::1\n",
+        );
         settings.steered = vec![geo, far, steered("nobody", false)];
         settings.is_transferred = true;
         let zones = compiled(settings);
@@ -273,6 +281,9 @@ mod tests {
                 "geo. 20 A c6336407",
                 "geo. 300 TXT 0179",
                 "geo. 20 AAAA 20010db8000000000000000000000007",
+                "geo. 5 HTTPS 00010000030002000100040004c63364070005000300010200060010\
+                 20010db8000000000000000000000007",
+                "geo. 5 HTTPS 000203666172076578616d706c6503636f6d00",
             ]
         );
     }

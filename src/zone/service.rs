@@ -1,8 +1,10 @@
 //! SVCB and HTTPS records whose address hints are decided per client (RFC 9460 §7.3).
 
+use std::collections::HashMap;
+
 use super::Steered;
 use super::tree::{Group, NONE, Record, Target, Tree};
-use crate::decide::PolicyId;
+use crate::decide::{DefaultRecords, PolicyId};
 use crate::dns::svcb::{PARAM_HEAD_BYTES, ServiceBinding, key};
 use crate::dns::{Rrset, Rtype};
 
@@ -54,6 +56,45 @@ pub(super) fn compile(tree: &Tree, group: &Group, steered: &[Steered]) -> Option
     let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
     let rrset = Rrset::new(group.rtype, ttl, &tree.origin_key, rdata.iter().map(Vec::as_slice));
     Some(Service { rrset, hints: hints.into() })
+}
+
+/// By the number of the record: TTL and RDATA of the records whose hints are decided, with the
+/// default answers as hints, as they are sent to other servers.
+pub(super) fn by_default(tree: &Tree, steered: &[Steered]) -> HashMap<u32, (u32, Vec<u8>)> {
+    let groups = tree.rrsets.iter();
+    let groups = groups.filter(|group| matches!(group.rtype, Rtype::SVCB | Rtype::HTTPS));
+    let records = groups.flat_map(|group| {
+        group
+            .records
+            .clone()
+            .zip(tree.records_of(group))
+            .map(move |(number, it)| (number, group, it))
+    });
+    let hinted = records.filter_map(|(number, group, record)| {
+        let steered = steered.get(decides(tree, group.node, record)? as usize)?;
+        let rdata = tree.rdata(record);
+        let (rdata, v4_at, v6_at) = without_hints(rdata, &ServiceBinding::parse(rdata)?);
+        let default = steered.default.as_ref();
+        let (mut v4_hint, mut v6_hint) = (Vec::new(), Vec::new());
+        if let Some(DefaultRecords::Addresses { v4, v6 }) = default.map(|it| &it.records) {
+            let v4 = v4.iter().flat_map(|address| address.octets()).collect();
+            let v6 = v6.iter().flat_map(|address| address.octets()).collect();
+            (v4_hint, v6_hint) = (hint(key::IPV4HINT, v4), hint(key::IPV6HINT, v6));
+        }
+        let (start, rest) = rdata.split_at(v4_at.into());
+        let (middle, end) = rest.split_at(usize::from(v6_at - v4_at));
+        let ttl = record.ttl.min(default.map_or(u32::MAX, |it| it.ttl));
+        Some((number, (ttl, [start, &v4_hint, middle, &v6_hint, end].concat())))
+    });
+    hinted.collect()
+}
+
+/// A parameter with these addresses, none without.
+fn hint(key: u16, addresses: Vec<u8>) -> Vec<u8> {
+    match addresses.len() as u16 {
+        0 => Vec::new(),
+        length => [&key.to_be_bytes()[..], &length.to_be_bytes(), &addresses].concat(),
+    }
 }
 
 /// The steered name whose decision gives the hints of a record at `node`: in ServiceMode, that
