@@ -101,7 +101,9 @@ pub(super) fn compile<'f>(
         pools: compilation.pools.into(),
         policies: compilation.policies.into(),
     };
-    for (_, steered) in steered.iter_mut().flatten() {
+    // Where there are none, members stand for datacenters that are not known, and nothing is served.
+    let servable = steered.iter_mut().flatten().filter(|_| !steering.datacenters.is_empty());
+    for (_, steered) in servable {
         let policy = &steering.policies[steered.policy.0 as usize];
         steered.default = DefaultAnswer::of(policy, &steering, steered.may_be_cname);
     }

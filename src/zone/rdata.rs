@@ -266,6 +266,10 @@ fn is_well_formed(rtype: Rtype, rdata: &[u8]) -> bool {
     if matches!(rtype, Rtype::SVCB | Rtype::HTTPS) {
         return svcb::check(rdata).is_ok();
     }
+    // One string at least (RFC 1035 §3.3.14).
+    if rtype == Rtype::TXT && rdata.is_empty() {
+        return false;
+    }
     let mut parser = Parser::from_ref(rdata);
     let rtype = iana::Rtype::from_int(rtype.0);
     let parsed: Result<Option<ZoneRecordData<_, domain::base::ParsedName<_>>>, _> =

@@ -219,8 +219,11 @@ fn arguments<'t>(tokens: &'t [Token], form: &str) -> Result<[&'t Token; 1], Flaw
 
 /// At most 80 characters of a line.
 fn shortened(line: &str) -> String {
-    match line.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_string(),
+    // A string or parentheses may go on over further lines.
+    let first = line.lines().next().unwrap_or_default();
+    match first.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &first[..end]),
+        None if first.len() < line.len() => format!("{first}…"),
+        None => first.to_string(),
     }
 }
