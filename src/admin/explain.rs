@@ -223,6 +223,8 @@ fn look_up(
                 records: records(&owner, &redirection.rrset, origin),
                 is_too_long: target.is_none(),
             };
+            // Who asks for an alias has got one.
+            let target = target.filter(|_| question.rtype != Rtype::CNAME);
             return (outcome, target.and_then(|target| Name::from_wire(&target).ok()));
         }
         Lookup::Hinted { rrset, hints, .. } => {

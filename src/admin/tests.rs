@@ -27,6 +27,7 @@ ns1  A     198.51.100.53
 mail A     198.51.100.25
 blog CNAME www
 far  CNAME example.net.
+old  DNAME new
 sub  NS    ns.sub
 ns.sub A   198.51.100.99
 ";
@@ -199,7 +200,7 @@ async fn the_status_tells_zones_datacenters_pools_and_probes() {
     let (code, status) = open.get("/api/v1/status").await;
     assert_eq!(code, 200);
     assert_eq!(status["changes_need"], "loopback");
-    let zone = json!({ "origin": "example.com.", "role": "primary", "state": "served", "serial": 7, "names": 8, "steered": 1, "secondary": null });
+    let zone = json!({ "origin": "example.com.", "role": "primary", "state": "served", "serial": 7, "names": 9, "steered": 1, "secondary": null });
     assert_eq!(status["zones"], json!([zone]));
     let fra = &status["datacenters"][0];
     assert_eq!(fra["state"], "up");
@@ -446,6 +447,11 @@ async fn names_that_are_not_steered_are_explained_too() {
     assert_eq!(outcome("example.net", "A").await["kind"], "refused");
     assert_eq!(outcome("far.example.com", "A").await["kind"], "cname");
     assert_eq!(outcome("example.com", "ANY").await["kind"], "any");
+    assert_eq!(outcome("a.old.example.com", "A").await["kind"], "name-error");
+    let redirected = outcome("a.old.example.com", "CNAME").await;
+    assert_eq!((&redirected["kind"], &redirected["is_too_long"]), (&"dname".into(), &false.into()));
+    assert_eq!(redirected["records"][0]["owner"], "old.example.com.");
+    assert_eq!(redirected["records"][0]["data"], "new.example.com.");
     let referral = outcome("a.sub.example.com", "A").await;
     assert_eq!(referral["name_servers"][0]["data"], "ns.sub.example.com.");
     assert_eq!(referral["glue"][0]["data"], "198.51.100.99");
