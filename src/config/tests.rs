@@ -1,6 +1,8 @@
 //! The examples load, everything in `tests/data/config/invalid` is refused with exactly the text
 //! beside it, and garbage does no harm.
 
+mod flattening;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

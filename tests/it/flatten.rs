@@ -278,6 +278,53 @@ fn what_was_never_resolved_is_not_said_to_be_nothing() {
 }
 
 #[test]
+fn a_reload_serves_new_names_once_they_are_resolved_and_probed() {
+    let files = Server::files("[datacenters.fra]\n[datacenters.iad]\n");
+    let net = files.addresses();
+    let resolver = Resolver::start(net.host(2));
+    let address = net.host(11).to_string();
+    resolver.knows(MEMBER, &["203.0.113.1"], 60);
+    resolver.knows("new.cdn.example.net.", &[&address], 60);
+    with_resolvers(&files, &[net.host(2)]);
+    let _backend = Backend::start((net.host(11), 8080));
+    let zone = ZONE.replace("{pool}", "").replace("{more}", "");
+    let server = files.zone("example.com.toml", &zone).start();
+    assert_eq!(ask(&server, "new.example.com A").status, "NXDOMAIN");
+
+    let more = r#"
+[pools.new]
+steer   = "failover"
+check   = "web"
+members = [{ datacenter = "fra", cname = "new.cdn.example.net." }]
+[names.new]
+pool    = "new"
+flatten = true
+[names.new-too]
+pool    = "new"
+"#;
+    server.write("zones/example.com.toml", &format!("{zone}{more}"));
+    until("the new name is there", || {
+        let answer = ask(&server, "new.example.com A");
+        assert!(matches!(&answer.status[..], "NXDOMAIN" | "NOERROR"), "{}", answer.text);
+        answer.status == "NOERROR"
+    });
+    // From the first answer on, and what was known is known.
+    assert_eq!(ask(&server, "new.example.com A").address(), address);
+    assert_eq!(ask(&server, "new-too.example.com A").data("CNAME"), ["new.cdn.example.net."]);
+    assert_eq!(ask(&server, "example.com A").address(), "203.0.113.1");
+    assert_eq!(resolver.asked(), 4, "each name once for each family");
+
+    // What is said of the pool counts for both ways to answer, and each is listed.
+    let (told, code) = server.verb(&["force", "pool/example.com/new", "down"]);
+    assert_eq!(code, 0, "{told}");
+    let metrics = server.call("GET", "/metrics", "").1;
+    for pool in ["new", "new (flattened)"] {
+        let line = format!("portolan_pool_up{{zone=\"example.com.\",pool=\"{pool}\"}} 0");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+}
+
+#[test]
 fn unbound_resolves_for_us() {
     if !needs("flatten through unbound", &["unbound", "nsd", "dig"]) {
         return;
