@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{FIRST_TRANSFERS, Install, Secondaries, SecondarySettings, What, storage};
-use crate::control::{Control, off_thread};
+use crate::control::Control;
 use crate::zone::{self, Base, Source, Zones};
 
 /// So many of the errors of a zone are told.
@@ -34,20 +34,29 @@ impl Control {
         let Install { origin, what, done } = install;
         let zone = settings.secondaries.iter().find(|zone| zone.overlay.origin == origin).cloned();
         let compiled = match zone {
-            Some(zone) => off_thread(move || compile(&zone, what)).await,
+            Some(zone) => survived(move || compile(&zone, what)).await,
             None => Err("the zone is no longer taken from a primary".to_string()),
         };
-        let result = compiled.map(|zones| {
+        let result = compiled.map(|(zones, warning)| {
             let zones = Arc::new(settings.zones.replaced(&zones));
             self.tell(|state, now| state.core.replace_zones(zones, &origin, now));
+            warning
         });
         // Who asked may have gone meanwhile.
         let _ = done.send(result);
     }
 }
 
-/// The one zone, compiled; a new text is kept, too.
-fn compile(zone: &SecondarySettings, what: What) -> Result<Zones, String> {
+/// A zone that makes its reader panic is a bad zone like others: it ends no server that runs.
+async fn survived<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let fault = "reading what came failed by a fault of this program; please report it";
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(fault.into()))
+}
+
+/// The one zone, compiled, and what is doubtful in it; a new text is kept, too.
+fn compile(zone: &SecondarySettings, what: What) -> Result<(Zones, Option<String>), String> {
     let SecondarySettings { overlay, file, .. } = zone;
     let mut settings = overlay.clone();
     let (text, is_new) = match what {
@@ -72,15 +81,26 @@ fn compile(zone: &SecondarySettings, what: What) -> Result<Zones, String> {
         return Err(format!("what came cannot be served: {}", errors.join("; ")));
     };
     if is_new {
-        if let Some(first) = problems.first() {
-            let (origin, warnings) = (&overlay.origin, problems.len());
-            tracing::warn!(%origin, warnings, "{}", first.message);
-        }
         let text = settings.sources.last().map_or("", |source| &source.text);
         if let Err(error) = storage::write(file, text) {
             let file = file.display();
             tracing::error!(%file, %error, "the zone is served, but not kept over a restart");
         }
     }
-    Ok(zones)
+    let more = match problems.len() {
+        0 | 1 => String::new(),
+        count => format!(" (and {} more, which `check` tells)", count - 1),
+    };
+    Ok((zones, problems.first().map(|first| format!("{}{more}", first.message))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_panics_refuses_the_zone() {
+        let refused = survived(|| -> Result<(), String> { panic!("as a fault would") }).await;
+        assert!(refused.is_err_and(|error| error.contains("please report it")));
+    }
 }

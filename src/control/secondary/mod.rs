@@ -89,6 +89,8 @@ pub struct SecondaryStatus {
     pub failures_total: u64,
     /// Why, if that was so the last time.
     pub last_error: Option<String>,
+    /// What is doubtful in what was taken last.
+    pub warning: Option<String>,
 }
 
 /// Which zone has been announced (RFC 1996), and who says so.
@@ -99,7 +101,8 @@ pub type Announced = (Name, IpAddr);
 pub struct Install {
     origin: Name,
     what: What,
-    done: oneshot::Sender<Result<(), String>>,
+    /// What is doubtful in it, or why it is not served.
+    done: oneshot::Sender<Result<Option<String>, String>>,
 }
 
 #[derive(Debug)]

@@ -74,6 +74,7 @@ impl Task {
             transfers_total: 0,
             failures_total: 0,
             last_error: None,
+            warning: None,
         };
         let task = Task {
             origin,
@@ -243,12 +244,19 @@ impl Task {
         Ok(News::Taken(soa))
     }
 
-    async fn install(&self, what: What) -> Result<(), String> {
+    async fn install(&mut self, what: What) -> Result<(), String> {
         let (done, result) = oneshot::channel();
         let gone = |()| "the server stops".to_string();
         let install = Install { origin: self.origin.clone(), what, done };
         self.shared.installs.send(install).await.map_err(|_| gone(()))?;
-        result.await.map_err(|_| gone(()))?
+        let warning = result.await.map_err(|_| gone(()))??;
+        // What stays doubtful is said once.
+        if let Some(warning) = warning.as_ref().filter(|_| warning != self.status.warning) {
+            let origin = &self.origin;
+            tracing::warn!(%origin, "{warning}");
+        }
+        self.status.warning = warning;
+        Ok(())
     }
 
     /// Does something that may take long; meanwhile the zone may expire.
