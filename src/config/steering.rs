@@ -101,11 +101,17 @@ pub(super) fn compile<'f>(
         pools: compilation.pools.into(),
         policies: compilation.policies.into(),
     };
-    // Where there are none, members stand for datacenters that are not known, and nothing is served.
-    let servable = steered.iter_mut().flatten().filter(|_| !steering.datacenters.is_empty());
-    for (_, steered) in servable {
-        let policy = &steering.policies[steered.policy.0 as usize];
-        steered.default = DefaultAnswer::of(policy, &steering, steered.may_be_cname);
+    // Where there are no datacenters, members stand for some that are not known, and nothing is
+    // served.
+    let servable = zones.iter().zip(&mut steered).filter(|_| !steering.datacenters.is_empty());
+    for (file, names) in servable {
+        for (form, steered) in names {
+            let policy = &steering.policies[steered.policy.0 as usize];
+            steered.default = DefaultAnswer::of(policy, &steering, steered.may_be_cname);
+            if steered.default.is_none() && file.form.transfer.is_some() {
+                warn_of_no_default(file, &file.form.names[*form]);
+            }
+        }
     }
     let needs_location = compilation.needs_location;
     let (probes, flattened) = (compilation.probes.into_inner(), compilation.names.into_inner());
@@ -385,6 +391,20 @@ struct Reached {
     cnames: Vec<Name>,
     /// The names whose addresses they answer.
     flattened: Vec<Name>,
+}
+
+/// Warns of a name for which the servers that take the zone get nothing.
+fn warn_of_no_default(file: &ZoneFile, name: &NameForm) {
+    if file.reader.has_errors() {
+        return;
+    }
+    let message = "other servers get no records for a steered name";
+    let warning = file.reader.warning(name.owner.span(), message);
+    let warning = warning.label("there is no default answer for those who take the zone");
+    file.reader.report(warning.help(
+        "the default answer comes from the rule without `match`, and from members that have \
+         addresses and a weight",
+    ));
 }
 
 fn warn_of_members(reader: &Reader, pool: &PoolForm, is_checked: bool) {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::group::MOST_GROUPS;
 mod allotments;
+mod defaults;
 mod flattened;
 
 use super::plan::Holding;

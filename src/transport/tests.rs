@@ -1,5 +1,7 @@
 //! The sockets, asked over loopback.
 
+mod transfers;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::time::Duration;
