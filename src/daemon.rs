@@ -16,6 +16,7 @@ use crate::config::{self, Diagnostic, Loaded, Rejected, Severity};
 use crate::control::override_file::OverrideFile;
 use crate::control::reload::{FileWatch, Trigger};
 use crate::control::secondary::{Install, Secondaries};
+use crate::control::serials::Serials;
 use crate::control::status::unix_seconds;
 use crate::control::{self, Action, Control, Override, Target};
 use crate::l4::{self, L4};
@@ -37,6 +38,7 @@ struct Fixed {
 struct Daemon {
     path: PathBuf,
     loaded: Loaded,
+    serials: Arc<Serials>,
     fixed: Fixed,
     control: Control,
     secondaries: Secondaries,
@@ -133,9 +135,10 @@ impl Daemon {
         if probes > 0 {
             tracing::info!(probes, "everything is checked once before it is answered");
         }
+        let serials = Arc::new(Serials::default().after(&settings.control.zones).0);
         let control = Control::start(
             Arc::new(settings.control.clone()),
-            noted(&loaded, Vec::new()),
+            noted(&loaded, Vec::new(), &serials),
             overrides,
             Some(override_file),
         )
@@ -163,7 +166,7 @@ impl Daemon {
         };
         let fixed = Fixed::of(&loaded);
         let path = path.into();
-        Ok(Daemon { path, loaded, fixed, control, secondaries, dns, notifying, l4, admin })
+        Ok(Daemon { path, loaded, serials, fixed, control, secondaries, dns, notifying, l4, admin })
     }
 
     /// Follows the files, the signals and the overrides until a signal ends it.
@@ -227,9 +230,15 @@ impl Daemon {
         }
         // Before the new checks are waited for: a new backend may be a drained one.
         apply_overrides(&self.l4, &self.control.overrides());
-        let pending = self.fixed.pending(&Fixed::of(&loaded), &self.path);
+        let mut pending = self.fixed.pending(&Fixed::of(&loaded), &self.path);
+        let (serials, stale) = self.serials.after(&loaded.settings.control.zones);
+        for (origin, serial) in stale {
+            let place = loaded.soas.iter().find(|place| place.origin == origin);
+            pending.extend(place.map(|place| one_line(&place.stale(serial))));
+        }
         pending.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let noted = noted(&loaded, pending);
+        self.serials = Arc::new(serials);
+        let noted = noted(&loaded, pending, &self.serials);
         self.control.replace(Arc::new(loaded.settings.control.clone()), noted).await;
         self.secondaries.follow(&loaded.settings.control.secondaries);
         self.loaded = loaded;
@@ -322,9 +331,13 @@ fn one_line(problem: &Diagnostic) -> String {
     format!("{place}: {}", problem.message)
 }
 
-fn noted(loaded: &Loaded, more: Vec<String>) -> control::Loaded {
+fn noted(loaded: &Loaded, more: Vec<String>, serials: &Arc<Serials>) -> control::Loaded {
     let warnings = loaded.warnings.iter().map(one_line).chain(more);
-    control::Loaded { files: loaded.files.clone(), warnings: warnings.collect() }
+    control::Loaded {
+        files: loaded.files.clone(),
+        warnings: warnings.collect(),
+        serials: Arc::clone(serials),
+    }
 }
 
 fn start_dns(

@@ -200,7 +200,7 @@ async fn the_status_tells_zones_datacenters_pools_and_probes() {
     let (code, status) = open.get("/api/v1/status").await;
     assert_eq!(code, 200);
     assert_eq!(status["changes_need"], "loopback");
-    let zone = json!({ "origin": "example.com.", "role": "primary", "state": "served", "serial": 7, "names": 9, "steered": 1, "secondary": null });
+    let zone = json!({ "origin": "example.com.", "role": "primary", "state": "served", "serial": 7, "names": 9, "steered": 1, "secondary": null, "first_served": null });
     assert_eq!(status["zones"], json!([zone]));
     let fra = &status["datacenters"][0];
     assert_eq!(fra["state"], "up");

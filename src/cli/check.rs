@@ -3,12 +3,20 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use codespan_reporting::term::termcolor::{ColorChoice, StandardStream};
+use reqwest::Method;
 
+use super::running::{Call, Running};
 use super::{ConfigPath, FAILED, Output};
 use crate::admin::text::count;
+use crate::admin::view::zones::VersionView;
 use crate::config::{self, Contents, Diagnostic, Loaded, Rejected, Severity};
+use crate::control::serials::Version;
+
+/// A server that runs has answered by then; who checks files does not wait for it.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The command line of `check`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +32,12 @@ pub struct Arguments {
 /// Runs it.
 pub fn run(arguments: Arguments) -> ExitCode {
     let path = &arguments.config.config;
-    let report = Report::of(config::load(path, None));
+    let mut loaded = config::load(path, None);
+    if let Ok(loaded) = &mut loaded {
+        let stale = stale_serials(path, loaded);
+        loaded.warnings.extend(stale);
+    }
+    let report = Report::of(loaded);
     let printed = match arguments.output.json {
         true => print_json(&report),
         false => print(&report, path),
@@ -35,6 +48,38 @@ pub fn run(arguments: Arguments) -> ExitCode {
         _ if report.errors > 0 => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// The zones that the running server serves with other contents, and no older serial number.
+/// Nothing where none runs.
+fn stale_serials(path: &Path, loaded: &Loaded) -> Vec<Diagnostic> {
+    let Some(served) = served(path) else { return Vec::new() };
+    let zones = loaded.settings.control.zones.iter().filter_map(|zone| {
+        let digest = zone.digest()?;
+        let served = served.iter().find(|served| served.origin == zone.origin().to_string())?;
+        let served = served.first_served.as_ref()?;
+        let digest_served = u64::from_str_radix(&served.digest, 16).ok()?;
+        let before = Version { serial: served.serial, digest: digest_served };
+        let is_stale = Version { serial: zone.serial(), digest }.is_stale(&before);
+        let place = loaded.soas.iter().find(|place| place.origin == *zone.origin())?;
+        is_stale.then(|| place.stale(before.serial))
+    });
+    zones.collect()
+}
+
+/// What is needed of a zone that the running server tells of.
+#[derive(serde::Deserialize)]
+struct Served {
+    origin: String,
+    first_served: Option<VersionView>,
+}
+
+fn served(path: &Path) -> Option<Vec<Served>> {
+    let running = Running::find(path).ok()?;
+    let query = Vec::new();
+    let call = Call { method: Method::GET, path: "zones", query, body: None, in_words: false };
+    let body = running.call_within(path, call, SOON).ok()?;
+    serde_json::from_str(&body).ok()
 }
 
 /// What was found.

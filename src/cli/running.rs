@@ -83,6 +83,16 @@ impl Running {
 
     /// Calls, and returns the body of the answer.
     pub fn call(&self, config: &Path, call: Call) -> Result<String, CallError> {
+        self.call_within(config, call, TIMEOUT)
+    }
+
+    /// The same for a server that must have answered by then.
+    pub fn call_within(
+        &self,
+        config: &Path,
+        call: Call,
+        timeout: Duration,
+    ) -> Result<String, CallError> {
         let unreachable = |cause: String| {
             let (address, file) = (self.address, config.display());
             let error = format!(
@@ -94,7 +104,7 @@ impl Running {
         let token = if call.method.is_safe() { None } else { self.token(config)? };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
-        let answer = runtime.block_on(self.send(call, token.as_deref()));
+        let answer = runtime.block_on(self.send(call, token.as_deref(), timeout));
         let (status, body) = answer.map_err(|error| unreachable(root_cause(&error)))?;
         if status.is_success() {
             return Ok(body);
@@ -117,11 +127,16 @@ impl Running {
         Ok(Some(token.trim().to_owned()))
     }
 
-    async fn send(&self, call: Call, token: Option<&str>) -> reqwest::Result<(StatusCode, String)> {
+    async fn send(
+        &self,
+        call: Call,
+        token: Option<&str>,
+        timeout: Duration,
+    ) -> reqwest::Result<(StatusCode, String)> {
         // The client wants a provider even where no TLS is spoken; a second one is not an error.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let redirects = reqwest::redirect::Policy::none();
-        let client = Client::builder().no_proxy().redirect(redirects).timeout(TIMEOUT).build()?;
+        let client = Client::builder().no_proxy().redirect(redirects).timeout(timeout).build()?;
         let mut url = Url::parse(&format!("http://{}/api/v1/{}", self.address, call.path))
             .expect("an address and a fixed path make a URL");
         if !call.query.is_empty() {

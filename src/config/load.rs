@@ -17,6 +17,7 @@ use super::keys;
 use super::latency;
 use super::reader::Reader;
 use super::secondary::{self, Secondary};
+use super::serial::SoaPlace;
 use super::server::{self, AdminForm, ServerForm};
 use super::service;
 use super::settings::Settings;
@@ -42,6 +43,8 @@ pub struct Loaded {
     pub begun: SystemTime,
     /// How much there is in it.
     pub contents: Contents,
+    /// Where the SOA records of the zones stand that do not come from a primary.
+    pub soas: Vec<SoaPlace>,
     map: Map,
 }
 
@@ -108,8 +111,8 @@ pub fn load(path: &Path, previous: Option<&Loaded>) -> Result<Loaded, Rejected> 
     let has_errors = diagnostics.iter().any(|problem| problem.severity == Severity::Error);
     let files = files.paths;
     match compiled {
-        Some((settings, contents, map)) if !has_errors => {
-            Ok(Loaded { settings, warnings: diagnostics, files, begun, contents, map })
+        Some((settings, contents, soas, map)) if !has_errors => {
+            Ok(Loaded { settings, warnings: diagnostics, files, begun, contents, soas, map })
         }
         _ => Err(Rejected { diagnostics, files, begun }),
     }
@@ -122,7 +125,7 @@ fn compile(
     path: &Path,
     previous: Option<&Map>,
     files: &mut Files,
-) -> Option<(Settings, Contents, Map)> {
+) -> Option<(Settings, Contents, Vec<SoaPlace>, Map)> {
     check_whole(form, reader);
     let dns = form.dns.as_ref().map(|dns| transport::Settings {
         listen: dns.listen.iter().map(|listen| *listen.get_ref()).collect(),
@@ -186,7 +189,7 @@ fn compile(
         None => Vec::new(),
     };
 
-    let ((zones, secondaries), map) = (zones?, map?);
+    let ((zones, secondaries, soas), map) = (zones?, map?);
     let contents = Contents {
         zones: zone_count,
         steered_names,
@@ -222,7 +225,7 @@ fn compile(
         None => None,
         Some(admin) => Some(admin?),
     };
-    Some((Settings { dns, admin, overrides, l4, control }, contents, map))
+    Some((Settings { dns, admin, overrides, l4, control }, contents, soas, map))
 }
 
 fn read_latencies(

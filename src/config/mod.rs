@@ -13,6 +13,7 @@ mod networks;
 mod peer;
 mod reader;
 mod secondary;
+mod serial;
 mod server;
 mod service;
 pub mod settings;
@@ -27,6 +28,7 @@ mod zones;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{Contents, Loaded, Rejected, load};
+pub use serial::SoaPlace;
 pub use settings::Settings;
 
 #[cfg(test)]

@@ -10,12 +10,13 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::files::Files;
 use super::reader::Reader;
 use super::secondary::Secondary;
+use super::serial::SoaPlace;
 use super::source::in_words;
 use super::steering::ZoneFile;
 use super::zone_texts::ZoneTexts;
 use super::{TEXT_LIMIT, zone_file};
 use crate::control::SecondarySettings;
-use crate::zone::{self, Place, Zones};
+use crate::zone::{self, Place, Zone, Zones};
 
 /// Reads the zone files of `directory`, which is named in `reader`'s file.
 pub(super) fn read(
@@ -59,7 +60,7 @@ pub(super) fn compile(
     steered: Vec<Vec<(usize, zone::Steered)>>,
     secondary: &Secondary<'_>,
     files: &mut Files,
-) -> Option<(Zones, Vec<SecondarySettings>)> {
+) -> Option<(Zones, Vec<SecondarySettings>, Vec<SoaPlace>)> {
     let mut secondaries = Vec::new();
     let mut settings = Vec::with_capacity(zone_files.len());
     let mut parts = Vec::with_capacity(zone_files.len());
@@ -96,7 +97,10 @@ pub(super) fn compile(
             parts.file.reader.report(parts.diagnostic(problem));
         }
     }
-    Some((zones?, secondaries))
+    let zones = zones?;
+    let soas = zones.iter().zip(&parts).filter(|(zone, _)| zone.digest().is_some());
+    let soas = soas.map(|(zone, parts)| parts.soa_place(zone)).collect();
+    Some((zones, secondaries, soas))
 }
 
 /// What a zone was made of, to say where its problems are.
@@ -110,6 +114,14 @@ struct Parts<'f> {
 }
 
 impl Parts<'_> {
+    fn soa_place(&self, zone: &Zone) -> SoaPlace {
+        let (source, span) = match zone.soa_place() {
+            Place::Source { source, span } => self.texts.place(*source, span.clone()),
+            _ => (&self.file.reader.source, None),
+        };
+        SoaPlace { origin: zone.origin().clone(), file: source.path().to_path_buf(), span }
+    }
+
     fn diagnostic(&self, problem: zone::Problem) -> Diagnostic {
         let ZoneFile { reader, form } = self.file;
         let origin = form.origin.as_ref().map(Spanned::span);

@@ -328,6 +328,7 @@ impl Core {
             failures_total: self.load.failures_total,
             last_error: None,
             warnings: loaded.warnings,
+            serials: loaded.serials,
             files: loaded.files,
             generation: 0,
         };

@@ -16,6 +16,7 @@ pub mod publish;
 mod refresh;
 pub mod reload;
 pub mod secondary;
+pub mod serials;
 pub mod settings;
 pub mod status;
 mod worker;
@@ -96,6 +97,8 @@ pub struct Loaded {
     pub files: Vec<std::path::PathBuf>,
     /// What is doubtful in them.
     pub warnings: Vec<String>,
+    /// The serial numbers of the zones.
+    pub serials: Arc<serials::Serials>,
 }
 
 /// An override that is in force.

@@ -1,9 +1,12 @@
 //! What control tells of itself: the state of the files, and what happens.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
+
+use super::serials::Serials;
 
 /// The state of the files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -22,6 +25,9 @@ pub struct LoadStatus {
     pub warnings: Vec<String>,
     /// The files and directories that were read.
     pub files: Vec<PathBuf>,
+    /// The serial numbers of the zones; told with each zone.
+    #[serde(skip)]
+    pub serials: Arc<Serials>,
 }
 
 /// Something that happened.

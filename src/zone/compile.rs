@@ -12,7 +12,9 @@ use super::master_file::TextRecord;
 use super::overlay::Sieve;
 use super::service::{self, Service};
 use super::tree::{APEX, Group, MAX_BYTES, NONE, Tree};
-use super::{Base, Delegation, Place, Problem, Redirection, Settings, Zone, check, master_file};
+use super::{
+    Base, Delegation, Place, Problem, Redirection, Settings, Zone, check, digest, master_file,
+};
 use crate::dns::{OwnedRrset, Rrset, Rtype};
 
 /// Checks and compiles zones. All problems of all zones are found at once; there are no zones when
@@ -111,6 +113,9 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
             steered: node.steered,
         }
     });
+    let contents = contents(tree, settings);
+    let is_own = matches!(settings.base, Base::Nothing);
+    let soa_record = tree.rrset(APEX, Rtype::SOA).and_then(|soa| tree.records_of(soa).first());
     Zone {
         origin: tree.origin.clone(),
         nodes,
@@ -125,7 +130,9 @@ fn compile_zone(tree: &Tree, settings: &Settings) -> Zone {
         negative_soas: negative_soas.into(),
         serial,
         condition: condition(settings),
-        contents: contents(tree, settings).map(Arc::new),
+        digest: is_own.then(|| digest::digest(tree, contents.as_ref())),
+        soa_place: soa_record.map_or(Place::Zone, Tree::rdata_place),
+        contents: contents.map(Arc::new),
     }
 }
 

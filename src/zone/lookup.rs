@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use super::Place;
 use super::additional::Extra;
 use super::contents::Contents;
 use super::directory::{Directory, Search};
@@ -48,6 +49,8 @@ pub struct Zone {
     /// The first is that of the zone, the others those of steered names with a shorter TTL.
     pub(super) negative_soas: Box<[OwnedRrset]>,
     pub(super) serial: u32,
+    pub(super) digest: Option<u64>,
+    pub(super) soa_place: Place,
     pub(super) condition: Condition,
     pub(super) contents: Option<Arc<Contents>>,
 }
@@ -288,6 +291,17 @@ impl Zone {
     /// The serial number of the SOA record.
     pub fn serial(&self) -> u32 {
         self.serial
+    }
+
+    /// A digest of its contents without the serial number, the same in every process; none of a
+    /// zone that comes from a primary.
+    pub fn digest(&self) -> Option<u64> {
+        self.digest
+    }
+
+    /// Where its SOA record stands in what it was compiled from.
+    pub fn soa_place(&self) -> &Place {
+        &self.soa_place
     }
 
     /// How many names have records or are steered.

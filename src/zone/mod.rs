@@ -5,6 +5,7 @@ mod additional;
 mod check;
 mod compile;
 pub mod contents;
+mod digest;
 mod directory;
 mod entry;
 mod findings;

@@ -426,3 +426,33 @@ fn what_takes_a_restart_is_said_until_it_is_done() {
     server.restart();
     assert!(!said(&server).contains("restart"), "{}", said(&server));
 }
+
+#[test]
+fn a_change_without_a_newer_serial_number_is_said_by_the_server_and_by_check() {
+    let zone = |serial: u32, address: u8| {
+        format!(
+            "origin = \"example.com.\"\nrecords = \"\"\"\n@ SOA ns1 h {serial} 2h 15m 2w 5m\n\
+             @ NS ns1\n@ NS ns.example.net.\nns1 A 198.51.100.53\nv A 203.0.113.{address}\n\"\"\"\n"
+        )
+    };
+    let server = Server::files("").zone("example.com.toml", &zone(7, 1)).start();
+    let warnings = || server.api("/api/v1/status")["load"]["warnings"].to_string();
+    let check = || server.verb(&["check"]);
+    assert_eq!((warnings(), check().1), ("[]".into(), 0));
+    assert!(check().0.ends_with("0 errors, 0 warnings\n"), "{}", check().0);
+
+    let said = "example.com. changed, but its serial number is not newer than 7";
+    server.write("zones/example.com.toml", &zone(7, 2));
+    until("the server says so", || {
+        warnings().contains(said) && warnings().contains("example.com.toml:3:7:")
+    });
+    // Also when the server has read the file already: it is about what was served with this number.
+    let (text, code) = check();
+    assert!(text.contains(said) && text.contains("@ SOA ns1 h 7"), "{text}");
+    assert!(text.ends_with("0 errors, 1 warning\n") && code == 0, "{text}");
+
+    server.write("zones/example.com.toml", &zone(8, 2));
+    until("all is well", || warnings() == "[]");
+    assert!(check().0.ends_with("0 errors, 0 warnings\n"), "{}", check().0);
+    assert_eq!(server.api("/api/v1/zones")[0]["first_served"]["serial"], 8);
+}

@@ -66,7 +66,7 @@ fn section(heading: &str, heads: &[&str], mut rows: Vec<Vec<String>>) -> String 
 }
 
 fn zone_row(zone: &ZoneView) -> Vec<String> {
-    let ZoneView { origin, role, state, serial, names, steered, secondary } = zone;
+    let ZoneView { origin, role, state, serial, names, steered, secondary, .. } = zone;
     let serial = serial.map(|serial| serial.to_string()).unwrap_or_default();
     let (names, steered) = (names.to_string(), steered.to_string());
     let from = secondary.as_ref().map(secondary_text).unwrap_or_default();

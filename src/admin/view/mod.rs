@@ -10,6 +10,7 @@ pub mod zones;
 
 use std::sync::Arc;
 
+use crate::control::serials::Serials;
 use crate::control::{
     Control, NameStatus, Override, PlanStatus, ReportStatus, SecondaryStatus, Settings, Target,
 };
@@ -30,6 +31,8 @@ pub struct Picture {
     pub reports: Vec<ReportStatus>,
     /// Those in force.
     pub overrides: Vec<Override>,
+    /// The serial numbers of the zones.
+    pub serials: Arc<Serials>,
     /// The names that stand for addresses, in their order.
     pub names: Vec<NameStatus>,
     /// The zones that are taken from a primary.
@@ -47,6 +50,7 @@ impl Picture {
             probes: control.probe_statuses(),
             reports: control.report_statuses(),
             overrides: control.overrides(),
+            serials: control.load_status().serials,
             names: control.name_statuses(),
             secondaries: control.secondary_statuses(),
             plan: control.plan(),

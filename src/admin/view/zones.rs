@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Picture;
 use crate::control::SecondaryStatus;
+use crate::control::serials::{Serials, Version};
 use crate::zone::{Condition, Zone};
 
 /// How many zones are told of where everything is told at once.
@@ -22,6 +23,8 @@ pub struct ZoneView {
     pub state: ZoneState,
     /// Of its SOA record; none: it has no data.
     pub serial: Option<u32>,
+    /// The version that its serial number stands for; none of a zone that comes from a primary.
+    pub first_served: Option<VersionView>,
     /// The names in it.
     pub names: usize,
     /// Those of them that are decided per client.
@@ -40,6 +43,21 @@ pub enum Role {
     Secondary,
 }
 
+/// A serial number, and the contents that were first served with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionView {
+    /// Of the SOA record.
+    pub serial: u32,
+    /// A digest of the contents, in hex digits.
+    pub digest: String,
+}
+
+impl From<Version> for VersionView {
+    fn from(version: Version) -> VersionView {
+        VersionView { serial: version.serial, digest: format!("{:016x}", version.digest) }
+    }
+}
+
 /// Whether a zone is answered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -56,7 +74,7 @@ impl Picture {
     /// All zones, in the order of their files.
     pub fn zones(&self) -> Vec<ZoneView> {
         let secondaries = self.secondaries_by_origin();
-        self.snapshot.zones.iter().map(|zone| view(zone, &secondaries)).collect()
+        self.snapshot.zones.iter().map(|zone| view(zone, &secondaries, &self.serials)).collect()
     }
 
     /// As many zones as a person may want to look at, those in trouble first, and how many there
@@ -77,7 +95,7 @@ impl Picture {
         // Stable: they stay in their order otherwise.
         zones.sort_by_key(|(is_well, _)| *is_well);
         let first = zones.into_iter().take(FIRST);
-        (first.map(|(_, zone)| view(zone, &secondaries)).collect(), total)
+        (first.map(|(_, zone)| view(zone, &secondaries, &self.serials)).collect(), total)
     }
 
     fn secondaries_by_origin(&self) -> HashMap<String, &SecondaryStatus> {
@@ -85,7 +103,11 @@ impl Picture {
     }
 }
 
-fn view(zone: &Zone, secondaries: &HashMap<String, &SecondaryStatus>) -> ZoneView {
+fn view(
+    zone: &Zone,
+    secondaries: &HashMap<String, &SecondaryStatus>,
+    serials: &Serials,
+) -> ZoneView {
     let origin = zone.origin().to_string();
     let secondary = secondaries.get(&origin).copied().cloned();
     ZoneView {
@@ -96,6 +118,7 @@ fn view(zone: &Zone, secondaries: &HashMap<String, &SecondaryStatus>) -> ZoneVie
             Condition::Expired => ZoneState::Expired,
         },
         serial: (zone.condition() == Condition::Served).then(|| zone.serial()),
+        first_served: serials.of(zone.origin()).map(VersionView::from),
         names: zone.names(),
         steered: zone.steered().count(),
         secondary,
