@@ -76,7 +76,7 @@ function table(heads, rows) {
   return element("div", { class: "wide" }, element("table", { class: "stack" }, head, body));
 }
 
-const GRADES = { up: "good", served: "good", awaited: "doubt", "forced-up": "doubt", drained: "doubt", draining: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", fresh: "good", stale: "doubt", empty: "doubt", unresolved: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
+const GRADES = { up: "good", served: "good", awaited: "doubt", acknowledged: "good", pending: "doubt", "forced-up": "doubt", drained: "doubt", draining: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", fresh: "good", stale: "doubt", empty: "doubt", unresolved: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
 const state = text => element("span", { class: GRADES[text] ?? "bad" }, text.replace("-", " "));
 const soft = text => element("span", { class: "soft" }, text);
 const button = (text, act, target) => element("button", { type: "button", "data-act": act, "data-target": target, "aria-label": `${text} ${target}` }, text);
@@ -205,6 +205,11 @@ function render(status) {
     more(status.zones_total - status.zones.length, "api/v1/zones"));
   show("probes", table(["Probe", "How", "State", "Result", "Took"], status.probes.map(probe =>
     [probe.name, `${probe.kind} ${endpoint(probe)}`, [state(probe.state)], probe.last_result ?? "", probe.last_duration_ms === null ? "" : `${number(probe.last_duration_ms)} ms`])));
+  const { out, notify } = status.transfers ?? { out: {}, notify: [] };
+  byId("s-transfers").hidden = !(out.started_full + out.started_incremental + out.busy > 0) && notify.length === 0;
+  show("transfers", element("p", null, `${number(out.completed)} zones sent, ${number(out.aborted)} broken off, ${number(out.busy)} not begun, ${number(out.running)} on their way`),
+    table(["Zone", "Told", "State", "Serial", "Since", "Trouble"], notify.map(one =>
+      [one.origin, one.target, [state(one.state)], String(one.serial), moment(one.since), one.error ?? ""])));
   const names = status.names;
   byId("s-names").hidden = names.first.length === 0;
   const total = names.fresh + names.stale + names.empty + names.unknown;

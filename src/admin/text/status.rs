@@ -7,9 +7,10 @@ use crate::admin::view::datacenters::DatacenterView;
 use crate::admin::view::names::NamesView;
 use crate::admin::view::pools::{MemberView, PoolView, TargetState};
 use crate::admin::view::services::ServiceView;
-use crate::admin::view::status::Status;
+use crate::admin::view::status::{Status, TransfersView};
 use crate::admin::view::zones::ZoneView;
 use crate::control::{LoadStatus, NameStatus, Override, SecondaryStatus};
+use crate::transport::TransferTotals;
 
 /// Everything at once.
 pub fn status(status: &Status) -> String {
@@ -32,6 +33,7 @@ pub fn status(status: &Status) -> String {
         text += &pool_text(pool);
     }
     text += &names_text(&status.names);
+    text += &status.transfers.as_ref().map(transfers_text).unwrap_or_default();
     for service in &status.l4 {
         text += &service_text(service);
     }
@@ -129,6 +131,29 @@ fn pool_text(pool: &PoolView) -> String {
         pool.over.as_ref().map(|over| format!("; {}", terms(over))).unwrap_or_default(),
     );
     section(&heading, &[], pool.members.iter().map(member_row).collect())
+}
+
+/// What other servers took, and what they were told; nothing if no zone is there to be taken.
+fn transfers_text(transfers: &TransfersView) -> String {
+    let TransfersView { out, notify, .. } = transfers;
+    let begun = out.started_full + out.started_incremental;
+    if begun == 0 && out.busy == 0 && notify.is_empty() {
+        return String::new();
+    }
+    let TransferTotals { completed, aborted, busy, running, .. } = out;
+    let heading = format!(
+        "\nTRANSFERS to others: {completed} sent, {aborted} broken off, {busy} not begun, {running} on \
+         their way\n"
+    );
+    let rows: Vec<Vec<String>> = notify
+        .iter()
+        .map(|one| {
+            let (serial, since) = (one.serial.to_string(), moment(one.since));
+            let error = one.error.clone().unwrap_or_default();
+            vec![one.origin.clone(), one.target.to_string(), word(&one.state), serial, since, error]
+        })
+        .collect();
+    heading + &columns(2, &rows)
 }
 
 fn names_text(names: &NamesView) -> String {
