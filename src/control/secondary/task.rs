@@ -145,8 +145,10 @@ impl Task {
         if is_due && !self.is_bare {
             let origin = &self.origin;
             tracing::error!(%origin, "the zone has expired: no primary has answered for too long");
-            self.is_bare = self.install(What::Nothing).await.is_ok();
-            self.status.is_expired = true;
+            (self.is_bare, self.status.is_expired) = (true, true);
+            if let Err(error) = self.install(What::Nothing).await {
+                tracing::error!(origin = %self.origin, "it is served on: {error}");
+            }
             self.tell();
         }
     }
