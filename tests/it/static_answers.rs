@@ -63,6 +63,7 @@ fn static_answers_are_those_of_nsd_knot_and_bind() {
         let zones = zones::related(&mut rng);
         let count = variable("PORTOLAN_QUESTIONS").unwrap_or(QUESTIONS) * zones.len() as u64;
         compare(&mut rng, &zones, count as usize, &mut tally);
+        eprintln!("round {round}: {} answers, {} as all", tally.answers, tally.as_all);
     }
     eprintln!("{}", tally.summary());
     assert!(tally.wrong.is_empty(), "{}", tally.wrong_ones());
