@@ -122,7 +122,8 @@ impl<'t> Template<'t> {
                             let form = close.and_then(|close| Form::parse(&text[at + 1..close]));
                             let (Some(close), Some(form)) = (close, form) else {
                                 let span = begin..close.map_or(text.len(), |close| close + 1);
-                                let word = &text[span.clone()];
+                                // A string may go on over further lines.
+                                let word = text[span.clone()].lines().next().unwrap_or_default();
                                 let message = format!("`{word}` is not a form of a number");
                                 return Err(TemplateError { span, message });
                             };
