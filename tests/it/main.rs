@@ -40,6 +40,7 @@ mod secondary;
 mod simulate;
 mod static_answers;
 mod steering;
+mod strangers;
 mod tidy;
 mod transfers;
 mod unbound;

@@ -6,6 +6,7 @@ pub mod asking;
 pub mod backend;
 pub mod database;
 pub mod dig;
+pub mod mutation;
 pub mod needs;
 pub mod peers;
 pub mod resolver;
