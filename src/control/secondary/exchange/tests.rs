@@ -176,3 +176,49 @@ async fn a_transfer_that_is_cut_stalls_or_never_ends_is_given_up() {
         assert_eq!(failure.to_string(), told);
     }
 }
+
+/// A response signed at `time` with the key `k.`, whose MAC is cut to so many bytes.
+fn signed(request: &[u8], time: u64, mac_bytes: usize) -> Vec<u8> {
+    let keys = [Key::new("k.".parse().unwrap(), Algorithm::Sha256, &[1; 32])].into_iter().collect();
+    let start = tsig::find(request).unwrap().unwrap();
+    let now = unix_seconds(SystemTime::now());
+    let mut verified = tsig::verify(&keys, request, start, now).unwrap();
+    let mut out = answer(&verified.message, 0x8400, &[soa(8), soa(8)]);
+    let length = out.len();
+    out.resize(length + verified.sequence.record_bytes(), 0);
+    verified.sequence.sign(&mut out, length, time);
+    // Owner, head, algorithm, time and fudge stand before the size of the MAC.
+    let head = length + b"\x01k\0".len();
+    let size = head + 10 + b"\x0bhmac-sha256\0".len() + 8;
+    let cut = 32 - mac_bytes;
+    out.drain(size + 2 + mac_bytes..size + 34);
+    out[size + 1] -= cut as u8;
+    out[head + 9] -= cut as u8;
+    out
+}
+
+#[tokio::test]
+async fn a_signature_is_right_whole_and_of_now() {
+    let key = Some(Arc::new(Key::new("k.".parse().unwrap(), Algorithm::Sha256, &[1; 32])));
+    let now = unix_seconds(SystemTime::now());
+    for (time, mac_bytes, told) in [
+        (now, 32, None),
+        (now - 1000, 32, Some("the clock of the other server and ours differ by 100")),
+        (now + 1000, 32, Some("the clock of the other server and ours differ by ")),
+        (now, 16, Some("the signature of the response is wrong")),
+    ] {
+        let address = tcp(move |mut stream, request| async move {
+            send(&mut stream, &signed(&request, time, mac_bytes)).await;
+        })
+        .await;
+        let primary = Primary { address, key: key.clone() };
+        let taken = transfer(&primary, &origin(), None, &SHORT).await;
+        match told {
+            None => assert!(taken.is_ok(), "{taken:?}"),
+            Some(told) => {
+                let failure = taken.unwrap_err().to_string();
+                assert!(failure.starts_with(told), "{failure}");
+            }
+        }
+    }
+}
