@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use hickory_proto::op::Message;
-use portolan::answer::{MAX_MESSAGE_BYTES, Outcome, Request, Transport, Verdict, respond};
+use hickory_proto::rr::RecordType;
+use portolan::answer::{
+    MAX_MESSAGE_BYTES, Outcome, Reply, Request, Transport, Verdict, respond, respond_to_stream,
+};
 use portolan::config::{self, Diagnostic, Loaded, Rejected};
 use portolan::control::publish::{Ground, Publisher, Tables};
 use portolan::decide::{Found, Resolved, ResolvedTable, Validity};
@@ -54,9 +57,38 @@ pub fn message(data: &[u8]) {
     for transport in [Transport::Udp, Transport::Tcp] {
         for source in ["198.51.100.7", "2001:db8:2::7"] {
             let source: IpAddr = source.parse().expect("an address");
-            ask(&WORLD, Request { source, transport, draw: 7, unix_seconds: NOW }, data);
+            let request = Request { source, transport, draw: 7, unix_seconds: NOW };
+            ask(&WORLD, request, data);
+            if transport == Transport::Tcp {
+                ask_stream(&WORLD, &request, data);
+            }
         }
     }
+}
+
+/// Where the answer may be a zone: its messages can be read, and it ends.
+fn ask_stream(snapshot: &Snapshot, request: &Request, packet: &[u8]) {
+    let mut out = vec![0; MAX_MESSAGE_BYTES];
+    let mut outgoing = match respond_to_stream(snapshot, request, packet, &mut out) {
+        Reply::Message(outcome) => {
+            let mut again = vec![0; MAX_MESSAGE_BYTES];
+            assert_eq!(respond(snapshot, request, packet, &mut again), outcome);
+            return assert_eq!(out[..outcome.length], again[..outcome.length]);
+        }
+        Reply::Transfer(outgoing, outcome) => {
+            assert_eq!(outcome.verdict, Verdict::Transferred);
+            outgoing
+        }
+    };
+    let mut soas = 0;
+    while let Some(length) = outgoing.message(NOW, &mut out).expect("no record is too long") {
+        let message = Message::from_vec(&out[..length]);
+        let message = message.unwrap_or_else(|error| panic!("{error}: {:02x?}", &out[..length]));
+        assert_eq!(out[..2], packet[..2], "the identifier");
+        assert!(!message.answers.is_empty());
+        soas += message.answers.iter().filter(|one| one.record_type() == RecordType::SOA).count();
+    }
+    assert!(matches!(soas, 1 | 2), "{soas}");
 }
 
 /// A message from somebody who has a key and signs whatever it is. What is answered to a query is
