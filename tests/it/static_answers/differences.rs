@@ -280,17 +280,23 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         what: "what a zone holds below a cut",
         why: "RFC 1034 §4.3.2 steps 2 and 3: the nearest zone answers, and what the zone above holds \
-              below the cut is no part of it. For NSD a name that exists only there exists",
+              below the cut is no part of it. For NSD a name that exists only there exists, and hides \
+              the wildcards of the zone below",
         is: |pair| {
             let Pair { question, ours, theirs, .. } = pair;
             let name = question.name.lower();
-            let holders = pair.zones.iter().filter(|zone| zone.names().any(|o| name.holds(&o)));
-            let is_held = |zone: &Zone| zone.cuts.iter().any(|cut| cut.holds(&name));
+            let is_near = |held: Name| held.holds(&name) || name.holds(&held);
+            let has_held = |zone: &Zone| {
+                let hides = |cut: &Name, held: &Name| cut != held && cut.holds(held);
+                let is_held = |held: &Name| zone.cuts.iter().any(|cut| hides(&cut.lower(), held));
+                zone.names().filter(is_held).any(is_near)
+            };
             pair.other == Other::Nsd
-                && (ours.rcode, theirs.rcode) == (NXDOMAIN, NOERROR)
-                && ours.answer == theirs.answer
-                && ours.authority == theirs.authority
-                && holders.into_iter().any(is_held)
+                && matches!(ours.rcode, NOERROR | NXDOMAIN)
+                && matches!(theirs.rcode, NOERROR | NXDOMAIN)
+                && theirs.answer.is_empty()
+                && matches!(&theirs.authority[..], [soa] if soa.rtype == SOA)
+                && pair.zones.iter().any(has_held)
         },
     },
     Difference {
