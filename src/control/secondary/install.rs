@@ -33,15 +33,20 @@ impl Control {
         let settings = self.settings();
         let Install { origin, what, done } = install;
         let zone = settings.secondaries.iter().find(|zone| zone.overlay.origin == origin).cloned();
-        let compiled = match zone {
-            Some(zone) => survived(move || compile(&zone, what)).await,
+        let result = match zone {
+            // Off the asynchronous threads: a large zone takes seconds.
+            Some(zone) => {
+                let control = self.clone();
+                let install = move || {
+                    let (zones, warning) = compile(&zone, what)?;
+                    let zones = Arc::new(settings.zones.replaced(&zones));
+                    control.tell(|state, now| state.core.replace_zones(zones, &origin, now));
+                    Ok(warning)
+                };
+                survived(install).await
+            }
             None => Err("the zone is no longer taken from a primary".to_string()),
         };
-        let result = compiled.map(|(zones, warning)| {
-            let zones = Arc::new(settings.zones.replaced(&zones));
-            self.tell(|state, now| state.core.replace_zones(zones, &origin, now));
-            warning
-        });
         // Who asked may have gone meanwhile.
         let _ = done.send(result);
     }
