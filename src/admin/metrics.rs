@@ -1,6 +1,8 @@
 //! `/metrics`: the counters and states in the format that Prometheus reads, gathered at each
 //! scrape.
 
+mod zones;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -17,11 +19,10 @@ use prometheus_client::registry::Registry;
 
 use super::Window;
 use super::view::Picture;
-use super::view::names::NamesView;
 use super::view::plan::{PlanState, PlanView};
-use super::view::status::{DnsView, Status, TransfersView};
-use super::view::zones::{ZoneState, ZoneView};
-use crate::control::{LoadStatus, SecondaryStatus};
+use super::view::status::{DnsView, Status};
+use super::view::zones::ZoneView;
+use crate::control::LoadStatus;
 use crate::decide::Room;
 use crate::health::Verdict;
 
@@ -91,15 +92,15 @@ impl Collector for Scrape {
             encode_dns(&mut families, dns)?;
         }
         if let Some(transfers) = &status.transfers {
-            encode_transfers(&mut families, transfers)?;
+            zones::encode_transfers(&mut families, transfers)?;
         }
         if let (Some(generation), Some(load)) = (status.generation, &status.load) {
             encode_load(&mut families, generation, load)?;
         }
-        encode_zones(&mut families, zones)?;
+        zones::encode(&mut families, zones)?;
         encode_probes(&mut families, status)?;
         if status.names.total() > 0 {
-            encode_names(&mut families, &status.names)?;
+            zones::encode_names(&mut families, &status.names)?;
         }
         encode_pools(&mut families, status)?;
         encode_datacenters(&mut families, status)?;
@@ -124,30 +125,6 @@ fn encode_dns(families: &mut Families, dns: &DnsView) -> fmt::Result {
     let events = dns.events.iter();
     let events = events.map(|(event, count)| ([("event", event.to_string())], *count));
     families.counters("dns_events", help, events)
-}
-
-fn encode_transfers(families: &mut Families, transfers: &TransfersView) -> fmt::Result {
-    let TransfersView { out, notified, .. } = transfers;
-    let kinds = [("full", out.started_full), ("incremental", out.started_incremental)];
-    let kinds = kinds.map(|(kind, count)| ([("kind", kind.to_string())], count));
-    families.counters("transfers_started", "Zones begun to be sent to other servers.", kinds)?;
-    let ends = [("completed", out.completed), ("aborted", out.aborted), ("busy", out.busy)];
-    let ends = ends.map(|(result, count)| ([("result", result.to_string())], count));
-    families.counters("transfers_ended", "Zones sent, broken off, or not begun.", ends)?;
-    let running = [([], out.running as f64)];
-    families.gauges::<0>("transfers_running", "Zones that are being sent.", running)?;
-    let help = "Messages of zones that were sent.";
-    families.counters::<0>("transfers_messages", help, [([], out.messages)])?;
-    let help = "Bytes of zones that were sent.";
-    families.counters::<0>("transfers_bytes", help, [([], out.bytes)])?;
-    let notifies = [
-        ("sent", notified.sent),
-        ("acknowledged", notified.acknowledged),
-        ("failed", notified.failed),
-    ];
-    let notifies = notifies.map(|(result, count)| ([("result", result.to_string())], count));
-    let help = "Messages sent to tell other servers of a zone's version, and how that ended.";
-    families.counters("transfers_notifies", help, notifies)
 }
 
 fn encode_load(families: &mut Families, generation: u64, load: &LoadStatus) -> fmt::Result {
@@ -176,48 +153,6 @@ fn encode_probes(families: &mut Families, status: &Status) -> fmt::Result {
     let durations = probes()
         .filter_map(|(labels, probe)| probe.last_duration_ms.map(|took| (labels, took / 1e3)));
     families.gauges("probe_duration_seconds", "How long the latest good probe took.", durations)
-}
-
-fn encode_zones(families: &mut Families, zones: &[ZoneView]) -> fmt::Result {
-    let named = zones.iter().map(|zone| ([("zone", zone.origin.clone())], zone));
-    let serials = named.clone().filter_map(|(labels, zone)| Some((labels, zone.serial? as f64)));
-    families.gauges("zone_serial", "Of the SOA record; absent without data.", serials)?;
-    let served = named.clone().map(|(labels, zone)| (labels, bit(zone.state == ZoneState::Served)));
-    families.gauges("zone_served", "Whether the zone has data to answer from.", served)?;
-    let taken = named.filter_map(|(labels, zone)| Some((labels, zone.secondary.as_ref()?)));
-    let at = taken.clone().filter_map(|(labels, one)| Some((labels, one.refreshed? as f64)));
-    let help = "When a primary last confirmed the zone.";
-    families.gauges("zone_refreshed_timestamp_seconds", help, at)?;
-    let at = taken.clone().filter_map(|(labels, one)| Some((labels, one.expires? as f64)));
-    let help = "When the zone is given up if no primary answers.";
-    families.gauges("zone_expires_timestamp_seconds", help, at)?;
-    let fails = taken.clone().map(|(labels, one)| (labels, bit(one.last_error.is_some())));
-    families.gauges("zone_refresh_fails", "Whether no primary could be used last time.", fails)?;
-    if taken.clone().next().is_none() {
-        return Ok(());
-    }
-    let sum = |of: fn(&SecondaryStatus) -> u64| taken.clone().map(|(_, one)| of(one)).sum();
-    let result = |result: &str| [("result", result.to_owned())];
-    let transfers = [
-        (result("good"), sum(|one| one.transfers_total)),
-        (result("failed"), sum(|one| one.failures_total)),
-    ];
-    families.counters(
-        "zone_refreshes",
-        "Newer versions taken, and looks for one that failed.",
-        transfers,
-    )
-}
-
-fn encode_names(families: &mut Families, names: &NamesView) -> fmt::Result {
-    let NamesView { fresh, stale, empty, unknown, .. } = names;
-    let states = [("fresh", fresh), ("stale", stale), ("empty", empty), ("unknown", unknown)];
-    let states = states.map(|(state, count)| ([("state", state.to_owned())], *count as f64));
-    families.gauges("resolved_names", "Members' names, by what is known of them.", states)?;
-    let result = |result: &str| [("result", result.to_owned())];
-    let good = names.questions_total - names.failures_total.min(names.questions_total);
-    let questions = [(result("good"), good), (result("failed"), names.failures_total)];
-    families.counters("resolutions", "Questions to resolvers, by how they ended.", questions)
 }
 
 fn encode_pools(families: &mut Families, status: &Status) -> fmt::Result {

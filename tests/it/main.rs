@@ -39,6 +39,7 @@ mod rfc8945;
 mod rfc9460;
 mod rfc9619;
 mod secondary;
+mod shown;
 mod simulate;
 mod static_answers;
 mod steering;

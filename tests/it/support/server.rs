@@ -162,6 +162,13 @@ impl Files {
         self
     }
 
+    /// Replaces `old` by `new` in a file.
+    pub fn replacing(self, file: &str, old: &str, new: &str) -> Files {
+        let text = std::fs::read_to_string(self.path(file)).expect("the file");
+        self.write(file, &text.replacen(old, new, 1));
+        self
+    }
+
     /// Starts the server, and waits until it answers.
     pub fn start(self) -> Server {
         let child = spawn(self.directory.path());
