@@ -202,6 +202,9 @@ impl Outgoing {
 
     /// Writes as many records as fit into `out`; none if not one does.
     fn write(&mut self, out: &mut [u8]) -> Option<usize> {
+        if out.len() < HEADER_BYTES + self.question.len() {
+            return None;
+        }
         let (start, opt_bytes) = self.begin(out);
         let room = out.len().checked_sub(opt_bytes)?;
         let mut names = Names::new(self.contents.origin().as_wire());

@@ -10,9 +10,9 @@ use serde::Serialize;
 use super::connections::client_of;
 
 /// The most zones that go out at a time.
-const MOST: usize = 100;
+const MOST: usize = 300;
 /// The most of them to one IPv4 address or one IPv6 /64.
-const MOST_PER_CLIENT: usize = 20;
+const MOST_PER_CLIENT: usize = 100;
 
 /// The zones that are on their way out, and the counts of those that were.
 #[derive(Debug, Default)]
@@ -142,9 +142,8 @@ mod tests {
         let mut slots: Vec<Slot> =
             (0..MOST_PER_CLIENT).map(|_| transfers.begin(one, true).unwrap()).collect();
         assert!(transfers.begin(one, true).is_none());
-        for n in 0.. {
-            let Some(slot) = transfers.begin([203, 0, 113, n].into(), false) else { break };
-            slots.push(slot);
+        for n in 0..=255 {
+            slots.extend(transfers.begin([203, 0, 113, n].into(), false));
         }
         assert_eq!(slots.len(), MOST);
         slots.pop().unwrap().complete();
@@ -153,7 +152,8 @@ mod tests {
         let totals = transfers.totals();
         assert_eq!((totals.running, totals.completed, totals.aborted), (0, 1, MOST as u64 - 1));
         assert_eq!(totals.started_full + totals.started_incremental, MOST as u64);
-        assert_eq!(totals.busy, 3);
+        // One for the client, one at the end, and of the others those that found no place.
+        assert_eq!(totals.busy, 2 + 256 - (MOST - MOST_PER_CLIENT) as u64);
         assert!(transfers.running().is_empty());
     }
 }

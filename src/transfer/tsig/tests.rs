@@ -163,6 +163,35 @@ fn a_request_from_another_time_is_refused_under_a_signature_that_tells_ours() {
     }
 }
 
+#[test]
+fn the_signature_of_a_late_refusal_covers_what_the_rfc_says() {
+    let key = Arc::new(key(Algorithm::Sha256));
+    let mut packet = message(1, 0);
+    ClientSequence::request(&key, &mut packet, NOW);
+    let request = Record::read(&packet, find(&packet).unwrap().unwrap()).unwrap();
+    let refused = verified(&keys(Algorithm::Sha256), &packet, NOW + 1000).unwrap_err();
+    let response = message(1, 0x8009);
+    let mut out = [response.clone(), vec![0; 600]].concat();
+    let length = refused.complete(&mut out, response.len());
+    out.truncate(length);
+    let record = Record::read(&out, find(&out).unwrap().unwrap()).unwrap();
+    // RFC 8945 §4.3.1 to §4.3.3 and §5.3.2, spelt out.
+    let signed = [
+        &[0, 32][..],
+        request.mac,
+        &response,
+        b"\x03xfr\x07example\x03com\0",
+        &[0, 255, 0, 0, 0, 0],
+        b"\x0bhmac-sha256\0",
+        &NOW.to_be_bytes()[2..],
+        &[1, 44, 0, 18, 0, 6],
+        &(NOW + 1000).to_be_bytes()[2..],
+    ]
+    .concat();
+    let hmac = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET);
+    assert_eq!(ring::hmac::verify(&hmac, &signed, record.mac), Ok(()));
+}
+
 /// A signed request whose MAC has these many bytes.
 fn with_mac_bytes(length: usize) -> Vec<u8> {
     let key = Arc::new(key(Algorithm::Sha256));
