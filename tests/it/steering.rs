@@ -621,9 +621,12 @@ pool = "cdn"
     let wild = ask(&server, "any.wild", AMERICAN);
     assert_eq!(wild.answer[1], "www.example.com. 20 IN A 203.0.113.2");
     assert_eq!(dig(server.dns(), &format!("example.com A +subnet={GERMAN}")).address(), FRA);
-    // An alias alone is the same for everybody.
+    // An alias asked for as such brings addresses with it, which are the client's.
     let alias = dig(server.dns(), &format!("shop.example.com CNAME +subnet={JAPANESE}"));
-    assert_eq!((alias.answer.len(), alias.scope()), (1, 0));
+    assert_eq!(alias.answer, shop.answer[..1]);
+    assert_eq!((&alias.additional[..1], alias.scope()), (&shop.answer[1..], shop.scope()));
+    let alias = dig(server.dns(), &format!("far.example.com CNAME +subnet={JAPANESE}"));
+    assert_eq!((alias.answer.len(), alias.additional.len()), (1, 0));
 
     let near = ask(&server, "elsewhere", GERMAN);
     assert_eq!(
