@@ -122,10 +122,10 @@ impl Draft {
     /// have one of their own.
     fn add(&mut self, owner: &Name, rtype: &str, data: &str) {
         const TTLS: [u32; 8] = [0, 1, 60, 299, 3600, 86_400, 604_800, 0x7fff_ffff];
-        let bytes = owner.lower().wire().into_iter().chain(rtype.bytes());
-        let sum = bytes.fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let sum = sum(owner, rtype);
         let ttl = if sum % 3 == 0 { TTLS[sum as usize / 3 % 8] } else { sum % 100_000 };
-        writeln!(self.text, "{} {ttl} IN {rtype} {data}", owner.text()).expect("to a string");
+        writeln!(self.text, "{} {ttl} IN {rtype} {data}", written(owner, rtype))
+            .expect("to a string");
         self.types.entry(owner.clone()).or_default().insert(rtype.to_string());
         if rtype == "DNAME" {
             self.dnames.insert(owner.clone());
@@ -142,10 +142,9 @@ impl Draft {
             "DNAME" => has("CNAME") || has("DNAME") || self.has_names_below(owner),
             _ => has("CNAME"),
         };
-        let is_twice = self
-            .text
-            .lines()
-            .any(|line| line.ends_with(data) && line.starts_with(&format!("{} ", owner.text())));
+        let is_twice = self.text.lines().any(|line| {
+            line.ends_with(data) && line.starts_with(&format!("{} ", written(owner, rtype)))
+        });
         if is_crowded || is_twice || self.is_occluded(owner) {
             return false;
         }
@@ -206,6 +205,19 @@ impl Draft {
             has_occluded: false,
         }
     }
+}
+
+/// A number that is the same for all records of an RRset.
+fn sum(owner: &Name, rtype: &str) -> u32 {
+    let bytes = owner.lower().wire().into_iter().chain(rtype.bytes());
+    bytes.fold(7, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+}
+
+/// The owner as it stands in the text: some RRsets have theirs in upper case, others at the same
+/// name in lower case.
+fn written(owner: &Name, rtype: &str) -> String {
+    let text = owner.text();
+    if sum(owner, rtype) % 4 == 1 { text.to_ascii_uppercase() } else { text }
 }
 
 /// One of them.
