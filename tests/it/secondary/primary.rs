@@ -95,6 +95,17 @@ impl Primary {
         (state.manner, state.serial, state.asked) = (manner, serial, 0);
     }
 
+    /// Announces its version, and returns the flags of the answer (RFC 1996).
+    pub fn announce(&self, secondary: SocketAddr) -> Option<u16> {
+        let socket = UdpSocket::bind((self.address.ip(), 0)).ok()?;
+        socket.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        let header = [7, 0x2400, 1, 0, 0, 0].map(u16::to_be_bytes).concat();
+        socket.send_to(&[&header, ORIGIN, &[0, 6, 0, 1]].concat(), secondary).ok()?;
+        let mut answer = [0; 512];
+        socket.recv(&mut answer).ok()?;
+        Some(u16::from_be_bytes([answer[2], answer[3]]))
+    }
+
     /// How many transfers were asked for since.
     pub fn asked(&self) -> u32 {
         self.state.lock().expect("no panic").asked
