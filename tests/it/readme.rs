@@ -97,7 +97,8 @@ fn put_files(document: &str, directory: &Path, uncommented: bool) {
     }
     for (file, text) in shown.into_iter().chain(own) {
         let text = if uncommented { with_comments_made_true(&text) } else { text };
-        put(&file, &text);
+        // Nobody is there: `check` would ask whichever server runs meanwhile what it serves.
+        put(&file, &text.replace("127.0.0.1:8053", "127.0.0.1:1"));
     }
 }
 
