@@ -173,8 +173,10 @@ fn nsd_and_knot_follow_a_hundred_random_changes_by_what_changed() {
     }
     let transfers = &server.api("/api/v1/status")["transfers"];
     let count = |name: &str| transfers["out"][name].as_u64().unwrap();
-    // One whole zone for each at the beginning, and those that were compared.
-    assert_eq!(count("started_full"), 2 + u64::from(SERIALS / BATCH), "{transfers}");
+    // One whole zone for each at the beginning, and those that were compared; on a busy machine one
+    // more may be asked for before the first has come.
+    let whole = 2 + u64::from(SERIALS / BATCH);
+    assert!((whole..=whole + 2).contains(&count("started_full")), "{transfers}");
     assert!(count("started_incremental") >= 2 * u64::from(SERIALS / BATCH), "{transfers}");
     assert_eq!((count("aborted"), count("busy")), (0, 0));
     until("both know of the last", || {
