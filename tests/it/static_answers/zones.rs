@@ -123,7 +123,10 @@ impl Draft {
     fn add(&mut self, owner: &Name, rtype: &str, data: &str) {
         const TTLS: [u32; 8] = [0, 1, 60, 299, 3600, 86_400, 604_800, 0x7fff_ffff];
         let sum = sum(owner, rtype);
-        let ttl = if sum % 3 == 0 { TTLS[sum as usize / 3 % 8] } else { sum % 100_000 };
+        let ttl = match sum % 3 {
+            0 => TTLS[sum as usize / 3 % 8],
+            _ => sum % 100_000,
+        };
         writeln!(self.text, "{} {ttl} IN {rtype} {data}", written(owner, rtype))
             .expect("to a string");
         self.types.entry(owner.clone()).or_default().insert(rtype.to_string());
