@@ -249,3 +249,47 @@ fn changes_are_taken_by_themselves_until_the_serial_number_does_not_rise() {
     });
     assert_eq!(taken(server.dns(), "ixfr=2", &all).unwrap().len(), 57);
 }
+
+#[test]
+fn what_is_taken_from_a_primary_is_handed_on_with_what_is_laid_over_it() {
+    if !needs("a secondary that is a primary", &["dig"]) {
+        return;
+    }
+    let second = Server::files(&rest());
+    let told = second.addresses().host(1);
+    let key = "key = \"xfr.example.com\"";
+    let transfer = |notify: &str| format!("{key}\nnotify = [{{ address = \"{notify}\", {key} }}]");
+    let many: String = (0..50).map(|n| format!("host-{n} 300 A 198.51.100.{n}\n")).collect();
+    let text = |serial: u32, more: &str| {
+        zone(serial, &format!("{many}{more}"), POOL, &transfer(&format!("{told}:5353")))
+    };
+    let first = start(&text(1, "old 300 TXT old"));
+    let overlay = format!(
+        "origin = \"example.com.\"\nprimary = {{ address = \"{}\", {key} }}\n\
+         [pools.web]\nsteer = \"failover\"\n\
+         members = [{{ datacenter = \"fra\", addresses = [\"203.0.113.99\"] }}]\n\
+         [names.mine]\npool = \"web\"\n[transfer]\n{key}\n",
+        first.dns()
+    );
+    second.write("zones/example.com.toml", &overlay);
+    let second = second.start();
+    let mine = "mine.example.com. 30 IN A 203.0.113.99".to_string();
+    let expected = |first: &Server| {
+        let mut records = taken(first.dns(), "axfr", &RIGHT).unwrap();
+        records.push(mine.clone());
+        records.sort();
+        records
+    };
+    super::support::until("the second has it", || {
+        taken(second.dns(), "axfr", &RIGHT) == Some(expected(&first))
+    });
+    first.write("zones/example.com.toml", &text(2, "new 300 TXT new"));
+    first.signal("HUP");
+    super::support::until("the change is there", || {
+        let records = taken(second.dns(), "axfr", &RIGHT).unwrap();
+        records.iter().any(|record| record.starts_with("new.example.com."))
+    });
+    assert_eq!(taken(second.dns(), "axfr", &RIGHT), Some(expected(&first)));
+    let changes = taken(second.dns(), "ixfr=1", &[RIGHT[0], RIGHT[1], "+noonesoa"]).unwrap();
+    assert_eq!(changes.len(), 6, "{changes:#?}");
+}
