@@ -21,6 +21,7 @@ use crate::control::status::unix_seconds;
 use crate::control::{self, Action, Control, Override, Target};
 use crate::l4::{self, L4};
 use crate::transport;
+use crate::zone::{Condition, Zone};
 
 /// How many announcements of primaries wait to be looked at.
 const ANNOUNCEMENTS: usize = 256;
@@ -222,6 +223,17 @@ impl Daemon {
             self.control.note_failed_load(error);
             return;
         }
+        if let Some(bare) = self.zones_bare(&loaded)
+            && trigger == Trigger::Change
+        {
+            let error = format!(
+                "{bare}: what is kept of a zone being served is gone or cannot be read; the zone is \
+                 served on, until SIGHUP confirms that its primary is to be asked for it"
+            );
+            tracing::error!("{error}");
+            self.control.note_failed_load(error);
+            return;
+        }
         if let Err(error) = self.l4.replace(loaded.settings.l4.clone()).await {
             let error = format!("{error}");
             tracing::error!("the L4 services stay as they were: {error}");
@@ -242,6 +254,24 @@ impl Daemon {
         self.control.replace(Arc::new(loaded.settings.control.clone()), noted).await;
         self.secondaries.follow(&loaded.settings.control.secondaries);
         self.loaded = loaded;
+    }
+
+    /// The origins that are taken from a primary and served, and would be without data.
+    fn zones_bare(&self, loaded: &Loaded) -> Option<String> {
+        let snapshot = self.control.snapshot();
+        let is_served = |zone: &&Zone| zone.condition() == Condition::Served;
+        let served = snapshot.zones.iter().filter(is_served);
+        let served: HashSet<_> = served.map(|zone| zone.origin().to_key()).collect();
+        let secondaries = &self.loaded.settings.control.secondaries;
+        let taken: HashSet<_> =
+            secondaries.iter().map(|zone| zone.overlay.origin.to_key()).collect();
+        let bare = loaded.settings.control.zones.iter().filter(|zone| !is_served(zone));
+        let bare = bare.map(|zone| zone.origin()).filter(|origin| {
+            let key = origin.to_key();
+            served.contains(&key) && taken.contains(&key)
+        });
+        let bare: Vec<String> = bare.map(ToString::to_string).collect();
+        (!bare.is_empty()).then(|| bare.join(", "))
     }
 
     /// The origins that are served and would be no more.

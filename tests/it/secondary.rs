@@ -341,6 +341,29 @@ fn a_zone_expires_and_comes_back() {
 }
 
 #[test]
+fn a_reload_does_not_take_a_zone_away_of_which_nothing_is_kept_any_more() {
+    if !needs("a zone of which nothing is kept", &["dig"]) {
+        return;
+    }
+    let (files, dns) = files("");
+    let primary = own_primary(&files, FAST);
+    let zone = plain(primary.address());
+    let server = files.zone("example.com.toml", &zone).start();
+    assert_version(dns, 1);
+    primary.turn(Manner::Refuses, 1);
+    std::fs::remove_dir_all(server.path("transferred")).expect("removed");
+    server.write("zones/example.com.toml", &format!("{zone}# changed\n"));
+    until("the change is refused", || server.log().contains("gone or cannot be read"));
+    assert_version(dns, 1);
+    assert!(server.api("/api/v1/status")["load"]["last_error"].is_string());
+    // Whoever insists is believed.
+    server.signal("HUP");
+    until("the primary is asked", || dig(dns, "www.example.com. A").status == "SERVFAIL");
+    primary.turn(Manner::Good, 1);
+    until_serial(&server, 1);
+}
+
+#[test]
 fn a_zone_that_never_came_fails_until_it_does() {
     if !needs("a zone that never came", &["dig"]) {
         return;
