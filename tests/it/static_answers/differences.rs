@@ -300,21 +300,6 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        what: "a wildcard without the type",
-        why: "RFC 4592 §2.2.1 and §3.3.1: a name that a wildcard matches exists, so that there is no \
-              such type, and not no such name; also where the wildcard has no records, but names below \
-              it (§2.2.2). NSD does not see some of them",
-        is: |pair| {
-            let Pair { ours, theirs, .. } = pair;
-            pair.other == Other::Nsd
-                && (ours.rcode, theirs.rcode) == (NOERROR, NXDOMAIN)
-                && ours.answer == theirs.answer
-                && ours.authority == theirs.authority
-                && matches!(&ours.authority[..], [soa] if soa.rtype == SOA)
-                && is_of_wildcard(pair)
-        },
-    },
-    Difference {
         what: "a wildcard's DNAME",
         why: "RFC 6672 §3.3 says that what it means is not determined. At the wildcard itself we take \
               it for any other DNAME, as NSD and BIND; Knot gives it the name of the question",
@@ -378,23 +363,6 @@ fn is_part(these: &[Record], those: &[Record]) -> bool {
 /// True for CNAME and DNAME.
 fn is_alias(record: &Record) -> bool {
     matches!(record.rtype, CNAME | DNAME)
-}
-
-/// True when the name that was asked for, or the last to which aliases led, is matched by a wildcard.
-fn is_of_wildcard(pair: &Pair<'_>) -> bool {
-    let aliases = pair.ours.answer.iter().filter(|record| record.rtype == CNAME);
-    let mut names = aliases.flat_map(Record::targets).chain([pair.question.name.lower()]);
-    names.any(|name| {
-        let zones = pair.zones.iter().filter(|zone| zone.origin.holds(&name));
-        let Some(zone) = zones.max_by_key(|zone| zone.origin.0.len()) else { return false };
-        let owners: Vec<Name> = zone.names().collect();
-        let exists = |name: &Name| owners.iter().any(|owner| name.holds(owner));
-        let mut encloser = name.clone();
-        while !exists(&encloser) {
-            encloser = encloser.parent();
-        }
-        name != encloser && exists(&encloser.with("*"))
-    })
 }
 
 /// How many CNAME records an answer has.
