@@ -117,7 +117,7 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
     let (address, port) = (probed.ip(), probed.port());
     ControlSettings {
         zones: Arc::new(zones.unwrap_or_else(|| panic!("{problems:#?}"))),
-        secondaries: Vec::new(),
+        secondaries: Arc::default(),
         announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),

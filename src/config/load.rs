@@ -203,7 +203,7 @@ fn compile(
     let control = control::Settings {
         zones: Arc::new(zones),
         announcers: Arc::new(secondary::announcers(&secondaries)),
-        secondaries,
+        secondaries: secondaries.into(),
         identity: Arc::new(form.dns.as_ref().map(|dns| dns.identity.clone()).unwrap_or_default()),
         keys: Arc::new(keys),
         transfers: Arc::new(transfers),

@@ -24,8 +24,8 @@ pub struct Settings {
     pub identity: Arc<Identity>,
     /// The keys that are shared with other servers.
     pub keys: Arc<Keys>,
-    /// Those of them that are taken from primaries.
-    pub secondaries: Vec<SecondarySettings>,
+    /// The zones that are taken from primaries; shared, as there may be many of them.
+    pub secondaries: Arc<[SecondarySettings]>,
     /// Who may announce new versions of these.
     pub announcers: Arc<Announcers>,
     /// Who may take the zones, and who is told of changes.

@@ -98,7 +98,7 @@ pub fn settings(capacity: [Option<f64>; 3]) -> Settings {
     };
     Settings {
         zones: Arc::new(zone::compile(&[]).0.unwrap()),
-        secondaries: Vec::new(),
+        secondaries: Arc::default(),
         announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),

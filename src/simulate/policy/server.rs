@@ -149,7 +149,7 @@ fn settings(world: &World, seems: &[usize], knowledge: Knowledge, ttl: Ttl) -> S
     let (zones, _) = zone::compile(&[]);
     Settings {
         zones: Arc::new(zones.unwrap_or_default()),
-        secondaries: Vec::new(),
+        secondaries: Arc::default(),
         announcers: Arc::default(),
         keys: Arc::default(),
         identity: Arc::default(),
