@@ -7,9 +7,9 @@ use thiserror::Error;
 
 use super::records::{Delta, Record, Records};
 use super::soa::{Soa, is_newer};
-use super::wire::{Cursor, WireRecord};
+use super::wire::{Cursor, Header, WireRecord};
 use crate::dns::query::{HEADER_BYTES, flags};
-use crate::dns::{Class, Name, Opcode, Rcode, Rtype};
+use crate::dns::{Class, Name, Rcode, Rtype};
 
 /// A transfer that is under way.
 #[derive(Debug)]
@@ -138,36 +138,22 @@ impl Incoming {
     /// # Errors
     /// Whatever is wrong; then nothing of the transfer may be used.
     pub fn take(&mut self, message: &[u8]) -> Result<Option<Arrival>, Fault> {
-        let header = message.first_chunk::<HEADER_BYTES>().ok_or(Fault::Malformed)?;
-        let word = |at: usize| u16::from_be_bytes([header[2 * at], header[2 * at + 1]]);
-        let flags = word(1);
-        let is_query = flags & flags::OPCODE == u16::from(Opcode::QUERY.0) << 11;
-        if word(0) != self.id || flags & flags::QR == 0 || !is_query {
-            return Err(Fault::Stranger);
+        let header = Header::of_response(message, self.id)?;
+        if header.rcode() != Rcode::NOERROR {
+            return Err(Fault::Refused(header.rcode()));
         }
-        let rcode = Rcode(flags & 0xf);
-        if rcode != Rcode::NOERROR {
-            return Err(Fault::Refused(rcode));
-        }
-        let (questions, answers) = (word(2), word(3));
-        if flags & flags::TC != 0 || answers == 0 {
+        if header.flags & flags::TC != 0 || header.answers == 0 {
             return Err(Fault::Empty);
         }
         let mut cursor = Cursor::new(message);
         // Later messages may be without (RFC 5936 §2.2.1); some servers leave it out at once.
-        match questions {
+        match header.questions {
             0 => {}
-            1 => {
-                let (name, rtype, class) = cursor.question().ok_or(Fault::Malformed)?;
-                let is_ours = name.eq_ignore_ascii_case(&self.origin);
-                if !is_ours || rtype != self.qtype() || class != Class::IN {
-                    return Err(Fault::Stranger);
-                }
-            }
+            1 => cursor.expect_question(&self.origin, self.qtype())?,
             _ => return Err(Fault::Malformed),
         }
         let mut arrival = None;
-        for _ in 0..answers {
+        for _ in 0..header.answers {
             let record = cursor.record().ok_or(Fault::Malformed)?;
             match arrival {
                 // The one SOA record of who has nothing newer may be followed by anything.

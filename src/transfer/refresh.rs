@@ -3,9 +3,9 @@
 
 use super::incoming::Fault;
 use super::soa::Soa;
-use super::wire::Cursor;
-use crate::dns::query::{HEADER_BYTES, flags};
-use crate::dns::{Class, Name, Opcode, Rcode, Rtype};
+use super::wire::{Cursor, Header};
+use crate::dns::query::flags;
+use crate::dns::{Class, Name, Rcode, Rtype};
 
 /// A query for the SOA record of a zone.
 #[derive(Clone, Debug)]
@@ -41,24 +41,11 @@ impl SoaQuery {
     /// # Errors
     /// If it is no response to this query, or says that the primary does not serve the zone.
     pub fn response(&self, message: &[u8]) -> Result<Heard, Fault> {
-        let header = message.first_chunk::<HEADER_BYTES>().ok_or(Fault::Malformed)?;
-        let word = |at: usize| u16::from_be_bytes([header[2 * at], header[2 * at + 1]]);
-        let flags = word(1);
-        let is_query = flags & flags::OPCODE == u16::from(Opcode::QUERY.0) << 11;
-        if word(0) != self.id || flags & flags::QR == 0 || !is_query {
-            return Err(Fault::Stranger);
-        }
+        let header = Header::of_response(message, self.id)?;
         let mut cursor = Cursor::new(message);
-        let rcode = Rcode(flags & 0xf);
-        match word(2) {
-            1 => {
-                let question = cursor.question().ok_or(Fault::Malformed)?;
-                if !question.0.eq_ignore_ascii_case(&self.origin)
-                    || (question.1, question.2) != (Rtype::SOA, Class::IN)
-                {
-                    return Err(Fault::Stranger);
-                }
-            }
+        let rcode = header.rcode();
+        match header.questions {
+            1 => cursor.expect_question(&self.origin, Rtype::SOA)?,
             // Some servers leave it out where they say no.
             0 if rcode != Rcode::NOERROR => (),
             _ => return Err(Fault::Malformed),
@@ -66,14 +53,14 @@ impl SoaQuery {
         if rcode != Rcode::NOERROR {
             return Err(Fault::Refused(rcode));
         }
-        if flags & flags::TC != 0 {
+        if header.flags & flags::TC != 0 {
             return Ok(Heard::Truncated);
         }
         // Who is not authoritative has it from somewhere else, or not at all.
-        if flags & flags::AA == 0 {
+        if header.flags & flags::AA == 0 {
             return Err(Fault::NotAuthoritative);
         }
-        for _ in 0..word(3) {
+        for _ in 0..header.answers {
             let record = cursor.record().ok_or(Fault::Malformed)?;
             if record.rtype == Rtype::SOA && record.owner.eq_ignore_ascii_case(&self.origin) {
                 return Soa::read(record.rdata).map(Heard::Soa).ok_or(Fault::Malformed);

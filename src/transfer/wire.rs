@@ -1,8 +1,37 @@
-//! Reads the records of a response, with all names uncompressed.
+//! Reads a response and its records, with all names uncompressed.
 
+use super::incoming::Fault;
 use crate::dns::name::{MAX_LABEL_BYTES, MAX_NAME_BYTES};
-use crate::dns::query::HEADER_BYTES;
-use crate::dns::{Class, Rtype};
+use crate::dns::query::{HEADER_BYTES, flags};
+use crate::dns::{Class, Opcode, Rcode, Rtype};
+
+/// The header of a response to a query of ours.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) flags: u16,
+    /// How many questions are echoed.
+    pub(super) questions: u16,
+    /// How many records there are in the answer section.
+    pub(super) answers: u16,
+}
+
+impl Header {
+    /// Of the response to the query with this id; anything else is a stranger's.
+    pub(super) fn of_response(message: &[u8], id: u16) -> Result<Header, Fault> {
+        let header = message.first_chunk::<HEADER_BYTES>().ok_or(Fault::Malformed)?;
+        let word = |at: usize| u16::from_be_bytes([header[2 * at], header[2 * at + 1]]);
+        let flags = word(1);
+        let is_query = flags & flags::OPCODE == u16::from(Opcode::QUERY.0) << 11;
+        if word(0) != id || flags & flags::QR == 0 || !is_query {
+            return Err(Fault::Stranger);
+        }
+        Ok(Header { flags, questions: word(2), answers: word(3) })
+    }
+
+    pub(super) fn rcode(&self) -> Rcode {
+        Rcode(self.flags & 0xf)
+    }
+}
 
 /// A record that was read; what it borrows is overwritten by the next.
 #[derive(Debug)]
@@ -30,6 +59,13 @@ impl<'m> Cursor<'m> {
     /// Behind the header.
     pub(super) fn new(message: &'m [u8]) -> Cursor<'m> {
         Cursor { message, at: HEADER_BYTES, owner: Vec::new(), rdata: Vec::new() }
+    }
+
+    /// Reads over the next question, which is to be this one.
+    pub(super) fn expect_question(&mut self, qname: &[u8], qtype: Rtype) -> Result<(), Fault> {
+        let (name, rtype, class) = self.question().ok_or(Fault::Malformed)?;
+        let is_ours = name.eq_ignore_ascii_case(qname) && rtype == qtype && class == Class::IN;
+        if is_ours { Ok(()) } else { Err(Fault::Stranger) }
     }
 
     /// The next question: name, type and class.
