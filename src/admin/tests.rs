@@ -502,17 +502,13 @@ async fn metrics_are_in_a_format_that_prometheus_reads() {
 async fn l4_services_are_shown_and_report_their_load() {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let backend = TcpListener::bind(loopback).await.unwrap();
-    let service = |name: &str, capacity| l4::ServiceSettings {
-        name: name.into(),
-        listen: loopback,
-        balance: l4::Balance::RoundRobin,
-        check: None,
-        backends: vec![l4::BackendSettings { address: backend.local_addr().unwrap(), weight: 1 }],
-        capacity,
-        connect_timeout: Duration::from_secs(1),
-        idle_timeout: Duration::from_secs(60),
+    let service = |name: &str, capacity: Option<u64>| {
+        let behind = l4::BackendSettings::new(backend.local_addr().unwrap(), 1);
+        let capacity = capacity.map(l4::Capacity::Connections);
+        let service = l4::ServiceSettings::new(name, vec![loopback.into()], vec![behind]);
+        l4::ServiceSettings { capacity, ..service }
     };
-    let settings = |services| l4::Settings { workers: Some(1), services };
+    let settings = |services| l4::Settings { workers: Some(1), services, access_log: None };
     let l4 = l4::start(settings(vec![service("plain", None)])).await.unwrap();
     let open = open_with(None, Some(l4.clone())).await;
     let (code, said) = open.get("/api/v1/report").await;

@@ -85,23 +85,23 @@ pub(super) fn compile(
             }
             names.push(name.get_ref());
         }
-        let check = service.check.as_ref();
-        services.extend(service.name.as_ref().zip(service.listen.as_ref()).map(
-            |(name, listen)| l4::ServiceSettings {
-                name: name.get_ref().clone(),
-                listen: *listen.get_ref(),
-                balance: service.balance,
-                check: check.map(|form| {
-                    (Arc::clone(&form.check), form.port.filter(|_| form.port_is_given))
-                }),
-                backends: service.backends.iter().map(|b| b.get_ref().clone()).collect(),
-                capacity: service.capacity,
-                connect_timeout: service.connect_timeout,
-                idle_timeout: service.idle_timeout,
-            },
-        ));
+        let Some((name, listen)) = service.name.as_ref().zip(service.listen.as_ref()) else {
+            continue;
+        };
+        let backends = service.backends.iter().map(|b| b.get_ref().clone()).collect();
+        let listen = vec![(*listen.get_ref()).into()];
+        let mut settings = l4::ServiceSettings::new(name.get_ref(), listen, backends);
+        settings.balance = service.balance;
+        settings.check = service
+            .check
+            .as_ref()
+            .map(|form| (Arc::clone(&form.check), form.port.filter(|_| form.port_is_given)));
+        settings.capacity = service.capacity.map(l4::Capacity::Connections);
+        settings.timeouts.connect = service.connect_timeout;
+        settings.timeouts.idle = service.idle_timeout;
+        services.push(settings);
     }
-    l4::Settings { workers, services }
+    l4::Settings { workers, services, access_log: None }
 }
 
 fn read_backends(table: &mut Table<'_>) -> Vec<Spanned<BackendSettings>> {
@@ -137,7 +137,8 @@ fn read_backend(value: &Value<'_>) -> Option<Spanned<BackendSettings>> {
     let weight = table.take("weight").and_then(|value| value.integer(0..=MOST_WEIGHT)).unwrap_or(1);
     table.finish();
     let address = address?;
-    Some(Spanned::new(address.span(), BackendSettings { address: address.into_inner(), weight }))
+    let span = address.span();
+    Some(Spanned::new(span, BackendSettings::new(address.into_inner(), weight)))
 }
 
 fn backend_address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {

@@ -254,7 +254,7 @@ fn a_server_file_becomes_the_settings_of_every_floor() {
     assert_eq!(service.balance, crate::l4::Balance::LeastConnections);
     assert_eq!(service.check.as_ref().map(|(_, port)| *port), Some(None));
     assert_eq!(service.backends[1].weight, 1);
-    assert_eq!(service.connect_timeout.as_millis(), 500);
+    assert_eq!(service.timeouts.connect.as_millis(), 500);
 }
 
 #[test]

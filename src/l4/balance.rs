@@ -33,7 +33,7 @@ impl Chooser {
     pub fn new(balance: Balance, weights: &[u32]) -> Chooser {
         let schedule = match balance {
             Balance::RoundRobin => schedule(weights),
-            Balance::LeastConnections => Box::default(),
+            _ => Box::default(),
         };
         Chooser { balance, weights: weights.into(), schedule }
     }
@@ -48,7 +48,7 @@ impl Chooser {
     pub fn choose(&self, turn: u64, standing: impl Fn(usize) -> Standing) -> Option<usize> {
         match self.balance {
             Balance::RoundRobin => self.next_in_turn(turn, standing),
-            Balance::LeastConnections => self.least_connections(turn, standing),
+            _ => self.least_connections(turn, standing),
         }
     }
 

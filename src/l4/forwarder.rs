@@ -210,7 +210,7 @@ impl L4 {
         let mut claimed = HashSet::new();
         let state = self.state();
         let plan = |settings: ServiceSettings| {
-            let listen = settings.listen;
+            let listen = first(&settings);
             let running = state.running(&settings.name);
             let kept = running.map(|one| &one.sockets);
             let entrance = match kept.filter(|kept| kept.serve(listen, workers)) {
@@ -254,7 +254,7 @@ impl L4 {
             // Nothing will ever say so.
             backends.iter().for_each(|backend| backend.learn(Verdict::Up));
         }
-        let configured = settings.listen;
+        let configured = first(&settings);
         let service = match service {
             Some(service) => {
                 service.replace(settings, backends);
@@ -380,6 +380,12 @@ impl Planned {
         };
         self.backends.iter().map(probe).collect()
     }
+}
+
+/// The one address that it listens on.
+fn first(settings: &ServiceSettings) -> SocketAddr {
+    let listen = settings.listen.first().and_then(|listen| listen.single());
+    listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
 fn cores() -> usize {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::balance::{Chooser, Standing};
 use super::refusals::Refusals;
-use super::{Balance, ServiceSettings};
+use super::{Balance, Capacity, ServiceSettings};
 use crate::health::Verdict;
 
 /// A service that runs.
@@ -174,12 +174,12 @@ impl Service {
 
     /// A connection attempt to a backend is given up after this.
     pub fn connect_timeout(&self) -> Duration {
-        self.table.load().settings.connect_timeout
+        self.table.load().settings.timeouts.connect
     }
 
     /// A connection on which nothing moves for this long is closed.
     pub fn idle_timeout(&self) -> Duration {
-        self.table.load().settings.idle_timeout
+        self.table.load().settings.timeouts.idle
     }
 
     /// The backend at that address.
@@ -201,7 +201,10 @@ impl Service {
             balance: table.settings.balance,
             connections,
             offered_connections: connections as f64 * refusals.offered_per_carried(),
-            capacity: table.settings.capacity.map(|capacity| share(capacity, &backends)),
+            capacity: match table.settings.capacity {
+                Some(Capacity::Connections(capacity)) => Some(share(capacity, &backends)),
+                _ => None,
+            },
             accepted_total: self.accepted_total.load(Relaxed),
             refused_total: self.refused_total.load(Relaxed),
             backends,

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-use super::{BackendSettings, Balance, L4, ServiceSettings, Settings, start};
+use super::{BackendSettings, Balance, Capacity, L4, ServiceSettings, Settings, start};
 
 /// Whatever a test waits for has come by then, or never will.
 const SOON: Duration = Duration::from_secs(20);
@@ -81,21 +81,18 @@ impl Closed {
 
 /// A service of these backends, each with its weight, on a port of its own.
 fn service(name: &str, backends: &[(SocketAddr, u32)]) -> ServiceSettings {
-    let backend = |&(address, weight): &(SocketAddr, u32)| BackendSettings { address, weight };
-    ServiceSettings {
-        name: name.into(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        balance: Balance::RoundRobin,
-        check: None,
-        backends: backends.iter().map(backend).collect(),
-        capacity: None,
-        connect_timeout: Duration::from_secs(5),
-        idle_timeout: Duration::from_secs(60),
-    }
+    let backend = |&(address, weight): &(SocketAddr, u32)| BackendSettings::new(address, weight);
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0)).into();
+    let backends = backends.iter().map(backend).collect();
+    let mut service = ServiceSettings::new(name, vec![listen], backends);
+    service.timeouts.connect = Duration::from_secs(5);
+    service.timeouts.idle = Duration::from_secs(60);
+    service
 }
 
 fn settings(services: impl IntoIterator<Item = ServiceSettings>) -> Settings {
-    Settings { workers: Some(2), services: services.into_iter().collect() }
+    let services = services.into_iter().collect();
+    Settings { workers: Some(2), services, access_log: None }
 }
 
 async fn run(service: ServiceSettings) -> L4 {

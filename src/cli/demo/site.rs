@@ -147,20 +147,14 @@ impl Site {
             rise: 1,
             fall: 2,
         };
-        let backend =
-            |index| l4::BackendSettings { address: self.backend_address(index), weight: 1 };
-        l4::Settings {
-            workers: Some(1),
-            services: vec![l4::ServiceSettings {
-                name: "web".into(),
-                listen: self.vip(),
-                balance: l4::Balance::LeastConnections,
-                check: Some((Arc::new(check), None)),
-                backends: (0..BACKENDS).map(backend).collect(),
-                capacity: Some(CAPACITY),
-                connect_timeout: Duration::from_secs(1),
-                idle_timeout: Duration::from_secs(600),
-            }],
-        }
+        let backend = |index| l4::BackendSettings::new(self.backend_address(index), 1);
+        let backends = (0..BACKENDS).map(backend).collect();
+        let mut web = l4::ServiceSettings::new("web", vec![self.vip().into()], backends);
+        web.balance = l4::Balance::LeastConnections;
+        web.check = Some((Arc::new(check), None));
+        web.capacity = Some(l4::Capacity::Connections(CAPACITY));
+        web.timeouts.connect = Duration::from_secs(1);
+        web.timeouts.idle = Duration::from_secs(600);
+        l4::Settings { workers: Some(1), services: vec![web], access_log: None }
     }
 }

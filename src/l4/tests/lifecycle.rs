@@ -42,8 +42,8 @@ async fn a_service_that_moves_keeps_what_is_known_of_it() {
     let l4 = run(web.clone()).await;
     l4.set_drained("web", a, true).unwrap();
     let (mut stream, _) = reach(&l4).await;
-    web.listen = "127.0.0.2:0".parse().unwrap();
-    l4.replace(Settings { workers: Some(1), services: vec![web] }).await.unwrap();
+    web.listen = vec![SocketAddr::from(([127, 0, 0, 2], 0)).into()];
+    l4.replace(Settings { workers: Some(1), ..settings([web]) }).await.unwrap();
     assert_eq!(vip(&l4).ip().to_string(), "127.0.0.2");
     assert_eq!(names(&l4, 4).await, [1; 4]);
     let status = &l4.load().services[0];
@@ -77,11 +77,11 @@ async fn a_reload_that_cannot_listen_changes_nothing() {
     let before = l4.load();
     let foreign = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut mail = service("mail", &[(backend.address, 1)]);
-    mail.listen = foreign.local_addr().unwrap();
+    mail.listen = vec![foreign.local_addr().unwrap().into()];
     let mut changed = web.clone();
-    changed.capacity = Some(5);
+    changed.capacity = Some(Capacity::Connections(5));
     let error = l4.replace(settings([changed, mail.clone()])).await.unwrap_err();
-    let expected = format!("service `mail` cannot listen on {}: ", mail.listen);
+    let expected = format!("service `mail` cannot listen on {}: ", mail.listen[0]);
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert_eq!(l4.load(), before);
     assert_eq!(reach(&l4).await.1, 7);
@@ -93,7 +93,7 @@ async fn two_services_cannot_share_an_address_nor_take_it_from_another_process()
     let l4 = run(service("web", &[(backend.address, 1)])).await;
     let mut other = service("other", &[(backend.address, 1)]);
     // As another process would: its sockets share their port too.
-    other.listen = vip(&l4);
+    other.listen = vec![vip(&l4).into()];
     assert!(start(settings([other.clone()])).await.is_err());
     l4.stop(Duration::ZERO).await;
 

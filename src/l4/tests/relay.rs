@@ -13,7 +13,7 @@ fn bytes(count: usize) -> Vec<u8> {
 async fn pair(idle: Duration) -> (L4, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut service = service("web", &[(listener.local_addr().unwrap(), 1)]);
-    service.idle_timeout = idle;
+    service.timeouts.idle = idle;
     let l4 = run(service).await;
     let client = connect(&l4).await;
     let (backend, _) = soon(listener.accept()).await.unwrap();

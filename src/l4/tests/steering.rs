@@ -132,7 +132,7 @@ impl BlackHole {
 async fn a_backend_that_does_not_answer_is_given_up_in_time() {
     let (hole, backend) = (BlackHole::new(), Backend::named(7).await);
     let mut settings = service("web", &[(hole.address, 1), (backend.address, 1)]);
-    settings.connect_timeout = Duration::from_millis(200);
+    settings.timeouts.connect = Duration::from_millis(200);
     let l4 = run(settings).await;
     assert_eq!(names(&l4, 4).await, [7; 4]);
     assert!(l4.load().services[0].backends[0].connect_failures_total > 0);
@@ -142,7 +142,7 @@ async fn a_backend_that_does_not_answer_is_given_up_in_time() {
 async fn a_client_does_not_wait_for_every_backend_that_does_not_answer() {
     let holes: Vec<_> = (0..20).map(|_| BlackHole::new()).collect();
     let mut settings = service("web", &holes.iter().map(|h| (h.address, 1)).collect::<Vec<_>>());
-    settings.connect_timeout = Duration::from_millis(200);
+    settings.timeouts.connect = Duration::from_millis(200);
     let l4 = run(settings).await;
     let began = Instant::now();
     assert_reset(&mut connect(&l4).await).await;
@@ -154,7 +154,7 @@ async fn a_client_does_not_wait_for_every_backend_that_does_not_answer() {
 async fn a_drained_backend_keeps_its_connections_and_takes_no_new_ones() {
     let backends = [Backend::named(0).await, Backend::named(1).await];
     let mut settings = service_of(&backends, &[1, 1]);
-    settings.capacity = Some(100);
+    settings.capacity = Some(Capacity::Connections(100));
     let l4 = run(settings).await;
     let (mut first, name) = reach(&l4).await;
     let drained = backends[usize::from(name)].address;
@@ -180,7 +180,7 @@ async fn nothing_is_forwarded_to_a_backend_that_its_probe_has_not_found_up() {
     let (closed, backend) = (Closed::new(), Backend::named(7).await);
     let mut settings = service("web", &[(closed.address, 1), (backend.address, 1)]);
     settings.check = tcp_check(OFTEN);
-    settings.capacity = Some(10);
+    settings.capacity = Some(Capacity::Connections(10));
     let l4 = run(settings).await;
     let up = |l4: &L4| l4.load().services[0].backends.iter().map(|b| b.up).collect::<Vec<_>>();
     assert_eq!(up(&l4), [false, true], "known when it starts to listen");
@@ -196,7 +196,7 @@ async fn with_no_backend_up_all_are_tried_and_there_is_no_room() {
     let mut settings = service("web", &[(backend.address, 1)]);
     // A check that looks at the wrong port.
     settings.check = tcp_check(OFTEN).map(|(check, _)| (check, Some(probed.address.port())));
-    settings.capacity = Some(10);
+    settings.capacity = Some(Capacity::Connections(10));
     let l4 = run(settings).await;
     assert!(!l4.load().services[0].backends[0].up);
     assert_eq!(l4.load().capacity, Some(0));
@@ -230,7 +230,7 @@ async fn a_changed_check_changes_no_verdict_until_it_has_one() {
     let backend = Backend::named(7).await;
     let mut web = service("web", &[(backend.address, 1)]);
     web.check = tcp_check(OFTEN);
-    web.capacity = Some(10);
+    web.capacity = Some(Capacity::Connections(10));
     let l4 = run(web.clone()).await;
     assert_eq!(l4.load().capacity, Some(10));
     web.check = tcp_check(Duration::from_secs(3600));
