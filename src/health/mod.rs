@@ -1,6 +1,8 @@
 //! Health checks, of pool members and L4 backends alike: the rise/fall machine, which is pure, and
 //! one file a probe.
 
+pub mod advice;
+pub mod agent;
 pub mod http;
 pub mod icmp;
 pub mod machine;
@@ -9,6 +11,7 @@ pub mod tcp;
 pub mod tls;
 pub mod watch;
 
+pub use advice::{Administrative, Advice};
 pub use machine::{Machine, Verdict};
 pub use result::ProbeResult;
 pub use watch::{ProbeStatus, Verdicts, Watch};
@@ -45,6 +48,8 @@ pub enum Kind {
     Tcp,
     /// An HTTP request is answered as wanted.
     Http(HttpCheck),
+    /// An agent says that its machine is well, and how much it can take.
+    Agent(AgentCheck),
 }
 
 /// What an HTTP(S) probe asks, and what answer is wanted.
@@ -72,6 +77,13 @@ pub struct TlsCheck {
     pub ca_file: Option<PathBuf>,
     /// False accepts any certificate.
     pub verify: bool,
+}
+
+/// How an agent is asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentCheck {
+    /// What is sent first; none: nothing, the agent speaks by itself.
+    pub send: Option<String>,
 }
 
 /// One thing that is watched.

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::tls::Trust;
-use super::{Kind, Machine, Probe, ProbeResult, Verdict, http, icmp, tcp};
+use super::{Advice, Kind, Machine, Probe, ProbeResult, Verdict, agent, http, icmp, tcp};
 
 /// The most probes of one [`Watch`] that are under way at a time; the others wait their turn. It
 /// bounds the descriptors and the memory that probes take.
@@ -40,6 +40,8 @@ pub struct Verdicts {
     pub generation: u64,
     /// In the order of that list.
     pub verdicts: Arc<[Verdict]>,
+    /// What agents say besides, in the same order; of what is not an agent, nothing.
+    pub advice: Arc<[Advice]>,
     /// How many of them have not been probed yet.
     pub pending: usize,
 }
@@ -53,7 +55,7 @@ pub struct ProbeStatus {
     pub address: IpAddr,
     /// To which port; 0 for ICMP.
     pub port: u16,
-    /// `icmp`, `tcp`, `http` or `https`.
+    /// The kind of the check, as the configuration names it.
     pub kind: &'static str,
     /// The verdict.
     pub state: Verdict,
@@ -63,6 +65,9 @@ pub struct ProbeStatus {
     pub consecutive: u32,
     /// What the latest probe found: `ok`, or what was wrong.
     pub last_result: Option<String>,
+    /// What an agent has said besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
     /// How long the latest good probe took, in milliseconds.
     pub last_duration_ms: Option<f64>,
     /// Probes that ended, since the start.
@@ -77,8 +82,12 @@ impl Watch {
     /// # Panics
     /// Outside of a Tokio runtime with timers and I/O.
     pub fn start(probes: Vec<Probe>) -> Watch {
-        let (verdicts, _) =
-            watch::channel(Verdicts { generation: 0, verdicts: Arc::default(), pending: 0 });
+        let (verdicts, _) = watch::channel(Verdicts {
+            generation: 0,
+            verdicts: Arc::default(),
+            advice: Arc::default(),
+            pending: 0,
+        });
         let shared = Shared {
             list: Mutex::default(),
             verdicts,
@@ -196,6 +205,7 @@ struct Target {
 #[derive(Debug)]
 struct Record {
     machine: Machine,
+    advice: Advice,
     since: Option<SystemTime>,
     last_result: Option<String>,
     last_duration: Option<Duration>,
@@ -211,18 +221,19 @@ async fn run(shared: Arc<Shared>, target: Arc<Target>) {
         let Ok(slot) = shared.slots.acquire().await else { return };
         target.record().machine.start(Instant::now());
         // Boxed, so that a task that waits for its turn, as nearly all do, is small.
-        let result = Box::pin(probe(&target.probe, &shared.trust)).await;
+        let (result, advice) = Box::pin(probe(&target.probe, &shared.trust)).await;
         drop(slot);
-        if target.take(&result) {
+        if target.take(&result, advice) {
             shared.publish(shared.list());
         }
     }
 }
 
-/// Sends one probe; takes no longer than the check's timeout.
-async fn probe(probe: &Probe, trust: &Trust) -> ProbeResult {
+/// Sends one probe; takes no longer than the check's timeout. Only agents give advice.
+async fn probe(probe: &Probe, trust: &Trust) -> (ProbeResult, Advice) {
     let limit = probe.check.timeout;
     let target = SocketAddr::new(probe.address, probe.port);
+    let mut advice = Advice::default();
     let result = match &probe.check.kind {
         Kind::Icmp => timeout(limit, icmp::probe(probe.address)).await,
         Kind::Tcp => timeout(limit, tcp::probe(target)).await,
@@ -230,10 +241,15 @@ async fn probe(probe: &Probe, trust: &Trust) -> ProbeResult {
         // target's.
         Kind::Http(check) => match http::Request::new(target, check, trust).await {
             Ok(request) => timeout(limit, request.send()).await,
-            Err(reason) => return ProbeResult::unable(reason),
+            Err(reason) => return (ProbeResult::unable(reason), advice),
         },
+        Kind::Agent(check) => timeout(limit, agent::probe(target, check)).await.map(|answer| {
+            advice = answer.1;
+            answer.0
+        }),
     };
-    result.unwrap_or_else(|_| ProbeResult::failed(format_args!("no answer within {limit:?}")))
+    let late = |_| ProbeResult::failed(format_args!("no answer within {limit:?}"));
+    (result.unwrap_or_else(late), advice)
 }
 
 /// Probes with these timeouts take turns.
@@ -255,6 +271,7 @@ impl Shared {
         self.verdicts.send_replace(Verdicts {
             generation: list.generation,
             verdicts: targets().map(|target| target.verdict()).collect(),
+            advice: targets().map(|target| target.advice()).collect(),
             pending: targets().filter(|target| !target.probed.load(Ordering::Relaxed)).count(),
         });
     }
@@ -272,10 +289,18 @@ impl Drop for Running {
     }
 }
 
+impl Record {
+    /// What the results say, unless the target itself has said that it is out.
+    fn verdict(&self) -> Verdict {
+        if self.advice.is_out() { Verdict::Down } else { self.machine.verdict() }
+    }
+}
+
 impl Target {
     fn new(probe: Probe) -> Target {
         let record = Record {
             machine: Machine::new(&probe.check),
+            advice: Advice::default(),
             since: None,
             last_result: None,
             last_duration: None,
@@ -302,31 +327,41 @@ impl Target {
         }
     }
 
+    /// Locks, but only for agents.
+    fn advice(&self) -> Advice {
+        match self.probe.check.kind {
+            Kind::Agent(_) => self.record().advice,
+            _ => Advice::default(),
+        }
+    }
+
     /// Takes a result in; true if something that is published changed.
-    fn take(&self, result: &ProbeResult) -> bool {
+    fn take(&self, result: &ProbeResult, advice: Advice) -> bool {
         let Probe { name, address, port, .. } = &self.probe;
         let mut record = self.record();
         record.checks_total += 1;
         let text = result.to_string();
         let news = record.last_result.as_ref() != Some(&text);
-        let change = match result {
+        match result {
             ProbeResult::Good(duration) => {
                 record.last_duration = Some(*duration);
-                record.machine.result(true)
+                record.machine.result(true);
             }
             ProbeResult::Failed(_) => {
                 record.failures_total += 1;
-                record.machine.result(false)
+                record.machine.result(false);
             }
-            ProbeResult::Unable(reason) => {
-                if news {
-                    tracing::warn!(%name, %address, port, reason, "a probe cannot be made");
-                }
-                None
+            ProbeResult::Unable(reason) if news => {
+                tracing::warn!(%name, %address, port, reason, "a probe cannot be made");
             }
-        };
+            ProbeResult::Unable(_) => {}
+        }
         record.last_result = Some(text);
-        if let Some(verdict) = change {
+        let advised = record.advice.then(advice);
+        let is_advised_anew = advised != std::mem::replace(&mut record.advice, advised);
+        let verdict = record.verdict();
+        let is_changed = verdict != self.verdict();
+        if is_changed {
             record.since = Some(SystemTime::now());
             let known = self.verdict.swap(u8::from(verdict != Verdict::Up) + 1, Ordering::Relaxed);
             if known == 0 && verdict == Verdict::Up {
@@ -336,7 +371,7 @@ impl Target {
                 tracing::info!(%name, %address, port, %verdict, %result, "a probe's verdict changed");
             }
         }
-        !self.probed.swap(true, Ordering::Relaxed) || change.is_some()
+        !self.probed.swap(true, Ordering::Relaxed) || is_changed || is_advised_anew
     }
 
     fn status(&self, name: &str) -> ProbeStatus {
@@ -350,13 +385,15 @@ impl Target {
                 Kind::Tcp => "tcp",
                 Kind::Http(check) if check.tls.is_some() => "https",
                 Kind::Http(_) => "http",
+                Kind::Agent(_) => "agent",
             },
-            state: record.machine.verdict(),
+            state: record.verdict(),
             since: record.since.map(|time| {
                 time.duration_since(UNIX_EPOCH).map_or(0, |duration| duration.as_secs())
             }),
             consecutive: record.machine.consecutive(),
             last_result: record.last_result.clone(),
+            advice: Some(record.advice).filter(|advice| *advice != Advice::default()),
             last_duration_ms: record.last_duration.map(|duration| duration.as_secs_f64() * 1e3),
             checks_total: record.checks_total,
             failures_total: record.failures_total,

@@ -368,7 +368,9 @@ impl Planned {
         let probe = |backend: &Arc<Backend>| {
             let port = match check.kind {
                 Kind::Icmp => 0,
-                Kind::Tcp | Kind::Http(_) => port.unwrap_or(backend.address.port()),
+                Kind::Tcp | Kind::Http(_) | Kind::Agent(_) => {
+                    port.unwrap_or(backend.address.port())
+                }
             };
             let probe = Probe {
                 name: format!("l4/{}/{}", self.settings.name, backend.address),

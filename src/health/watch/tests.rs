@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::health::{Check, HttpCheck, TlsCheck};
+use crate::health::{AgentCheck, Check, HttpCheck, TlsCheck};
 
 /// No condition takes this long, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -210,15 +210,38 @@ async fn what_cannot_be_probed_has_no_verdict_and_holds_up_no_round() {
 fn a_verdict_stands_while_the_probe_cannot_be_made() {
     let address = "127.0.0.1:9".parse().unwrap();
     let target = Target::new(probe_of("one", address, &check(Kind::Tcp, NEVER)));
-    assert!(target.take(&ProbeResult::Good(Duration::ZERO)), "the first verdict is news");
+    assert!(
+        target.take(&ProbeResult::Good(Duration::ZERO), Advice::default()),
+        "the first verdict is news"
+    );
     for _ in 0..10 {
-        assert!(!target.take(&ProbeResult::unable("no descriptors left")));
+        assert!(!target.take(&ProbeResult::unable("no descriptors left"), Advice::default()));
     }
     assert_eq!(target.verdict(), Verdict::Up);
     for news in [false, false, true, false] {
-        assert_eq!(target.take(&ProbeResult::failed("refused")), news);
+        assert_eq!(target.take(&ProbeResult::failed("refused"), Advice::default()), news);
     }
     assert_eq!(target.verdict(), Verdict::Down);
+}
+
+#[test]
+fn what_an_agent_says_of_itself_counts_at_once_and_stands_while_it_is_silent() {
+    let address = "127.0.0.1:9".parse().unwrap();
+    let agent = Kind::Agent(AgentCheck::default());
+    let target = Target::new(probe_of("one", address, &check(agent, NEVER)));
+    let good = ProbeResult::Good(Duration::ZERO);
+    let advice = |weight_percent, down| Advice { weight_percent, down, ..Advice::default() };
+    assert!(target.take(&good, advice(Some(75), None)));
+    assert!(!target.take(&good, advice(Some(75), None)), "nothing new");
+    assert!(target.take(&good, advice(Some(50), None)), "another weight is news");
+    assert_eq!(target.verdict(), Verdict::Up);
+    assert!(target.take(&ProbeResult::failed("down"), advice(None, Some(true))));
+    assert_eq!(target.verdict(), Verdict::Down, "the first of three failures");
+    assert_eq!(target.status("one").state, Verdict::Down);
+    assert!(!target.take(&ProbeResult::failed("refused"), Advice::default()));
+    assert_eq!(target.advice(), advice(Some(50), Some(true)));
+    assert!(target.take(&good, advice(None, Some(false))));
+    assert_eq!(target.verdict(), Verdict::Up);
 }
 
 #[tokio::test]
