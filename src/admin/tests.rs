@@ -106,12 +106,12 @@ pub(super) fn settings(probed: SocketAddr) -> ControlSettings {
         is_transferred: false,
     }]);
     let check = Check {
-        kind: Kind::Tcp,
         interval: Duration::from_secs(60),
         jitter: 0.0,
         timeout: Duration::from_secs(5),
         rise: 1,
         fall: 1,
+        ..Check::new(Kind::Tcp)
     };
     let name = "example.com/web/fra 203.0.113.10".into();
     let (address, port) = (probed.ip(), probed.port());

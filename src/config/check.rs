@@ -40,12 +40,6 @@ const NOT_YET: [&str; 6] = ["tcp-half-open", "dns", "grpc", "exec", "agent", "re
 const HTTP_KEYS: [&str; 4] = ["path", "host", "status", "contains"];
 const TLS_KEYS: [&str; 3] = ["server_name", "ca_file", "verify"];
 
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
-const DEFAULT_JITTER: f64 = 0.1;
-const DEFAULT_RISE: u32 = 2;
-const DEFAULT_FALL: u32 = 3;
-
 /// Reads a check; none when its kind cannot be made out or something is missing.
 pub(super) fn read(mut table: Table<'_>) -> Option<CheckForm> {
     let word = table.require("kind", "\"http\"").map(|value| value.word(&WORDS, &NOT_YET));
@@ -53,7 +47,8 @@ pub(super) fn read(mut table: Table<'_>) -> Option<CheckForm> {
     let number = port.as_ref().and_then(|value| value.integer(1..=u16::MAX));
     let http = HTTP_KEYS.map(|key| table.take(key));
     let tls = TLS_KEYS.map(|key| table.take(key));
-    let pace = read_pace(&mut table);
+    // Of whatever kind: the pace is the same.
+    let paced = read_pace(&mut table, Check::new(Kind::Tcp));
     table.finish();
     // With a kind that is not known, which keys it may have is not known either.
     let word = word??;
@@ -80,33 +75,38 @@ pub(super) fn read(mut table: Table<'_>) -> Option<CheckForm> {
         Word::Http => (Kind::Http(read_http(http, None)), Some(80)),
         Word::Https => (Kind::Http(read_http(http, tls)), Some(443)),
     };
-    let (interval, jitter, timeout, rise, fall) = pace;
-    let check = Arc::new(Check { kind, interval, jitter, timeout, rise, fall });
+    let check = Arc::new(Check { kind, ..paced });
     Some(CheckForm { check, port: number.or(own_port), port_is_given: port.is_some(), ca_file })
 }
 
-fn read_pace(table: &mut Table<'_>) -> (Duration, f64, Duration, u32, u32) {
+/// Reads how often and how long; what is not given stays as it is in `check`.
+fn read_pace(table: &mut Table<'_>, check: Check) -> Check {
     let (least, most) = (Duration::from_millis(100), Duration::from_secs(24 * 3600));
     let interval = table.take("interval").and_then(|value| value.duration(least..=most));
-    let interval = interval.unwrap_or(DEFAULT_INTERVAL);
+    let interval = interval.unwrap_or(check.interval);
+    let within_interval = |value: Option<Value<'_>>, least| {
+        let value = value?;
+        let given = value.duration(least..=most)?;
+        if given > interval {
+            let error = value.error(format!("`{}` is longer than `interval`", value.key()));
+            let interval = humantime::format_duration(interval);
+            value.reject::<()>(error.label(format!("expected at most {interval}")));
+        }
+        Some(given.min(interval))
+    };
+    let fast_interval = within_interval(table.take("fast_interval"), least);
     let jitter = table.take("jitter").and_then(|value| value.percentage(0.0..=50.0));
-    let timeout = table.take("timeout");
-    let given = timeout.as_ref().and_then(|value| value.duration(least / 10..=most));
-    if let (Some(value), Some(given)) = (&timeout, given)
-        && given > interval
-    {
-        let message = "`timeout` is longer than `interval`";
-        let interval = humantime::format_duration(interval);
-        value.reject::<()>(value.error(message).label(format!("expected at most {interval}")));
-    }
+    let timeout = within_interval(table.take("timeout"), least / 10);
     let count = |table: &mut Table<'_>, key| table.take(key).and_then(|v| v.integer(1..=1000));
-    (
+    Check {
+        kind: check.kind,
         interval,
-        jitter.unwrap_or(DEFAULT_JITTER),
-        given.unwrap_or(DEFAULT_TIMEOUT).min(interval),
-        count(table, "rise").unwrap_or(DEFAULT_RISE),
-        count(table, "fall").unwrap_or(DEFAULT_FALL),
-    )
+        fast_interval,
+        jitter: jitter.unwrap_or(check.jitter),
+        timeout: timeout.unwrap_or(check.timeout.min(interval)),
+        rise: count(table, "rise").unwrap_or(check.rise),
+        fall: count(table, "fall").unwrap_or(check.fall),
+    }
 }
 
 fn read_http(

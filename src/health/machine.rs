@@ -31,17 +31,21 @@ impl std::fmt::Display for Verdict {
 }
 
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
+/// However often traffic fails, probes start no closer to each other than this.
+const HURRY: Duration = Duration::from_millis(100);
 
 /// The state of one probe.
 ///
 /// The first result decides at once, so that one round of probes is enough to know where
 /// everything stands; from then on `rise` successes in a row make up and `fall` failures in a row
-/// make down.
+/// make down. While the latest results speak against the verdict, and until it has been confirmed
+/// once, probes come at the fast interval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Machine {
     rise: u32,
     fall: u32,
     interval: Duration,
+    fast_interval: Duration,
     jitter: f64,
     verdict: Verdict,
     /// The latest result, and how many like it came in a row.
@@ -49,27 +53,34 @@ pub struct Machine {
     results: u64,
     /// When the latest probe was started.
     started: Option<Instant>,
+    /// Traffic has failed since.
+    hurried: bool,
 }
 
 impl Machine {
     /// Before the first probe.
     pub fn new(check: &Check) -> Machine {
+        // Whatever the configuration says, no probe may spin.
+        let interval = check.interval.max(MIN_INTERVAL);
+        let fast_interval = check.fast_interval.unwrap_or(interval);
         Machine {
             rise: check.rise,
             fall: check.fall,
-            // Whatever the configuration says, no probe may spin.
-            interval: check.interval.max(MIN_INTERVAL),
+            interval,
+            fast_interval: fast_interval.clamp(MIN_INTERVAL, interval),
             jitter: share(check.jitter, 0.5),
             verdict: Verdict::Unknown,
             run: None,
             results: 0,
             started: None,
+            hurried: false,
         }
     }
 
     /// A probe starts now.
     pub fn start(&mut self, now: Instant) {
         self.started = Some(now);
+        self.hurried = false;
     }
 
     /// A probe ended well or badly; returns the new verdict if this changed it.
@@ -90,6 +101,13 @@ impl Machine {
         Some(verdict)
     }
 
+    /// Traffic to the target failed, which counts as a failed probe and makes the next one due at
+    /// once. It is no first result: what was never probed is not down for it.
+    pub fn traffic_failed(&mut self) -> Option<Verdict> {
+        self.hurried = true;
+        if self.verdict == Verdict::Unknown { None } else { self.result(false) }
+    }
+
     /// When the next probe is due: never before `now`, and never later than one and a half
     /// intervals after it. `random` is drawn evenly from 0 to 1.
     ///
@@ -98,14 +116,28 @@ impl Machine {
     /// the machine slept, are not made up for.
     pub fn next_probe_at(&self, now: Instant, random: f64) -> Instant {
         let Some(started) = self.started else { return now };
+        if self.hurried {
+            let pause = HURRY.min(self.fast_interval);
+            return started.checked_add(pause).unwrap_or(now).clamp(now, now + pause);
+        }
         let random = share(random, 1.0);
         let share = match self.results {
             0 | 1 => 0.5 + 0.5 * random,
             _ => 1.0 + self.jitter * (2.0 * random - 1.0),
         };
-        let pause = self.interval.mul_f64(share);
+        let interval = if self.is_settled() { self.interval } else { self.fast_interval };
+        let pause = interval.mul_f64(share);
         let due = started.checked_add(pause).unwrap_or(now);
         due.clamp(now, now.checked_add(pause).unwrap_or(now))
+    }
+
+    /// The latest results agree with the verdict, and one more has come than it took.
+    fn is_settled(&self) -> bool {
+        match (self.run, self.verdict) {
+            (Some((true, length)), Verdict::Up) => length > self.rise,
+            (Some((false, length)), Verdict::Down) => length > self.fall,
+            _ => false,
+        }
     }
 
     /// What the results so far say.

@@ -28,6 +28,9 @@ pub struct Check {
     pub kind: Kind,
     /// From the start of one probe to the start of the next.
     pub interval: Duration,
+    /// The interval while a verdict is in doubt, or has just changed; less than or equal to
+    /// `interval`. None: the same.
+    pub fast_interval: Option<Duration>,
     /// Each interval is lengthened or shortened at random by up to this share of it, 0 to 0.5, so
     /// that probes spread.
     pub jitter: f64,
@@ -52,12 +55,45 @@ pub enum Kind {
     Agent(AgentCheck),
 }
 
+impl Check {
+    /// This, at the pace that is usual where nothing is said.
+    pub fn new(kind: Kind) -> Check {
+        Check {
+            kind,
+            interval: Duration::from_secs(5),
+            fast_interval: None,
+            jitter: 0.1,
+            timeout: Duration::from_secs(2),
+            rise: 2,
+            fall: 3,
+        }
+    }
+}
+
+impl Kind {
+    /// The word for it, as the configuration has it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Icmp => "icmp",
+            Kind::Tcp => "tcp",
+            Kind::Http(HttpCheck { tls: None, .. }) => "http",
+            Kind::Http(HttpCheck { tls: Some(_), .. }) => "https",
+            Kind::Agent(_) => "agent",
+        }
+    }
+
+    /// Whether it is sent to a port.
+    pub fn has_port(&self) -> bool {
+        !matches!(self, Kind::Icmp)
+    }
+}
+
 /// What an HTTP(S) probe asks, and what answer is wanted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpCheck {
     /// TLS, if wanted: the certificate must be valid for the server name.
     pub tls: Option<TlsCheck>,
-    /// The path and query.
+    /// The path and query; none: `/`.
     pub path: String,
     /// The Host header; none: the address.
     pub host: Option<String>,

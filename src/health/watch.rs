@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -74,6 +74,8 @@ pub struct ProbeStatus {
     pub checks_total: u64,
     /// Those of them that failed.
     pub failures_total: u64,
+    /// How often traffic to the target was said to have failed.
+    pub traffic_failures_total: u64,
 }
 
 impl Watch {
@@ -151,6 +153,20 @@ impl Watch {
         round_limit(pending.map(|target| target.probe.check.timeout))
     }
 
+    /// Says that traffic to the target of a probe failed: it counts as a failed probe, and the next
+    /// one is sent at once. `index`: in the list of that generation; if there is another by now,
+    /// nothing happens.
+    pub fn note_traffic_failure(&self, generation: u64, index: usize, reason: &str) {
+        let list = self.shared.list();
+        if list.generation != generation {
+            return;
+        }
+        let Some((_, running)) = list.entries.get(index) else { return };
+        if running.target.traffic_failed(reason) {
+            self.shared.publish(list);
+        }
+    }
+
     /// What is known of every probe, in the order of the list.
     pub fn statuses(&self) -> Vec<ProbeStatus> {
         let list = self.shared.list();
@@ -200,6 +216,8 @@ struct Target {
     /// The verdict, copied out of the record so that a publication takes one lock, not thousands.
     verdict: AtomicU8,
     probed: AtomicBool,
+    /// The next probe may be due earlier than it was.
+    hurry: Notify,
 }
 
 #[derive(Debug)]
@@ -211,13 +229,17 @@ struct Record {
     last_duration: Option<Duration>,
     checks_total: u64,
     failures_total: u64,
+    traffic_failures_total: u64,
 }
 
 /// Probes one target for ever.
 async fn run(shared: Arc<Shared>, target: Arc<Target>) {
     loop {
         let due = target.record().machine.next_probe_at(Instant::now(), fastrand::f64());
-        tokio::time::sleep_until(due.into()).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(due.into()) => {}
+            () = target.hurry.notified() => continue,
+        }
         let Ok(slot) = shared.slots.acquire().await else { return };
         target.record().machine.start(Instant::now());
         // Boxed, so that a task that waits for its turn, as nearly all do, is small.
@@ -306,12 +328,14 @@ impl Target {
             last_duration: None,
             checks_total: 0,
             failures_total: 0,
+            traffic_failures_total: 0,
         };
         Target {
             probe,
             record: Mutex::new(record),
             verdict: AtomicU8::new(0),
             probed: AtomicBool::new(false),
+            hurry: Notify::new(),
         }
     }
 
@@ -356,22 +380,42 @@ impl Target {
             }
             ProbeResult::Unable(_) => {}
         }
-        record.last_result = Some(text);
         let advised = record.advice.then(advice);
         let is_advised_anew = advised != std::mem::replace(&mut record.advice, advised);
-        let verdict = record.verdict();
-        let is_changed = verdict != self.verdict();
-        if is_changed {
-            record.since = Some(SystemTime::now());
-            let known = self.verdict.swap(u8::from(verdict != Verdict::Up) + 1, Ordering::Relaxed);
-            if known == 0 && verdict == Verdict::Up {
-                // Thousands say so when a server starts.
-                tracing::debug!(%name, %address, port, %verdict, %result, "a probe's first verdict");
-            } else {
-                tracing::info!(%name, %address, port, %verdict, %result, "a probe's verdict changed");
-            }
-        }
+        let is_changed = self.take_verdict(&mut record, &text);
+        record.last_result = Some(text);
         !self.probed.swap(true, Ordering::Relaxed) || is_changed || is_advised_anew
+    }
+
+    /// Takes in that traffic failed; true if something that is published changed.
+    fn traffic_failed(&self, reason: &str) -> bool {
+        let mut record = self.record();
+        record.traffic_failures_total += 1;
+        record.machine.traffic_failed();
+        let text = ProbeResult::failed(format_args!("traffic failed: {reason}")).to_string();
+        let is_changed = self.take_verdict(&mut record, &text);
+        record.last_result = Some(text);
+        drop(record);
+        self.hurry.notify_one();
+        is_changed
+    }
+
+    /// Makes what the record says the verdict; true if it was another. `result`: what led to it.
+    fn take_verdict(&self, record: &mut Record, result: &str) -> bool {
+        let verdict = record.verdict();
+        if verdict == self.verdict() {
+            return false;
+        }
+        let Probe { name, address, port, .. } = &self.probe;
+        record.since = Some(SystemTime::now());
+        let known = self.verdict.swap(u8::from(verdict != Verdict::Up) + 1, Ordering::Relaxed);
+        if known == 0 && verdict == Verdict::Up {
+            // Thousands say so when a server starts.
+            tracing::debug!(%name, %address, port, %verdict, result, "a probe's first verdict");
+        } else {
+            tracing::info!(%name, %address, port, %verdict, result, "a probe's verdict changed");
+        }
+        true
     }
 
     fn status(&self, name: &str) -> ProbeStatus {
@@ -380,13 +424,7 @@ impl Target {
             name: name.to_owned(),
             address: self.probe.address,
             port: self.probe.port,
-            kind: match &self.probe.check.kind {
-                Kind::Icmp => "icmp",
-                Kind::Tcp => "tcp",
-                Kind::Http(check) if check.tls.is_some() => "https",
-                Kind::Http(_) => "http",
-                Kind::Agent(_) => "agent",
-            },
+            kind: self.probe.check.kind.name(),
             state: record.verdict(),
             since: record.since.map(|time| {
                 time.duration_since(UNIX_EPOCH).map_or(0, |duration| duration.as_secs())
@@ -397,6 +435,7 @@ impl Target {
             last_duration_ms: record.last_duration.map(|duration| duration.as_secs_f64() * 1e3),
             checks_total: record.checks_total,
             failures_total: record.failures_total,
+            traffic_failures_total: record.traffic_failures_total,
         }
     }
 }

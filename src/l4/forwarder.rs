@@ -17,7 +17,7 @@ use super::descriptors;
 use super::listener::{self, Carriers};
 use super::service::{Backend, Service, ServiceStatus};
 use super::{ServiceSettings, Settings};
-use crate::health::{Kind, Probe, Verdict, Verdicts, Watch};
+use crate::health::{Probe, Verdict, Verdicts, Watch};
 
 /// How often it is looked at how many connections are refused.
 const LOOK_AT_REFUSALS: Duration = Duration::from_secs(1);
@@ -366,11 +366,9 @@ impl Planned {
     fn probes(&self) -> Vec<(Probe, Arc<Backend>)> {
         let Some((check, port)) = &self.settings.check else { return Vec::new() };
         let probe = |backend: &Arc<Backend>| {
-            let port = match check.kind {
-                Kind::Icmp => 0,
-                Kind::Tcp | Kind::Http(_) | Kind::Agent(_) => {
-                    port.unwrap_or(backend.address.port())
-                }
+            let port = match check.kind.has_port() {
+                true => port.unwrap_or(backend.address.port()),
+                false => 0,
             };
             let probe = Probe {
                 name: format!("l4/{}/{}", self.settings.name, backend.address),

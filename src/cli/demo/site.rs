@@ -133,19 +133,13 @@ impl Site {
     }
 
     fn l4_settings(&self) -> l4::Settings {
+        let http = HttpCheck { path: "/healthz".into(), status: vec![200], ..HttpCheck::default() };
         let check = Check {
-            kind: Kind::Http(HttpCheck {
-                tls: None,
-                path: "/healthz".into(),
-                host: None,
-                status: vec![200],
-                contains: None,
-            }),
             interval: Duration::from_secs(1),
-            jitter: 0.1,
             timeout: Duration::from_millis(500),
             rise: 1,
             fall: 2,
+            ..Check::new(Kind::Http(http))
         };
         let backend = |index| l4::BackendSettings::new(self.backend_address(index), 1);
         let backends = (0..BACKENDS).map(backend).collect();

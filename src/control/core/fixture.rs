@@ -83,12 +83,12 @@ pub fn settings(capacity: [Option<f64>; 3]) -> Settings {
         policies: [Policy { rules: [rule].into() }].into(),
     };
     let check = Arc::new(Check {
-        kind: Kind::Tcp,
         interval: Duration::from_secs(60),
         jitter: 0.0,
         timeout: Duration::from_secs(5),
         rise: 1,
         fall: 1,
+        ..Check::new(Kind::Tcp)
     });
     let probe = |index: u16| Probe {
         name: format!("example.com/web/{}", DATACENTERS[usize::from(index)].0),

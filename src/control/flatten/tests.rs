@@ -19,12 +19,11 @@ fn name(text: &str) -> Name {
 
 fn check() -> AddressCheck {
     let check = Check {
-        kind: Kind::Tcp,
-        interval: Duration::from_secs(5),
         jitter: 0.0,
         timeout: Duration::from_secs(1),
         rise: 1,
         fall: 1,
+        ..Check::new(Kind::Tcp)
     };
     AddressCheck { title: "example.com/web/fra".into(), check: Arc::new(check), port: 80 }
 }

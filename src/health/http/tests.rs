@@ -96,7 +96,7 @@ async fn converse(
 }
 
 fn plain() -> HttpCheck {
-    HttpCheck { tls: None, path: "/healthz".into(), host: None, status: vec![200], contains: None }
+    HttpCheck { path: "/healthz".into(), status: vec![200], ..HttpCheck::default() }
 }
 
 fn secure(ca_file: Option<PathBuf>) -> HttpCheck {

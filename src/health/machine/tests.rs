@@ -6,14 +6,7 @@ use super::*;
 use crate::health::Kind;
 
 fn check(rise: u32, fall: u32) -> Check {
-    Check {
-        kind: Kind::Tcp,
-        interval: Duration::from_secs(5),
-        jitter: 0.1,
-        timeout: Duration::from_secs(2),
-        rise,
-        fall,
-    }
+    Check { rise, fall, ..Check::new(Kind::Tcp) }
 }
 
 /// `+` is a success, `-` a failure; the verdicts after each: `U`p, `D`own.
@@ -114,6 +107,42 @@ fn probes_that_were_missed_are_not_made_up_for() {
     machine.start(an_hour_later);
     let next = machine.next_probe_at(an_hour_later, 0.5);
     assert_eq!(next, an_hour_later + Duration::from_secs(5));
+}
+
+#[test]
+fn probes_come_fast_while_a_verdict_is_in_doubt_and_until_it_is_confirmed() {
+    let (slow, fast) = (Duration::from_secs(5), Duration::from_secs(1));
+    let fast_check = Check { fast_interval: Some(fast), jitter: 0.0, ..check(2, 3) };
+    let mut machine = Machine::new(&fast_check);
+    let now = Instant::now();
+    // What came, and when the next one is due.
+    for (results, wanted) in [("+", fast), ("+", fast), ("++", slow), ("-", fast), ("+", fast)]
+        .into_iter()
+        .chain([("++", slow), ("---", fast), ("-", slow), ("+", fast), ("+", fast), ("+", slow)])
+    {
+        for result in results.chars() {
+            machine.start(now);
+            machine.result(result == '+');
+        }
+        assert_eq!(machine.next_probe_at(now, 1.0), now + wanted, "{results} {machine:?}");
+    }
+}
+
+#[test]
+fn failed_traffic_counts_as_a_failed_probe_and_makes_the_next_one_due_but_not_without_end() {
+    let now = Instant::now();
+    let mut machine = Machine::new(&check(2, 3));
+    machine.start(now);
+    assert_eq!(machine.traffic_failed(), None, "it is no first result");
+    assert_eq!(machine.verdict(), Verdict::Unknown);
+    machine.result(true);
+    let changes = [false; 3].map(|_| machine.traffic_failed());
+    assert_eq!(changes, [None, None, Some(Verdict::Down)]);
+    let (soon, later) = (now + Duration::from_millis(30), now + Duration::from_secs(2));
+    assert_eq!(machine.next_probe_at(soon, 0.5), now + HURRY);
+    assert_eq!(machine.next_probe_at(later, 0.5), later, "at once");
+    machine.start(later);
+    assert!(machine.next_probe_at(later, 0.5) > later + Duration::from_secs(4), "once only");
 }
 
 /// The rule in one line each: what a person would compute from the whole history.

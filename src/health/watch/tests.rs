@@ -15,12 +15,11 @@ const NEVER: Duration = Duration::from_secs(3600);
 const QUICK: Duration = Duration::from_millis(20);
 
 fn check(kind: Kind, interval: Duration) -> Arc<Check> {
-    let check = Check { kind, interval, jitter: 0.1, timeout: DEADLINE, rise: 2, fall: 3 };
-    Arc::new(check)
+    Arc::new(Check { interval, timeout: DEADLINE, ..Check::new(kind) })
 }
 
 fn http() -> HttpCheck {
-    HttpCheck { tls: None, path: "/".into(), host: None, status: vec![], contains: None }
+    HttpCheck::default()
 }
 
 fn probe_of(name: &str, target: SocketAddr, check: &Arc<Check>) -> Probe {
@@ -242,6 +241,37 @@ fn what_an_agent_says_of_itself_counts_at_once_and_stands_while_it_is_silent() {
     assert_eq!(target.advice(), advice(Some(50), Some(true)));
     assert!(target.take(&good, advice(None, Some(false))));
     assert_eq!(target.verdict(), Verdict::Up);
+}
+
+#[tokio::test]
+async fn failed_traffic_makes_a_verdict_fall_and_a_probe_come_at_once() {
+    let tcp = check(Kind::Tcp, NEVER);
+    let (one, count) = target().await;
+    let watch = Watch::start(vec![probe_of("one", one, &tcp)]);
+    assert!(watch.first_round(DEADLINE).await);
+    until("the first probe is seen", || count.load(Ordering::SeqCst) == 1).await;
+    watch.note_traffic_failure(1, 0, "refused");
+    until("a probe comes at once", || count.load(Ordering::SeqCst) == 2).await;
+    until("its result is in", || watch.statuses()[0].last_result.as_deref() == Some("ok")).await;
+    assert_eq!(*watch.verdicts().borrow().verdicts, [Verdict::Up], "one failure is not enough");
+    // No await in between, so that no probe may be.
+    let _ = [(); 3].map(|()| watch.note_traffic_failure(1, 0, "refused"));
+    let status = &watch.statuses()[0];
+    assert_eq!((status.state, status.traffic_failures_total), (Verdict::Down, 4));
+    assert_eq!(status.last_result.as_deref(), Some("traffic failed: refused"));
+    assert_eq!(*watch.verdicts().borrow().verdicts, [Verdict::Down]);
+}
+
+#[tokio::test]
+async fn failed_traffic_of_an_older_list_is_not_laid_at_another_targets_door() {
+    let tcp = check(Kind::Tcp, NEVER);
+    let (one, _) = target().await;
+    let watch = Watch::start(vec![probe_of("one", one, &tcp)]);
+    assert!(watch.first_round(DEADLINE).await);
+    let generation = watch.replace(vec![probe_of("one", one, &tcp)]);
+    watch.note_traffic_failure(generation - 1, 0, "refused");
+    watch.note_traffic_failure(generation, 1, "refused");
+    assert_eq!(watch.statuses()[0].traffic_failures_total, 0);
 }
 
 #[tokio::test]

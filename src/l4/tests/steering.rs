@@ -6,8 +6,14 @@ use super::*;
 use crate::health::{Check, Kind};
 
 fn tcp_check(interval: Duration) -> Option<(Arc<Check>, Option<u16>)> {
-    let check =
-        Check { kind: Kind::Tcp, interval, jitter: 0.0, timeout: interval, rise: 1, fall: 1 };
+    let check = Check {
+        interval,
+        jitter: 0.0,
+        timeout: interval,
+        rise: 1,
+        fall: 1,
+        ..Check::new(Kind::Tcp)
+    };
     Some((Arc::new(check), None))
 }
 
