@@ -10,7 +10,8 @@
 //! The modules below stand in floor order: each imports only from the floors above it in this
 //! list. `tests/it/tidy.rs` enforces that.
 
-// Floor 0: the words of the DNS, and of the map.
+// Floor 0: the words of the DNS, and of the map; datagrams in batches.
+pub mod datagram;
 pub mod dns;
 pub mod geo;
 

@@ -12,9 +12,10 @@ use arc_swap::Cache;
 use arrayvec::ArrayVec;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::batch::{self, BATCH, Batch};
+use super::batch::{BATCH, Batch};
 use super::{Announced, announce, unix_seconds};
 use crate::answer::{Asked, Counters, Event, Outcome, Request, Transport, Verdict, announced_zone};
+use crate::datagram;
 use crate::dns::query::NameRoom;
 use crate::ledger::Ledger;
 use crate::snapshot::Published;
@@ -38,9 +39,9 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_read_timeout(Some(WAKE_UP))?;
     let socket = UdpSocket::from(socket);
-    batch::ignore_path_mtu(&socket, address.is_ipv6())?;
+    datagram::ignore_path_mtu(&socket, address.is_ipv6())?;
     if address.ip().is_unspecified() {
-        batch::receive_destinations(&socket, address.is_ipv6())?;
+        datagram::receive_destinations(&socket, address.is_ipv6())?;
     }
     Ok(socket)
 }
@@ -81,8 +82,8 @@ impl Worker {
             let unix_seconds = unix_seconds();
             let mut asked: ArrayVec<_, BATCH> = ArrayVec::new();
             for (index, room) in rooms.iter_mut().enumerate().take(received) {
-                let slot = batch.slot(index);
-                let (source, destination) = (slot.source(), slot.destination());
+                let (slot, _) = batch.slot(index);
+                let (source, destination) = (slot.envelope.source(), slot.envelope.destination());
                 if self.is_forged(source, destination) {
                     self.counters.record(Transport::Udp, &Outcome::dropped(Verdict::DroppedSource));
                     continue;
@@ -93,19 +94,18 @@ impl Worker {
                     draw: lots.u64(..),
                     unix_seconds,
                 };
-                let (packet, _) = slot.buffers();
-                asked.push((index, Asked::read(snapshot, &request, packet, room)));
+                asked.push((index, Asked::read(snapshot, &request, slot.packet(), room)));
             }
             for step in 0..Asked::FETCHES {
                 asked.iter_mut().for_each(|(_, asked)| asked.fetch(step));
             }
             for (index, asked) in asked {
-                let (packet, out) = batch.slot(index).buffers();
-                let outcome = asked.answer(packet, out);
+                let (slot, out) = batch.slot(index);
+                let outcome = asked.answer(slot.packet(), out);
                 self.counters.record(Transport::Udp, &outcome);
                 if outcome.verdict == Verdict::Announced {
-                    let zone = announced_zone(packet);
-                    announce(self.announced.as_ref(), zone, batch.slot(index).source().ip());
+                    let zone = announced_zone(slot.packet());
+                    announce(self.announced.as_ref(), zone, slot.envelope.source().ip());
                 }
                 if let Some(answered) = outcome.answered {
                     self.ledger.write(answered);

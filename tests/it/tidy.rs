@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// For each place under `src/`, what of ours it may import; `*`: everything.
 const FLOORS: &[(&str, &[&str])] = &[
+    ("datagram", &[]),
     ("dns", &[]),
     ("geo", &[]),
     ("decide", &["dns", "geo"]),
@@ -13,14 +14,14 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("snapshot", &["dns", "geo", "zone", "decide", "transfer"]),
     ("ledger", &["decide", "snapshot"]),
     ("answer", &["dns", "zone", "decide", "snapshot", "ledger", "transfer"]),
-    ("transport", &["dns", "answer", "snapshot", "ledger", "transfer"]),
+    ("transport", &["datagram", "dns", "answer", "snapshot", "ledger", "transfer"]),
     ("health", &[]),
     ("resolve", &["dns"]),
     (
         "control",
         &["dns", "geo", "zone", "decide", "snapshot", "ledger", "health", "transfer", "resolve"],
     ),
-    ("l4", &["decide", "health"]),
+    ("l4", &["datagram", "decide", "health"]),
     (
         "admin",
         &[
@@ -74,7 +75,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Files in which `unsafe` may stand, each with its reason.
 const UNSAFE: &[&str] = &[
     // recvmmsg and sendmmsg.
-    "transport/batch.rs",
+    "datagram.rs",
 ];
 
 #[test]

@@ -9,11 +9,11 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-#[expect(dead_code, reason = "an echo does not need all of it")]
 #[path = "../../src/transport/batch.rs"]
 mod batch;
 
-/// What `batch` imports.
+// What `batch` imports.
+use portolan::datagram;
 mod dns {
     pub mod edns {
         pub use portolan::dns::edns::UDP_PAYLOAD_BYTES;
@@ -116,9 +116,9 @@ fn ask(server: SocketAddr, seconds: f64, questions: &mut dyn Questions) -> io::R
             open = 0;
         }
         for index in 0..received {
-            let (answer, out) = batch.slot(index).buffers();
+            let (answer, out) = batch.slot(index);
             answered += 1;
-            good += u64::from(is_positive(answer));
+            good += u64::from(is_positive(answer.packet()));
             if is_over {
                 open = open.saturating_sub(1);
                 continue;
@@ -147,7 +147,8 @@ fn echo(address: SocketAddr) -> io::Result<()> {
     loop {
         let received = batch.receive(&socket)?;
         for index in 0..received {
-            let (packet, out) = batch.slot(index).buffers();
+            let (slot, out) = batch.slot(index);
+            let packet = slot.packet();
             let length = packet.len();
             out[..length].copy_from_slice(packet);
             out[2] |= QR;
