@@ -508,7 +508,7 @@ async fn l4_services_are_shown_and_report_their_load() {
         let service = l4::ServiceSettings::new(name, vec![loopback.into()], vec![behind]);
         l4::ServiceSettings { capacity, ..service }
     };
-    let settings = |services| l4::Settings { workers: Some(1), services, access_log: None };
+    let settings = |services| l4::Settings::new(Some(1), services);
     let l4 = l4::start(settings(vec![service("plain", None)])).await.unwrap();
     let open = open_with(None, Some(l4.clone())).await;
     let (code, said) = open.get("/api/v1/report").await;

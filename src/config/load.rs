@@ -1,6 +1,5 @@
 //! Reads every file that the configuration names, and compiles them all or nothing.
 
-use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -13,13 +12,14 @@ use toml::Spanned;
 use super::TEXT_LIMIT;
 use super::diagnostic::{Diagnostic, Severity};
 use super::files::Files;
+use super::forwarder;
 use super::keys;
 use super::latency;
+use super::listens;
 use super::reader::Reader;
 use super::secondary::{self, Secondary};
 use super::serial::SoaPlace;
 use super::server::{self, AdminForm, ServerForm};
-use super::service;
 use super::settings::Settings;
 use super::source::{ReadError, Source};
 use super::steering::{self, MOST_DATACENTERS};
@@ -134,7 +134,7 @@ fn compile(
     });
     let admin = form.admin.as_ref().map(|form| compile_admin(form, reader, files));
     let keys = keys::compile(&form.keys, reader, files);
-    let l4 = service::compile(form.l4_workers, &form.services, reader);
+    let l4 = forwarder::compile(&form.l4, reader);
     let zone_files = match form.dns.as_ref().and_then(|dns| dns.zones.as_ref()) {
         Some(directory) => zones::read(directory, reader, files),
         None => Vec::new(),
@@ -273,11 +273,11 @@ fn check_whole(form: &ServerForm, reader: &Reader) {
         let message = format!("there are more than {MOST_DATACENTERS} datacenters");
         reader.report(reader.error(one_more.name.span(), message));
     }
-    if form.dns.is_none() && form.services.is_empty() && !reader.has_errors() {
+    if form.dns.is_none() && form.l4.services.is_empty() && !reader.has_errors() {
         let warning = reader.warning(0..0, "there is neither [dns] nor [[l4.services]]");
         reader.report(warning.label("the server will serve nothing"));
     }
-    refuse_shared_listens(form, reader);
+    listens::refuse_shared(form, reader);
 }
 
 /// Warns of resolvers that are this server.
@@ -288,27 +288,6 @@ fn warn_of_own_listens(form: &ServerForm, reader: &Reader) {
             let message = format!("the resolver `{}` is this server itself", resolver.get_ref());
             let warning = reader.warning(resolver.span(), message);
             reader.report(warning.label("it resolves nothing: expected a recursive resolver"));
-        }
-    }
-}
-
-/// Reports TCP sockets that two parts of the server would listen on.
-fn refuse_shared_listens(form: &ServerForm, reader: &Reader) {
-    let dns = form.dns.iter().flat_map(|dns| &dns.listen).map(|listen| (listen, "[dns]"));
-    let admin = form.admin.iter().flat_map(|admin| &admin.listen).map(|listen| (listen, "[admin]"));
-    let services = form.services.iter().flat_map(|service| &service.listen);
-    let services = services.map(|listen| (listen, "[[l4.services]]"));
-    let mut seen: HashMap<SocketAddr, &str> = HashMap::new();
-    for (listen, user) in dns.chain(admin).chain(services) {
-        let address = *listen.get_ref();
-        // Port 0 is any free port.
-        if address.port() == 0 {
-            continue;
-        }
-        if let Some(other) = seen.insert(address, user) {
-            let message = format!("`{address}` is listened on twice");
-            reader
-                .report(reader.error(listen.span(), message).label(format!("{other} has it too")));
         }
     }
 }

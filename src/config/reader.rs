@@ -116,6 +116,12 @@ impl<'r> Table<'r> {
         Some(Value { reader: self.reader, key: Cow::Borrowed(key), node })
     }
 
+    /// The value of a key, if it is given; it is not taken by this.
+    pub fn peek(&self, key: &str) -> Option<Value<'r>> {
+        let (key, node) = self.left.iter().find(|(given, _)| given.get_ref() == key)?;
+        Some(Value { reader: self.reader, key: Cow::Borrowed(key.get_ref()), node })
+    }
+
     /// The value of a key that must be given; `example` is what to write. If it is missing,
     /// `finish` says so.
     pub fn require(&mut self, key: &'static str, example: &str) -> Option<Value<'r>> {

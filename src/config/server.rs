@@ -8,9 +8,9 @@ use toml::Spanned;
 
 use super::allocation::{self, AllocationForm};
 use super::check::CheckForm;
+use super::forwarder::{self, L4Form};
 use super::keys::{self, KeyForm};
 use super::reader::{Table, Value};
-use super::service::{self, ServiceForm};
 use super::values::check_label;
 use crate::control::{ReportSettings, ReportSource};
 use crate::dns::response::MAX_NSID_BYTES;
@@ -25,8 +25,7 @@ pub(super) struct ServerForm {
     pub admin: Option<AdminForm>,
     pub datacenters: Vec<DatacenterForm>,
     pub allocation: Option<AllocationForm>,
-    pub l4_workers: Option<usize>,
-    pub services: Vec<ServiceForm>,
+    pub l4: L4Form,
     pub keys: Vec<KeyForm>,
 }
 
@@ -67,7 +66,7 @@ pub(super) struct DatacenterForm {
 }
 
 /// The most threads of a kind.
-const MOST_WORKERS: usize = 1024;
+pub(super) const MOST_WORKERS: usize = 1024;
 /// They are asked in turn, and nobody waits for more.
 const MOST_RESOLVERS: usize = 4;
 /// Where resolvers listen.
@@ -104,9 +103,9 @@ pub(super) fn read(mut root: Table<'_>) -> ServerForm {
         allocation: root.table("allocation", "[allocation]").map(allocation::read),
         ..ServerForm::default()
     };
-    let (l4_workers, services) = root.table("l4", "[l4]").map(read_l4).unwrap_or_default();
+    let l4 = root.table("l4", "[l4]").map(forwarder::read).unwrap_or_default();
     root.finish();
-    ServerForm { l4_workers, services, ..form }
+    ServerForm { l4, ..form }
 }
 
 fn read_dns(mut dns: Table<'_>) -> DnsForm {
@@ -364,14 +363,6 @@ fn http_url(value: &Value<'_>) -> Option<String> {
         Some(_) => Some(text.into_inner()),
         None => value.unreadable(text.get_ref(), "an http or https URL"),
     }
-}
-
-fn read_l4(mut l4: Table<'_>) -> (Option<usize>, Vec<ServiceForm>) {
-    let workers = l4.take("workers").and_then(|value| value.integer(1..=MOST_WORKERS));
-    let services = l4.take("services").and_then(|value| value.items()).unwrap_or_default();
-    let services = services.iter().filter_map(service::read).collect();
-    l4.finish();
-    (workers, services)
 }
 
 /// A check, where one stands in the place of its use.

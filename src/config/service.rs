@@ -1,152 +1,207 @@
 //! The shape of an `[[l4.services]]` entry.
 
-use std::net::SocketAddr;
+mod admission;
+mod backends;
+mod balance;
+mod listen;
+mod routes;
+mod whole;
+
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
 
-use super::check::CheckForm;
-use super::reader::{Reader, Table, Value};
-use super::server::{inline_check, socket_address};
-use crate::l4::{self, BackendSettings, Balance};
+use super::reader::{Table, Value};
+use super::server::inline_check;
+use crate::l4::settings::{
+    Capacity, Listen, Protocol, ProxyVersion, Queue, Quic, ServiceSettings, Timeouts, WhenAllDown,
+    WhenDown,
+};
+
+pub(super) use backends::MOST_WEIGHT;
+pub(super) use routes::RouteForm;
 
 /// What one L4 service is.
 #[derive(Debug)]
 pub(super) struct ServiceForm {
     pub name: Option<Spanned<String>>,
-    pub listen: Option<Spanned<SocketAddr>>,
-    pub balance: Balance,
-    pub check: Option<CheckForm>,
-    pub backends: Vec<Spanned<BackendSettings>>,
-    pub capacity: Option<u64>,
-    pub connect_timeout: Duration,
-    pub idle_timeout: Duration,
+    pub listen: Vec<Spanned<Listen>>,
+    /// Whether `listen` was given, well or not.
+    pub has_listen: bool,
+    pub routes: Vec<RouteForm>,
+    /// Keys that mean something only where a service listens itself.
+    pub at_the_door: Vec<Spanned<&'static str>>,
+    /// With an empty name if that could not be made out.
+    pub settings: ServiceSettings,
 }
 
-const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// The greatest weight of a backend or a member.
-pub(super) const MOST_WEIGHT: u32 = 1_000_000;
+/// What only connections have.
+const OF_TCP: [&str; 10] = [
+    "connect_timeout",
+    "total_timeout",
+    "hello_timeout",
+    "queue",
+    "accept_proxy",
+    "send_proxy",
+    "transparent",
+    "routes",
+    "splice",
+    "when_down",
+];
+/// What only datagrams have.
+const OF_UDP: [&str; 1] = ["quic"];
+/// What is looked at before it is known which service carries a connection.
+const AT_THE_DOOR: [&str; 3] = ["accept_proxy", "hello_timeout", "routes"];
+
+/// The most connections that can be named.
+const MOST_CONNECTIONS: RangeInclusive<u64> = 1..=u32::MAX as u64;
+/// The most that wait for a place.
+const MOST_WAITING: u64 = 1_000_000;
+/// The longest server id (draft-ietf-quic-load-balancers §5.2).
+const MOST_SERVER_ID_BYTES: usize = 15;
 
 /// Reads one entry.
 pub(super) fn read(value: &Value<'_>) -> Option<ServiceForm> {
     let mut table = value.table("[[l4.services]]")?;
+    let given = whole::Given::of(&table);
     let name = table.require("name", "\"web\"").and_then(|value| value.label());
-    let listen = table.require("listen", "\"203.0.113.10:443\"");
-    let listen = listen.and_then(|value| socket_address(&value));
-    if let Some(protocol) = table.take("protocol") {
-        protocol.word(&[("tcp", ())], &["udp"]);
-    }
+    let has_listen = table.peek("listen").is_some();
+    let listen = table.take("listen").map(|value| listen::read(&value)).unwrap_or_default();
+    let protocol = match table.take("protocol") {
+        Some(value) => value.word(&[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)], &[]),
+        None => Some(Protocol::Tcp),
+    };
+    refuse_of_the_other(&table, protocol);
     if let Some(mode) = table.take("mode") {
         mode.word(&[("proxy", ())], &["nat", "dsr"]);
     }
-    let balance = table.take("balance").and_then(|value| {
-        let known = [
-            ("round-robin", Balance::RoundRobin),
-            ("least-connections", Balance::LeastConnections),
-        ];
-        value.word(&known, &["source-hash", "maglev", "two-choices"])
+    let at_the_door = AT_THE_DOOR.into_iter().filter_map(|key| {
+        let value = table.peek(key)?;
+        Some(Spanned::new(value.span(), key))
     });
-    let within = |table: &mut Table<'_>, key, most| {
-        let value = table.take(key)?;
-        value.duration(Duration::from_millis(10)..=Duration::from_secs(most))
-    };
-    let form = ServiceForm {
-        name,
-        listen,
-        balance: balance.unwrap_or(Balance::RoundRobin),
-        check: inline_check(&mut table),
-        backends: read_backends(&mut table),
-        capacity: table.take("capacity").and_then(|value| value.integer(1..=u64::from(u32::MAX))),
-        connect_timeout: within(&mut table, "connect_timeout", 60)
-            .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
-        idle_timeout: within(&mut table, "idle_timeout", 7 * 24 * 3600)
-            .unwrap_or(DEFAULT_IDLE_TIMEOUT),
-    };
+    let at_the_door = at_the_door.collect();
+
+    let text = name.as_ref().map_or("", |name| name.get_ref().as_str());
+    let listens = listen.iter().map(|listen| listen.get_ref().clone()).collect();
+    let mut settings = ServiceSettings::new(text, listens, Vec::new());
+    settings.protocol = protocol.unwrap_or_default();
+    if let Some(balance) = table.take("balance").and_then(|value| balance::read(&value)) {
+        settings.balance = balance;
+    }
+    settings.check = inline_check(&mut table)
+        .map(|form| (Arc::clone(&form.check), form.port.filter(|_| form.port_is_given)));
+    table.not_yet("agent");
+    settings.quic = table.table("quic", "`quic`").and_then(read_quic);
+    settings.backends = backends::read(&mut table, protocol, settings.quic, given.has("quic"));
+    read_fate(&mut table, &mut settings);
+    settings.timeouts = read_timeouts(&mut table, &settings);
+    settings.capacity = table.take("capacity").and_then(|value| read_capacity(&value));
+    settings.max_connections = table.take("max_connections").and_then(|v| connections(&v));
+    if let Some(queue) = table.table("queue", "`queue`") {
+        settings.queue = read_queue(queue);
+    }
+    admission::read(&mut table, &mut settings);
+    let versions = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+    settings.send_proxy = table.take("send_proxy").and_then(|value| value.word(&versions, &[]));
+    settings.transparent = boolean(&mut table, "transparent", false);
+    settings.splice = boolean(&mut table, "splice", true);
+    let routes = table.take("routes").map(|value| routes::read(&value)).unwrap_or_default();
+    settings.routes = routes.iter().filter_map(RouteForm::settings).collect();
+    whole::check(&given, &settings, table.reader());
     table.finish();
-    Some(form)
+    Some(ServiceForm { name, listen, has_listen, routes, at_the_door, settings })
 }
 
-/// Compiles the services; problems go to `reader`.
-pub(super) fn compile(
-    workers: Option<usize>,
-    forms: &[ServiceForm],
-    reader: &Reader,
-) -> l4::Settings {
-    let mut names: Vec<&str> = Vec::new();
-    let mut services = Vec::new();
-    for service in forms {
-        if let Some(name) = &service.name {
-            if names.contains(&name.get_ref().as_str()) {
-                let message = format!("two services are named `{}`", name.get_ref());
-                let error = reader.error(name.span(), message);
-                reader.report(error.label("expected a name of its own"));
-            }
-            names.push(name.get_ref());
-        }
-        let Some((name, listen)) = service.name.as_ref().zip(service.listen.as_ref()) else {
-            continue;
-        };
-        let backends = service.backends.iter().map(|b| b.get_ref().clone()).collect();
-        let listen = vec![(*listen.get_ref()).into()];
-        let mut settings = l4::ServiceSettings::new(name.get_ref(), listen, backends);
-        settings.balance = service.balance;
-        settings.check = service
-            .check
-            .as_ref()
-            .map(|form| (Arc::clone(&form.check), form.port.filter(|_| form.port_is_given)));
-        settings.capacity = service.capacity.map(l4::Capacity::Connections);
-        settings.timeouts.connect = service.connect_timeout;
-        settings.timeouts.idle = service.idle_timeout;
-        services.push(settings);
-    }
-    l4::Settings { workers, services, access_log: None }
-}
-
-fn read_backends(table: &mut Table<'_>) -> Vec<Spanned<BackendSettings>> {
-    let Some(value) = table.require("backends", "[{ address = \"10.1.0.11:8443\" }]") else {
-        return Vec::new();
+/// Reports keys that mean nothing with this protocol.
+fn refuse_of_the_other(table: &Table<'_>, protocol: Option<Protocol>) {
+    let (keys, expected) = match protocol {
+        Some(Protocol::Tcp) => (&OF_UDP[..], "only with `protocol = \"udp\"`"),
+        Some(Protocol::Udp) => (&OF_TCP[..], "only with `protocol = \"tcp\"`"),
+        // It is not known what was meant.
+        None => return,
     };
-    let Some(items) = value.items() else { return Vec::new() };
-    if items.is_empty() {
-        value.reject::<()>(value.error("`backends` is empty").label("expected at least one"));
+    for value in keys.iter().filter_map(|key| table.peek(key)) {
+        let error = value.error(format!("`{}` has no meaning in this service", value.key()));
+        value.reject::<()>(error.label(expected));
     }
-    let mut backends: Vec<Spanned<BackendSettings>> = Vec::new();
-    for item in &items {
-        let Some(backend) = read_backend(item) else { continue };
-        let address = backend.get_ref().address;
-        if backends.iter().any(|other| other.get_ref().address == address) {
-            let error = table.reader().error(backend.span(), "the backend is given twice");
-            table.reader().report(error.label("give it once, with more weight"));
-        } else {
-            backends.push(backend);
-        }
-    }
-    if !backends.is_empty() && backends.iter().all(|backend| backend.get_ref().weight == 0) {
-        let warning = table.reader().warning(value.span(), "every backend has weight 0");
-        table.reader().report(warning.label("no connection will be accepted by any"));
-    }
-    backends
 }
 
-fn read_backend(value: &Value<'_>) -> Option<Spanned<BackendSettings>> {
-    let mut table = value.table("a backend")?;
-    let address = table.require("address", "\"10.1.0.11:8443\"");
-    let address = address.and_then(|value| backend_address(&value));
-    let weight = table.take("weight").and_then(|value| value.integer(0..=MOST_WEIGHT)).unwrap_or(1);
+/// What becomes of flows when backends go down or come up.
+fn read_fate(table: &mut Table<'_>, settings: &mut ServiceSettings) {
+    let words = [("try-all", WhenAllDown::TryAll), ("refuse", WhenAllDown::Refuse)];
+    let when_all_down = table.take("when_all_down").and_then(|value| value.word(&words, &[]));
+    settings.when_all_down = when_all_down.unwrap_or_default();
+    let words = [("keep", WhenDown::Keep), ("reset", WhenDown::Reset)];
+    let when_down = table.take("when_down").and_then(|value| value.word(&words, &[]));
+    settings.when_down = when_down.unwrap_or_default();
+    let hour = Duration::from_secs(3600);
+    let slow_start = table.take("slow_start").and_then(|v| v.duration(Duration::ZERO..=hour));
+    settings.slow_start = slow_start.unwrap_or_default();
+    let min_healthy = table.take("min_healthy").and_then(|value| value.integer(1..=u16::MAX));
+    settings.min_healthy = min_healthy.map_or(1, usize::from);
+}
+
+fn read_timeouts(table: &mut Table<'_>, settings: &ServiceSettings) -> Timeouts {
+    let mut within = |key, least, most| {
+        table.take(key)?.duration(Duration::from_millis(least)..=Duration::from_secs(most))
+    };
+    let is_dns = settings.listen.iter().all(|listen| listen.ports == (53..=53));
+    let usual = match settings.protocol {
+        Protocol::Tcp => Timeouts::default(),
+        Protocol::Udp => Timeouts::of_udp(is_dns),
+    };
+    let (minute, day) = (60, 24 * 3600);
+    Timeouts {
+        connect: within("connect_timeout", 10, minute).unwrap_or(usual.connect),
+        idle: within("idle_timeout", 10, 7 * day).unwrap_or(usual.idle),
+        total: within("total_timeout", 10, 365 * day).or(usual.total),
+        hello: within("hello_timeout", 10, 10 * minute).unwrap_or(usual.hello),
+    }
+}
+
+/// Connections, as a number or a table, or `"agents"`.
+fn read_capacity(value: &Value<'_>) -> Option<Capacity> {
+    if value.as_text().is_some() {
+        return value.word(&[("agents", Capacity::Agents)], &[]);
+    }
+    if !value.is_table() {
+        return connections(value).map(Capacity::Connections);
+    }
+    let mut table = value.table("`capacity`")?;
+    let (at_a_time, a_second) = (table.take("connections"), table.take("connections_per_second"));
+    if at_a_time.is_some() == a_second.is_some() {
+        let error = table.error("`capacity` is in one unit");
+        table.reader().report(error.label("expected `connections` or `connections_per_second`"));
+    }
     table.finish();
-    let address = address?;
-    let span = address.span();
-    Some(Spanned::new(span, BackendSettings::new(address.into_inner(), weight)))
+    let at_a_time = at_a_time.and_then(|value| connections(&value));
+    let a_second = a_second.and_then(|value| connections(&value));
+    at_a_time.map(Capacity::Connections).or(a_second.map(Capacity::ConnectionsPerSecond))
 }
 
-fn backend_address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
-    let address = socket_address(value)?;
-    let to = address.get_ref();
-    if to.port() == 0 || to.ip().is_unspecified() || to.ip().is_multicast() {
-        let error = value.error(format!("no connection can be made to `{to}`"));
-        return value.reject(error.label("expected the address and port of one host"));
-    }
-    Some(address)
+fn read_queue(mut table: Table<'_>) -> Queue {
+    let usual = Queue::default();
+    let length = table.take("length").and_then(|value| value.integer(0..=MOST_WAITING));
+    let (least, most) = (Duration::from_millis(10), Duration::from_secs(600));
+    let timeout = table.take("timeout").and_then(|value| value.duration(least..=most));
+    table.finish();
+    Queue { length: length.unwrap_or(usual.length), timeout: timeout.unwrap_or(usual.timeout) }
+}
+
+fn read_quic(mut table: Table<'_>) -> Option<Quic> {
+    let bytes = table.require("server_id_bytes", "4");
+    let bytes = bytes.and_then(|value| value.integer(1..=MOST_SERVER_ID_BYTES));
+    table.finish();
+    Some(Quic { server_id_bytes: bytes? })
+}
+
+/// A number of connections.
+fn connections(value: &Value<'_>) -> Option<u64> {
+    value.integer(MOST_CONNECTIONS)
+}
+
+fn boolean(table: &mut Table<'_>, key: &'static str, usual: bool) -> bool {
+    table.take(key).and_then(|value| value.boolean()).unwrap_or(usual)
 }

@@ -258,6 +258,28 @@ fn a_server_file_becomes_the_settings_of_every_floor() {
 }
 
 #[test]
+fn the_example_of_the_forwarder_loads_without_its_comment_signs() {
+    let example = fs::read_to_string(repository().join("portolan.toml")).unwrap();
+    let (_, l4) = example.split_once("# [l4]\n").unwrap();
+    let plain: String = l4.lines().map(|line| format!("{}\n", &line[1..])).collect();
+    // Agents tell no weights of a service yet.
+    let plain: String = plain
+        .lines()
+        .filter(|line| !line.starts_with(" agent "))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let (_directory, loaded) = load_files(&[("portolan.toml", &format!("[l4]\n{plain}"))]);
+    let loaded = accepted(&loaded);
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings[0]);
+    let [web, api, quic] = &loaded.settings.l4.services[..] else { panic!("three services") };
+    assert_eq!((web.routes[0].service.as_str(), api.name.as_str()), ("api", "api"));
+    assert!(api.listen.is_empty());
+    assert_eq!(quic.backends[1].server_id.as_deref(), Some(&[0x0a, 0x02][..]));
+    assert_eq!((web.min_healthy, web.backends[2].backup, web.splice), (2, true, false));
+    assert_eq!(web.rate_limit.map(|limit| limit.burst_seconds), Some(2.0));
+}
+
+#[test]
 fn a_problem_is_told_to_machines_with_its_place_in_lines_and_characters() {
     let zone = "origin = \"example.com.\"\nttl = \"é\" # ü\nrecords = 1\n";
     let (_directory, loaded) = load_files(&[("zones/example.com.toml", zone)]);

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::health;
 
 /// What the forwarder runs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Threads that accept and carry; none: one a core.
     pub workers: Option<usize>,
@@ -21,6 +21,8 @@ pub struct Settings {
     pub services: Vec<ServiceSettings>,
     /// Where a line is written for each connection that ended; none: nowhere.
     pub access_log: Option<AccessLog>,
+    /// How long connections may go on in a process that another one has replaced.
+    pub linger: Duration,
 }
 
 /// One service: where it listens and what stands behind it.
@@ -275,6 +277,19 @@ pub struct AccessLog {
     pub sample: f64,
 }
 
+impl Settings {
+    /// These services, and what is usual where nothing is said.
+    pub fn new(workers: Option<usize>, services: Vec<ServiceSettings>) -> Settings {
+        Settings { workers, services, access_log: None, linger: Duration::from_secs(3600) }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings::new(None, Vec::new())
+    }
+}
+
 impl ServiceSettings {
     /// A TCP service with what is usual where nothing is said.
     pub fn new(
@@ -328,6 +343,13 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// What is usual for datagrams: DNS clients do not wait for answers any longer.
+    pub fn of_udp(is_dns: bool) -> Timeouts {
+        Timeouts { idle: Duration::from_secs(if is_dns { 5 } else { 60 }), ..Timeouts::default() }
+    }
+}
+
 impl Default for Queue {
     fn default() -> Queue {
         Queue { length: 1_024, timeout: Duration::from_secs(2) }
@@ -344,6 +366,14 @@ impl Listen {
     /// True for an address and port that are listened on.
     pub fn contains(&self, vip: SocketAddr) -> bool {
         self.addresses.contains(&vip.ip()) && self.ports.contains(&vip.port())
+    }
+
+    /// True when some address and port belong to both.
+    pub fn overlaps(&self, other: &Listen) -> bool {
+        let (one, two) = (&self.addresses, &other.addresses);
+        (one.contains(two) || two.contains(one))
+            && self.ports.start() <= other.ports.end()
+            && other.ports.start() <= self.ports.end()
     }
 
     /// The one address it is, if it is one.

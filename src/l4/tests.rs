@@ -92,7 +92,7 @@ fn service(name: &str, backends: &[(SocketAddr, u32)]) -> ServiceSettings {
 
 fn settings(services: impl IntoIterator<Item = ServiceSettings>) -> Settings {
     let services = services.into_iter().collect();
-    Settings { workers: Some(2), services, access_log: None }
+    Settings::new(Some(2), services)
 }
 
 async fn run(service: ServiceSettings) -> L4 {

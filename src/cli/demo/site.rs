@@ -149,6 +149,6 @@ impl Site {
         web.capacity = Some(l4::Capacity::Connections(CAPACITY));
         web.timeouts.connect = Duration::from_secs(1);
         web.timeouts.idle = Duration::from_secs(600);
-        l4::Settings { workers: Some(1), services: vec![web], access_log: None }
+        l4::Settings::new(Some(1), vec![web])
     }
 }
