@@ -515,7 +515,7 @@ async fn l4_services_are_shown_and_report_their_load() {
     assert_eq!(code, 503, "{said}");
 
     l4.replace(settings(vec![service("web", Some(100))])).await.unwrap();
-    let listen = l4.load().services[0].listen;
+    let listen = l4.load().services[0].listen[0].single().unwrap();
     let _client = TcpStream::connect(listen).await.unwrap();
     let _carried = backend.accept().await.unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(5);

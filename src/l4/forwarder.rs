@@ -3,19 +3,19 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Notify, watch};
 
+use super::backend::Backend;
 use super::descriptors;
-use super::listener::{self, Carriers};
-use super::service::{Backend, Service, ServiceStatus};
+use super::listener::{self, Opened};
+use super::proxy::{Proxy, Serving};
+use super::service::{Service, ServiceStatus};
+use super::settings::{Listen, Protocol};
 use super::{ServiceSettings, Settings};
 use crate::health::{Probe, Verdict, Verdicts, Watch};
 
@@ -36,7 +36,9 @@ struct Inner {
     state: Mutex<State>,
     /// Held for as long as a replacement takes.
     replacing: tokio::sync::Mutex<()>,
-    carriers: Carriers,
+    proxy: Proxy,
+    /// Rung when a backend cannot be reached, whatever its probe says.
+    suspicion: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -47,39 +49,32 @@ struct State {
     probed: (u64, Vec<Arc<Backend>>),
 }
 
-/// A service, and the sockets that accept for it.
+/// A service, and where it is reached.
 #[derive(Debug)]
 struct Running {
     service: Arc<Service>,
-    sockets: Arc<Sockets>,
+    entrances: Vec<Arc<Entrance>>,
 }
 
-/// Sockets that accept until this is dropped.
+/// Sockets of a service, which are served until this is dropped.
 #[derive(Debug)]
-struct Sockets {
+struct Entrance {
     /// As configured, port 0 included.
-    configured: SocketAddr,
-    /// With the port that port 0 became.
-    listen: SocketAddr,
-    workers: usize,
-    _stop: DropGuard,
+    configured: Listen,
+    // Before the sockets: what waits in them is still taken.
+    _serving: Serving,
+    opened: Arc<Opened>,
 }
 
 /// A service that is to run.
 struct Planned {
-    settings: ServiceSettings,
-    /// None: it is new.
-    service: Option<Arc<Service>>,
-    backends: Vec<Arc<Backend>>,
-    entrance: Entrance,
-}
-
-/// Where a service that is to run will accept.
-enum Entrance {
-    /// Where it does.
-    Kept(Arc<Sockets>),
-    /// On sockets that are open, and accept nothing yet.
-    Opened { listen: SocketAddr, workers: usize, listeners: Vec<TcpListener> },
+    settings: Arc<ServiceSettings>,
+    service: Arc<Service>,
+    is_new: bool,
+    backends: Arc<[Arc<Backend>]>,
+    targets: Arc<[Weak<Service>]>,
+    /// Where it is reached, and, for a place where it is already, the entrance.
+    listens: Vec<(Listen, Option<Arc<Entrance>>)>,
 }
 
 /// The load of the forwarder, for people and machines.
@@ -103,7 +98,7 @@ pub struct Load {
 #[error("service `{service}` cannot listen on {listen}: {error}")]
 pub struct StartError {
     service: String,
-    listen: SocketAddr,
+    listen: Listen,
     #[source]
     error: io::Error,
 }
@@ -124,7 +119,8 @@ pub async fn start(settings: Settings) -> Result<L4, StartError> {
         watch,
         state: Mutex::default(),
         replacing: tokio::sync::Mutex::default(),
-        carriers: Carriers { tasks: TaskTracker::new(), abort: CancellationToken::new() },
+        proxy: Proxy::new(),
+        suspicion: Arc::default(),
     };
     let l4 = L4 { inner: Arc::new(inner) };
     descriptors::allow_many();
@@ -140,17 +136,34 @@ impl L4 {
     /// and the operator's word, and sockets are kept while their address and number are.
     pub async fn replace(&self, settings: Settings) -> Result<(), StartError> {
         let _alone = self.inner.replacing.lock().await;
-        let planned = self.plan(settings)?;
-        self.probe(&planned);
-        if planned.iter().any(|one| one.service.is_none()) {
+        let workers = settings.workers.unwrap_or_else(cores);
+        let planned = self.plan(settings, workers)?;
+        self.probe(planned.iter().flat_map(Planned::probes));
+        if planned.iter().any(|one| one.is_new) {
             let watch = &self.inner.watch;
             watch.first_round(watch.round_limit()).await;
         }
+        self.take_verdicts();
+        // Only now, so that nobody waits at a service of whose backends nothing is known.
+        let entered: Result<Vec<_>, StartError> =
+            planned.iter().map(|one| self.enter(one, workers)).collect();
+        let entered = match entered {
+            Ok(entered) => entered,
+            Err(error) => {
+                let running: Vec<Planned> =
+                    self.state().running.iter().map(Planned::as_it_runs).collect();
+                self.probe(running.iter().flat_map(Planned::probes));
+                return Err(error);
+            }
+        };
         {
             let mut state = self.state();
-            let running = planned.into_iter().map(|one| self.run(one)).collect();
-            // What ran and has not been taken over stops to accept here.
-            state.running = running;
+            let running = planned.into_iter().zip(entered).map(|(one, entrances)| {
+                one.service.replace(one.settings, one.backends, one.targets);
+                Running { service: one.service, entrances }
+            });
+            // What ran and has not been taken over is not served any more from here on.
+            state.running = running.collect();
         }
         self.take_verdicts();
         Ok(())
@@ -158,7 +171,10 @@ impl L4 {
 
     /// Connections and capacity, in all and of each service.
     pub fn load(&self) -> Load {
-        let status = |one: &Running| one.service.status(one.sockets.listen);
+        let status = |one: &Running| {
+            let listens = one.entrances.iter().map(|entrance| entrance.opened.listen.clone());
+            one.service.status(listens.collect())
+        };
         let services: Vec<ServiceStatus> = self.state().running.iter().map(status).collect();
         let with_capacity = || services.iter().filter(|service| service.capacity.is_some());
         let connections = with_capacity().map(|service| service.connections).sum();
@@ -196,50 +212,76 @@ impl L4 {
     pub async fn stop(&self, grace: Duration) {
         let _alone = self.inner.replacing.lock().await;
         self.state().running.clear();
-        let Carriers { tasks, abort } = &self.inner.carriers;
-        tasks.close();
-        if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
-            abort.cancel();
-            tasks.wait().await;
-        }
+        self.inner.proxy.stop(grace).await;
     }
 
-    /// Finds what runs already of these services, and opens sockets for the others.
-    fn plan(&self, settings: Settings) -> Result<Vec<Planned>, StartError> {
-        let workers = settings.workers.unwrap_or_else(cores);
+    /// Finds what runs already of these services, and whether there is room for the others.
+    fn plan(&self, settings: Settings, workers: usize) -> Result<Vec<Planned>, StartError> {
         let mut claimed = HashSet::new();
         let state = self.state();
-        let plan = |settings: ServiceSettings| {
-            let listen = first(&settings);
+        let mut planned = Vec::new();
+        for settings in settings.services {
             let running = state.running(&settings.name);
-            let kept = running.map(|one| &one.sockets);
-            let entrance = match kept.filter(|kept| kept.serve(listen, workers)) {
-                _ if listen.port() != 0 && !claimed.insert(listen) => {
-                    Err(io::ErrorKind::AddrInUse.into())
-                }
-                Some(kept) => Ok(Entrance::Kept(Arc::clone(kept))),
-                None => state.open(listen, workers),
-            };
-            let entrance = entrance.map_err(|error| StartError {
-                service: settings.name.clone(),
-                listen,
-                error,
-            })?;
-            let service = running.map(|one| Arc::clone(&one.service));
-            let known = |address| service.as_ref().and_then(|service| service.backend(address));
-            let backends = settings.backends.iter().map(|backend| {
-                let address = backend.address;
-                known(address).unwrap_or_else(|| Arc::new(Backend::new(address)))
+            let mut entrances = running.map_or_else(Vec::new, |one| one.entrances.clone());
+            let mut listens = Vec::new();
+            for listen in &settings.listen {
+                let is_free = *listen.ports.start() == 0
+                    || claimed.insert((settings.protocol, listen.clone()));
+                let is_kept = |one: &Arc<Entrance>| one.is_for(listen, settings.protocol, workers);
+                let kept = entrances.iter().position(is_kept);
+                let checked = match kept {
+                    _ if !is_free => Err(io::ErrorKind::AddrInUse.into()),
+                    None if !state.has_port_of(listen) => {
+                        listener::check_free(listen, settings.protocol)
+                    }
+                    // Our own sockets may be there, until the service takes these.
+                    _ => Ok(()),
+                };
+                checked.map_err(|error| StartError::new(&settings, listen, error))?;
+                listens.push((listen.clone(), kept.map(|kept| entrances.swap_remove(kept))));
+            }
+            let service = running.map_or_else(
+                || {
+                    let suspicion = Arc::clone(&self.inner.suspicion);
+                    Arc::new(Service::new(settings.name.clone(), suspicion))
+                },
+                |one| Arc::clone(&one.service),
+            );
+            let backends = service.backends_for(&settings);
+            if settings.check.is_none() {
+                // Nothing will ever say so.
+                backends.iter().for_each(|backend| backend.learn(Verdict::Up));
+            }
+            planned.push(Planned {
+                settings: Arc::new(settings),
+                service,
+                is_new: running.is_none(),
+                backends,
+                targets: Arc::default(),
+                listens,
             });
-            let backends = backends.collect();
-            Ok(Planned { settings, service, backends, entrance })
+        }
+        let target = |name: &String| {
+            let named = planned.iter().find(|one| one.settings.name == *name);
+            named.map_or_else(Weak::new, |one| Arc::downgrade(&one.service))
         };
-        settings.services.into_iter().map(plan).collect()
+        let targets: Vec<Arc<[Weak<Service>]>> = planned
+            .iter()
+            .map(|one| one.settings.routes.iter().map(|route| target(&route.service)).collect())
+            .collect();
+        for (one, targets) in planned.iter_mut().zip(targets) {
+            one.targets = targets;
+            if one.is_new {
+                let (settings, backends) = (Arc::clone(&one.settings), Arc::clone(&one.backends));
+                one.service.replace(settings, backends, Arc::clone(&one.targets));
+            }
+        }
+        Ok(planned)
     }
 
-    /// From now on, probes the backends of these services.
-    fn probe(&self, planned: &[Planned]) {
-        let (probes, backends) = planned.iter().flat_map(Planned::probes).unzip();
+    /// From now on, probes these backends.
+    fn probe(&self, probes: impl Iterator<Item = (Probe, Arc<Backend>)>) {
+        let (probes, backends) = probes.unzip();
         {
             let mut state = self.state();
             state.probed = (self.inner.watch.replace(probes), backends);
@@ -247,36 +289,25 @@ impl L4 {
         self.take_verdicts();
     }
 
-    /// Lets a service run, with its backends and sockets. To be called under the lock.
-    fn run(&self, planned: Planned) -> Running {
-        let Planned { settings, service, backends, entrance } = planned;
-        if settings.check.is_none() {
-            // Nothing will ever say so.
-            backends.iter().for_each(|backend| backend.learn(Verdict::Up));
+    /// Lets a service be reached where it is to be, besides where it is already.
+    fn enter(&self, planned: &Planned, workers: usize) -> Result<Vec<Arc<Entrance>>, StartError> {
+        let Planned { settings, service, listens, .. } = planned;
+        if planned.is_new {
+            service.refresh();
         }
-        let configured = first(&settings);
-        let service = match service {
-            Some(service) => {
-                service.replace(settings, backends);
-                service
+        let enter = |(listen, kept): &(Listen, Option<Arc<Entrance>>)| {
+            if let Some(kept) = kept {
+                return Ok(Arc::clone(kept));
             }
-            None => Arc::new(Service::new(settings, backends)),
+            let open = || {
+                let opened = Arc::new(listener::open(listen, settings.protocol, workers)?);
+                let serving = self.inner.proxy.serve(service, &opened)?;
+                let configured = listen.clone();
+                Ok(Arc::new(Entrance { configured, _serving: serving, opened }))
+            };
+            open().map_err(|error| StartError::new(settings, listen, error))
         };
-        let sockets = match entrance {
-            Entrance::Kept(sockets) => sockets,
-            Entrance::Opened { listen, workers, listeners } => {
-                let stop = CancellationToken::new();
-                let carriers = &self.inner.carriers;
-                for listener in listeners {
-                    let service = Arc::clone(&service);
-                    let accept =
-                        listener::accept(listener, service, carriers.clone(), stop.clone());
-                    carriers.tasks.spawn(accept);
-                }
-                Arc::new(Sockets { configured, listen, workers, _stop: stop.drop_guard() })
-            }
-        };
-        Running { service, sockets }
+        listens.iter().map(enter).collect()
     }
 
     /// Tells the backends what the probes say, and looks at what is refused, until the last handle
@@ -312,7 +343,14 @@ impl L4 {
                 backend.learn(*verdict);
             }
         }
-        state.running.iter().for_each(|one| one.service.refresh());
+        state.running.iter().for_each(|one| self.refresh(&one.service));
+    }
+
+    /// Takes what is known of its backends over to a service. To be called under the lock.
+    fn refresh(&self, service: &Service) {
+        for backend in service.refresh() {
+            self.inner.proxy.went_down(&backend);
+        }
     }
 
     fn tell(
@@ -328,7 +366,7 @@ impl L4 {
             return Err(UnknownBackend { service: service.into(), backend });
         };
         word(&told);
-        one.service.refresh();
+        self.refresh(&one.service);
         Ok(())
     }
 
@@ -343,25 +381,36 @@ impl State {
         self.running.iter().find(|one| one.service.name == service)
     }
 
-    fn open(&self, listen: SocketAddr, workers: usize) -> io::Result<Entrance> {
-        // Our own sockets may be there, until the service takes these.
-        let is_ours = |one: &Running| one.sockets.listen.port() == listen.port();
-        if !self.running.iter().any(is_ours) {
-            listener::check_free(listen)?;
-        }
-        let listeners = listener::bind(listen, workers)?;
-        let listen = listeners.first().map_or(Ok(listen), TcpListener::local_addr)?;
-        Ok(Entrance::Opened { listen, workers, listeners })
+    fn has_port_of(&self, listen: &Listen) -> bool {
+        let entrances = self.running.iter().flat_map(|one| &one.entrances);
+        entrances
+            .map(|one| &one.opened.listen.ports)
+            .any(|ports| ports.start() <= listen.ports.end() && listen.ports.start() <= ports.end())
     }
 }
 
-impl Sockets {
-    fn serve(&self, listen: SocketAddr, workers: usize) -> bool {
-        self.configured == listen && self.workers == workers
+impl Entrance {
+    fn is_for(&self, listen: &Listen, protocol: Protocol, workers: usize) -> bool {
+        let Opened { protocol: ours, workers: sockets, .. } = &*self.opened;
+        self.configured == *listen && *ours == protocol && sockets.len() == workers
+    }
+}
+
+impl StartError {
+    fn new(settings: &ServiceSettings, listen: &Listen, error: io::Error) -> StartError {
+        StartError { service: settings.name.clone(), listen: listen.clone(), error }
     }
 }
 
 impl Planned {
+    /// A service that shall stay as it is.
+    fn as_it_runs(running: &Running) -> Planned {
+        let service = Arc::clone(&running.service);
+        let (settings, backends) = (service.settings(), service.backends());
+        let targets = Arc::default();
+        Planned { settings, service, is_new: false, backends, targets, listens: Vec::new() }
+    }
+
     /// The probe of each backend, if they are probed.
     fn probes(&self) -> Vec<(Probe, Arc<Backend>)> {
         let Some((check, port)) = &self.settings.check else { return Vec::new() };
@@ -380,12 +429,6 @@ impl Planned {
         };
         self.backends.iter().map(probe).collect()
     }
-}
-
-/// The one address that it listens on.
-fn first(settings: &ServiceSettings) -> SocketAddr {
-    let listen = settings.listen.first().and_then(|listen| listen.single());
-    listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
 fn cores() -> usize {

@@ -1,16 +1,21 @@
-//! The bundled L4 forwarder: listener → service → backend. It knows no DNS message.
+//! The bundled L4 forwarder: listener → service → backend, and apart from it how bytes move
+//! (`proxy`). It knows no DNS message.
 
+pub mod backend;
 pub mod balance;
-mod connection;
 mod descriptors;
+pub mod flow;
 mod forwarder;
 mod listener;
+mod proxy;
 mod refusals;
 pub mod service;
 pub mod settings;
 
+pub use backend::BackendStatus;
+pub use flow::Flow;
 pub use forwarder::{L4, Load, StartError, UnknownBackend, start};
-pub use service::{BackendStatus, ServiceStatus};
+pub use service::{NoBackend, ServiceStatus};
 pub use settings::{BackendSettings, Balance, Capacity, Listen, ServiceSettings, Settings};
 
 #[cfg(test)]

@@ -1,17 +1,26 @@
-//! A service and its backends: what is known of them, and which takes a new connection.
+//! A service and its backends: what is known of them, and which takes a new flow.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
+use thiserror::Error;
+use tokio::sync::Notify;
 
-use super::balance::{Chooser, Standing};
+use super::backend::{Backend, BackendStatus, Place, Shared};
+use super::balance::Chooser;
+use super::flow::Flow;
 use super::refusals::Refusals;
-use super::{Balance, Capacity, ServiceSettings};
-use crate::health::Verdict;
+use super::settings::{BackendSettings, Balance, Capacity, Listen, ServiceSettings, WhenAllDown};
+
+/// So many attempts in a row that fail make a backend without a check suspect.
+const SUSPECT_AFTER: u32 = 3;
+/// A choice is made again when others take what was chosen at the same moment, but not for ever.
+const CHOICES: usize = 4;
 
 /// A service that runs.
 #[derive(Debug)]
@@ -20,6 +29,7 @@ pub struct Service {
     pub name: String,
     /// Replaced whole, by one writer at a time: the forwarder, under its lock.
     table: ArcSwap<Table>,
+    shared: Arc<Shared>,
     turn: AtomicU64,
     /// Connections accepted.
     pub accepted_total: AtomicU64,
@@ -29,46 +39,42 @@ pub struct Service {
     refusals: Mutex<Refusals>,
 }
 
+/// Why no backend takes a flow now.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum NoBackend {
+    /// The service, or every backend that is up, has as many flows as it may: one that waits may
+    /// find a place.
+    #[error("every place is taken")]
+    Full,
+    /// None is up that has not been tried.
+    #[error("no backend is up")]
+    NoneUp,
+}
+
 /// What a reload, or a change of what is known of a backend, replaces.
 #[derive(Debug)]
 struct Table {
     settings: Arc<ServiceSettings>,
     /// In the order of the settings.
     backends: Arc<[Arc<Backend>]>,
-    /// Among those that are up and not drained.
-    among_healthy: Chooser,
-    /// Among all that the operator has not taken out.
-    among_all: Chooser,
+    /// What the settings' routes lead to, in their order.
+    targets: Arc<[Weak<Service>]>,
+    tiers: Tiers,
+    /// Among the first tier.
+    chooser: Chooser,
+    /// Which backends were up.
+    up: Box<[bool]>,
 }
 
-/// A backend; it stays the same over reloads for as long as its address does.
-#[derive(Debug)]
-pub struct Backend {
-    /// Where.
-    pub address: SocketAddr,
-    up: AtomicBool,
-    drained: AtomicBool,
-    /// The operator's word on its health.
-    forced: AtomicU8,
-    connections: AtomicU64,
-    connections_total: AtomicU64,
-    /// Connection attempts that failed.
-    pub connect_failures_total: AtomicU64,
-    /// Bytes from clients.
-    pub bytes_to_backend_total: AtomicU64,
-    /// Bytes to clients.
-    pub bytes_to_client_total: AtomicU64,
-}
-
-const NOT_FORCED: u8 = 0;
-const FORCED_UP: u8 = 1;
-const FORCED_DOWN: u8 = 2;
-
-/// A place on a backend: taken when it is chosen, given back when dropped.
-#[derive(Debug)]
-pub struct Place {
-    /// Whose.
-    pub backend: Arc<Backend>,
+/// The weights of backends, in the order of the settings; 0 for one that a tier has not.
+#[derive(Debug, PartialEq)]
+struct Tiers {
+    /// Those that take flows.
+    first: Box<[u32]>,
+    /// Those that take what none of the first can: the backups, if they are not the first.
+    second: Box<[u32]>,
+    /// Those that are tried when all else has failed.
+    last: Box<[u32]>,
 }
 
 /// What is known of a service, for people and machines.
@@ -76,8 +82,8 @@ pub struct Place {
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
-    /// Its VIP.
-    pub listen: SocketAddr,
+    /// Its VIPs.
+    pub listen: Vec<Listen>,
     /// How a backend is chosen.
     pub balance: Balance,
     /// Connections now.
@@ -95,37 +101,20 @@ pub struct ServiceStatus {
     pub backends: Vec<BackendStatus>,
 }
 
-/// What is known of a backend, for people and machines.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BackendStatus {
-    /// Where.
-    pub address: SocketAddr,
-    /// Its share among its equals.
-    pub weight: u32,
-    /// Healthy, or up by the operator's word.
-    pub up: bool,
-    /// True when it takes no new connections by the operator's word.
-    pub drained: bool,
-    /// The operator's word on its health.
-    pub forced: Option<bool>,
-    /// Connections now.
-    pub connections: u64,
-    /// Connections it was chosen for and that were established.
-    pub connections_total: u64,
-    /// Connection attempts that failed.
-    pub connect_failures_total: u64,
-    /// Bytes from clients.
-    pub bytes_to_backend_total: u64,
-    /// Bytes to clients.
-    pub bytes_to_client_total: u64,
-}
-
 impl Service {
-    /// With these backends, one for each of the settings'.
-    pub fn new(settings: ServiceSettings, backends: Vec<Arc<Backend>>) -> Service {
+    /// Without backends, until it is given settings. What happens to them that cannot wait for the
+    /// next probe rings `suspicion`.
+    pub fn new(name: String, suspicion: Arc<Notify>) -> Service {
+        let shared = Shared { suspicion, ..Shared::default() };
+        let settings = ServiceSettings::new(name.clone(), Vec::new(), Vec::new());
         Service {
-            name: settings.name.clone(),
-            table: ArcSwap::from_pointee(Table::new(Arc::new(settings), backends.into())),
+            name,
+            table: ArcSwap::from_pointee(Table::new(
+                Arc::new(settings),
+                Arc::default(),
+                Arc::default(),
+            )),
+            shared: Arc::new(shared),
             turn: AtomicU64::new(0),
             accepted_total: AtomicU64::new(0),
             refused_total: AtomicU64::new(0),
@@ -141,45 +130,84 @@ impl Service {
         refusals.note(now, self.accepted_total.load(Relaxed), refused);
     }
 
-    /// Takes new settings over. A backend that stays the same keeps its connections.
-    pub fn replace(&self, settings: ServiceSettings, backends: Vec<Arc<Backend>>) {
-        self.table.store(Arc::new(Table::new(Arc::new(settings), backends.into())));
+    /// The backends that settings speak of: those that are there already, and new ones.
+    pub fn backends_for(&self, settings: &ServiceSettings) -> Arc<[Arc<Backend>]> {
+        let new = |address| Arc::new(Backend::new(address, Arc::clone(&self.shared)));
+        let known = |address| self.backend(address).unwrap_or_else(|| new(address));
+        settings.backends.iter().map(|backend| known(backend.address)).collect()
     }
 
-    /// To be called when the health or the operator's word of a backend may have changed.
-    pub fn refresh(&self) {
-        let table = self.table.load();
-        if !table.is_current() {
-            let (settings, backends) = (Arc::clone(&table.settings), Arc::clone(&table.backends));
-            self.table.store(Arc::new(Table::new(settings, backends)));
+    /// Takes new settings over, with their backends and what their routes lead to. A backend that
+    /// stays the same keeps its connections.
+    pub fn replace(
+        &self,
+        settings: Arc<ServiceSettings>,
+        backends: Arc<[Arc<Backend>]>,
+        targets: Arc<[Weak<Service>]>,
+    ) {
+        let suspect_after = settings.check.as_ref().map_or(SUSPECT_AFTER, |(check, _)| check.fall);
+        self.shared.suspect_after.store(suspect_after, Relaxed);
+        self.table.store(Arc::new(Table::new(settings, backends, targets)));
+    }
+
+    /// To be called when the health or the operator's word of a backend may have changed. Returns
+    /// those that were up and are not any more.
+    pub fn refresh(&self) -> Vec<Arc<Backend>> {
+        let old = self.table.load();
+        if old.is_current() {
+            return Vec::new();
         }
+        let Table { settings, backends, targets, .. } = &**old;
+        let new = Table::new(Arc::clone(settings), Arc::clone(backends), Arc::clone(targets));
+        let was_up = old.up.iter().zip(&new.up);
+        let went_down = was_up.zip(&**backends).filter(|((was, is), _)| **was && !**is);
+        let went_down = went_down.map(|(_, backend)| Arc::clone(backend)).collect();
+        self.table.store(Arc::new(new));
+        went_down
     }
 
-    /// A place on the backend whose turn it is, but not on one of those tried. When no other is
-    /// healthy, the others are tried all the same: a wrong check must not close the service.
-    pub fn choose(&self, tried: &[SocketAddr]) -> Option<Place> {
+    /// What it was told.
+    pub fn settings(&self) -> Arc<ServiceSettings> {
+        Arc::clone(&self.table.load().settings)
+    }
+
+    /// A place for a flow, but not on one of those tried.
+    pub fn choose(&self, flow: &Flow, tried: &[SocketAddr]) -> Result<Place, NoBackend> {
         let table = self.table.load();
+        let limit = table.settings.max_connections;
+        if limit.is_some_and(|limit| self.shared.flows.load(Relaxed) >= limit) {
+            return Err(NoBackend::Full);
+        }
         let turn = self.turn.fetch_add(1, Relaxed);
-        let standing = |index: usize| {
-            let backend = &table.backends[index];
-            Standing {
-                eligible: !tried.contains(&backend.address),
-                connections: backend.connections.load(Relaxed),
+        for _ in 0..CHOICES {
+            let index = table.choose(flow, turn, tried)?;
+            let limit = table.settings.backends[index].max_connections;
+            if let Some(place) = Place::take(&table.backends[index], limit) {
+                return Ok(place);
             }
-        };
-        let chosen = table.among_healthy.choose(turn, standing);
-        let chosen = chosen.or_else(|| table.among_all.choose(turn, standing))?;
-        Some(Place::take(Arc::clone(&table.backends[chosen])))
+        }
+        Err(NoBackend::Full)
     }
 
-    /// A connection attempt to a backend is given up after this.
-    pub fn connect_timeout(&self) -> Duration {
-        self.table.load().settings.timeouts.connect
+    /// A place on the backend that QUIC connection ids call so, if it is up: flows that it has
+    /// already come to it even if it is drained or full.
+    pub fn by_server_id(&self, id: &[u8]) -> Option<Place> {
+        let table = self.table.load();
+        let is_it = |one: &BackendSettings| one.server_id.as_deref() == Some(id);
+        let index = table.settings.backends.iter().position(is_it)?;
+        let backend = &table.backends[index];
+        backend.is_up().then(|| Place::take_always(Arc::clone(backend)))
     }
 
-    /// A connection on which nothing moves for this long is closed.
-    pub fn idle_timeout(&self) -> Duration {
-        self.table.load().settings.timeouts.idle
+    /// The service that carries connections to this server name, if a route says so: that of the
+    /// very name, else of the longest `*.`. `name` is in lower case.
+    pub fn route(&self, name: &str) -> Option<Arc<Service>> {
+        let table = self.table.load();
+        let routes = table.settings.routes.iter().zip(&*table.targets);
+        let names = routes.flat_map(|(route, target)| {
+            route.names.iter().filter_map(move |pattern| Some((fit(pattern, name)?, target)))
+        });
+        names.max_by_key(|(length, _)| *length).and_then(|(_, target)| target.upgrade())
     }
 
     /// The backend at that address.
@@ -187,8 +215,13 @@ impl Service {
         self.table.load().backends.iter().find(|backend| backend.address == address).cloned()
     }
 
+    /// All of them, in the order of the settings.
+    pub fn backends(&self) -> Arc<[Arc<Backend>]> {
+        Arc::clone(&self.table.load().backends)
+    }
+
     /// What is known of it, which listens there.
-    pub fn status(&self, listen: SocketAddr) -> ServiceStatus {
+    pub fn status(&self, listen: Vec<Listen>) -> ServiceStatus {
         let table = self.table.load();
         let weights = table.settings.backends.iter().map(|backend| backend.weight);
         let backends: Vec<BackendStatus> =
@@ -213,18 +246,88 @@ impl Service {
 }
 
 impl Table {
-    fn new(settings: Arc<ServiceSettings>, backends: Arc<[Arc<Backend>]>) -> Table {
-        let chooser = |of| Chooser::new(settings.balance, &weights(&settings, &backends, of));
-        let (among_healthy, among_all) = (chooser(Backend::is_healthy), chooser(Backend::is_in));
-        Table { settings, backends, among_healthy, among_all }
+    fn new(
+        settings: Arc<ServiceSettings>,
+        backends: Arc<[Arc<Backend>]>,
+        targets: Arc<[Weak<Service>]>,
+    ) -> Table {
+        let tiers = Tiers::of(&settings, &backends);
+        let chooser = Chooser::new(settings.balance, &tiers.first);
+        let up = backends.iter().map(|backend| backend.is_up()).collect();
+        Table { settings, backends, targets, tiers, chooser, up }
     }
 
     /// False when backends are now eligible that were not, or the other way round.
     fn is_current(&self) -> bool {
-        let same = |chooser: &Chooser, of| {
-            chooser.is_for(self.settings.balance, &weights(&self.settings, &self.backends, of))
+        self.backends.iter().zip(&self.up).all(|(backend, up)| backend.is_up() == *up)
+            && Tiers::of(&self.settings, &self.backends) == self.tiers
+    }
+
+    fn choose(&self, flow: &Flow, turn: u64, tried: &[SocketAddr]) -> Result<usize, NoBackend> {
+        let is_any_full = Cell::new(false);
+        let flows = |index: usize| {
+            let backend = &self.backends[index];
+            if tried.contains(&backend.address) {
+                return None;
+            }
+            let flows = backend.connections();
+            let is_full =
+                self.settings.backends[index].max_connections.is_some_and(|most| flows >= most);
+            is_any_full.set(is_any_full.get() || is_full);
+            (!is_full).then_some(flows)
         };
-        same(&self.among_healthy, Backend::is_healthy) && same(&self.among_all, Backend::is_in)
+        let next = |tier: &[u32]| {
+            let first = turn.checked_rem(tier.len() as u64)? as usize;
+            let ring = (first..tier.len()).chain(0..first).filter(|&index| tier[index] > 0);
+            ring.filter_map(|index| flows(index).map(|_| index)).next()
+        };
+        let chosen = self.chooser.choose(flow, turn, flows).or_else(|| next(&self.tiers.second));
+        if let Some(index) = chosen {
+            return Ok(index);
+        }
+        if is_any_full.get() {
+            // Rather wait for one that is up than try one that is not.
+            return Err(NoBackend::Full);
+        }
+        let last = next(&self.tiers.last);
+        let none = if is_any_full.get() { NoBackend::Full } else { NoBackend::NoneUp };
+        last.ok_or(none)
+    }
+}
+
+impl Tiers {
+    fn of(settings: &ServiceSettings, backends: &[Arc<Backend>]) -> Tiers {
+        let weights = |of: &dyn Fn(&BackendSettings, &Backend) -> bool| -> Box<[u32]> {
+            let pairs = settings.backends.iter().zip(backends);
+            pairs.map(|(set, backend)| if of(set, backend) { set.weight } else { 0 }).collect()
+        };
+        let is_some = |tier: &[u32]| tier.iter().any(|weight| *weight > 0);
+        let none = || weights(&|_, _| false);
+        let in_two = |is_eligible: fn(&Backend) -> bool| {
+            let main = weights(&|set, backend| !set.backup && is_eligible(backend));
+            let backups = weights(&|set, backend| set.backup && is_eligible(backend));
+            if is_some(&main) { (main, backups) } else { (backups, none()) }
+        };
+        let (first, second) = in_two(|backend| backend.is_up() && backend.is_in());
+        match settings.when_all_down {
+            WhenAllDown::TryAll if is_some(&first) => {
+                Tiers { first, second, last: weights(&|_, backend| backend.is_in()) }
+            }
+            // As if all were up: a wrong check changes no more than it must.
+            WhenAllDown::TryAll => {
+                let (first, second) = in_two(Backend::is_in);
+                Tiers { first, second, last: none() }
+            }
+            WhenAllDown::Refuse => Tiers { first, second, last: none() },
+        }
+    }
+}
+
+/// How long the part of the name is that a route's name fits, if it does.
+fn fit(pattern: &str, name: &str) -> Option<usize> {
+    match pattern.strip_prefix('*') {
+        Some(suffix) => (name.len() > suffix.len() && name.ends_with(suffix)).then(|| suffix.len()),
+        None => (pattern == name).then_some(usize::MAX),
     }
 }
 
@@ -238,108 +341,4 @@ fn share(capacity: u64, backends: &[BackendStatus]) -> u64 {
     let share = (u128::from(capacity) * taking).checked_div(all).unwrap_or(0);
     // It is no more than the capacity.
     share as u64
-}
-
-/// The weights of those backends for which `eligible` is true; 0 for the others.
-fn weights(
-    settings: &ServiceSettings,
-    backends: &[Arc<Backend>],
-    eligible: fn(&Backend) -> bool,
-) -> Vec<u32> {
-    let pairs = settings.backends.iter().zip(backends);
-    pairs.map(|(settings, backend)| if eligible(backend) { settings.weight } else { 0 }).collect()
-}
-
-impl Backend {
-    /// Not known to be up.
-    pub fn new(address: SocketAddr) -> Backend {
-        Backend {
-            address,
-            up: AtomicBool::new(false),
-            drained: AtomicBool::new(false),
-            forced: AtomicU8::new(NOT_FORCED),
-            connections: AtomicU64::new(0),
-            connections_total: AtomicU64::new(0),
-            connect_failures_total: AtomicU64::new(0),
-            bytes_to_backend_total: AtomicU64::new(0),
-            bytes_to_client_total: AtomicU64::new(0),
-        }
-    }
-
-    /// What its probe says; a probe that has said nothing yet changes nothing.
-    pub fn learn(&self, verdict: Verdict) {
-        match verdict {
-            Verdict::Up => self.up.store(true, Relaxed),
-            Verdict::Down => self.up.store(false, Relaxed),
-            Verdict::Unknown => {}
-        }
-    }
-
-    /// Whether it takes new connections.
-    pub fn set_drained(&self, drained: bool) {
-        self.drained.store(drained, Relaxed);
-    }
-
-    /// Up or down whatever its probe says; none takes the word back.
-    pub fn force(&self, up: Option<bool>) {
-        let forced = match up {
-            None => NOT_FORCED,
-            Some(true) => FORCED_UP,
-            Some(false) => FORCED_DOWN,
-        };
-        self.forced.store(forced, Relaxed);
-    }
-
-    /// A connection to it stands.
-    pub fn note_connected(&self) {
-        self.connections_total.fetch_add(1, Relaxed);
-    }
-
-    /// Takes new connections.
-    fn is_healthy(&self) -> bool {
-        self.is_up() && self.is_in()
-    }
-
-    /// Not taken out by the operator's word: takes new connections when no backend is healthy.
-    fn is_in(&self) -> bool {
-        !self.drained.load(Relaxed) && self.forced.load(Relaxed) != FORCED_DOWN
-    }
-
-    fn is_up(&self) -> bool {
-        match self.forced.load(Relaxed) {
-            NOT_FORCED => self.up.load(Relaxed),
-            forced => forced == FORCED_UP,
-        }
-    }
-
-    fn status(&self, weight: u32) -> BackendStatus {
-        BackendStatus {
-            address: self.address,
-            weight,
-            up: self.is_up(),
-            drained: self.drained.load(Relaxed),
-            forced: match self.forced.load(Relaxed) {
-                NOT_FORCED => None,
-                forced => Some(forced == FORCED_UP),
-            },
-            connections: self.connections.load(Relaxed),
-            connections_total: self.connections_total.load(Relaxed),
-            connect_failures_total: self.connect_failures_total.load(Relaxed),
-            bytes_to_backend_total: self.bytes_to_backend_total.load(Relaxed),
-            bytes_to_client_total: self.bytes_to_client_total.load(Relaxed),
-        }
-    }
-}
-
-impl Place {
-    fn take(backend: Arc<Backend>) -> Place {
-        backend.connections.fetch_add(1, Relaxed);
-        Place { backend }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.backend.connections.fetch_sub(1, Relaxed);
-    }
 }

@@ -384,6 +384,12 @@ impl Listen {
     }
 }
 
+impl Serialize for Listen {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_prefix = self.addresses.prefix_len() < self.addresses.max_prefix_len();

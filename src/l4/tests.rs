@@ -100,7 +100,7 @@ async fn run(service: ServiceSettings) -> L4 {
 }
 
 fn vip(l4: &L4) -> SocketAddr {
-    l4.load().services[0].listen
+    l4.load().services[0].listen[0].single().unwrap()
 }
 
 async fn connect(l4: &L4) -> TcpStream {

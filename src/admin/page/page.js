@@ -168,7 +168,7 @@ function service(one) {
     backend.address, [state(backend.state)], number(backend.connections), number(backend.weight), backend.override ? overrideWords(backend.override) : "", [buttons(backend)],
   ]);
   return element("div", { class: "card" },
-    element("h3", null, `${one.name} `, soft(`${one.listen} · ${one.balance}`)),
+    element("h3", null, `${one.name} `, soft(`${one.listen.join(", ")} · ${one.balance.kind}`)),
     element("p", null, `${number(one.connections)} connections${one.capacity ? ` of ${number(one.capacity)}` : ""}`),
     table(["Backend", "State", "Connections", "Weight", "Why", ""], rows));
 }

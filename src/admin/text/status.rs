@@ -187,7 +187,9 @@ fn member_row(member: &MemberView) -> Vec<String> {
 fn service_text(service: &ServiceView) -> String {
     let capacity = service.capacity.map(|most| format!(" of {most}")).unwrap_or_default();
     let ServiceView { name, listen, connections, .. } = service;
-    let heading = format!("L4 {name} on {listen}: {connections}{capacity} connections");
+    let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+    let on = if listen.is_empty() { String::new() } else { format!(" on {}", listen.join(", ")) };
+    let heading = format!("L4 {name}{on}: {connections}{capacity} connections");
     let rows = service.backends.iter().map(|backend| {
         let connections = count(backend.status.connections as usize, "connection");
         let over = backend.over.as_ref().map(terms).unwrap_or_default();

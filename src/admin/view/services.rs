@@ -1,20 +1,18 @@
 //! The L4 services: their connections, and their backends.
 
-use std::net::SocketAddr;
-
 use serde::Serialize;
 
 use super::pools::MemberState;
 use crate::control::{Override, Target};
-use crate::l4::{BackendStatus, Balance, Load, ServiceStatus};
+use crate::l4::{BackendStatus, Balance, Listen, Load, ServiceStatus};
 
 /// A service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServiceView {
     /// Its name.
     pub name: String,
-    /// The VIP.
-    pub listen: SocketAddr,
+    /// The VIPs.
+    pub listen: Vec<Listen>,
     /// How a backend is chosen.
     pub balance: Balance,
     /// Connections now.

@@ -2,19 +2,11 @@
 
 use std::cmp::Ordering;
 
-use super::Balance;
+use super::flow::Flow;
+use super::settings::Balance;
 
 /// The longest schedule of a round-robin; weights that need a longer one are scaled to it.
 const MAX_SCHEDULE: u64 = 8_192;
-
-/// What a choice reads of one backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// May be chosen now.
-    pub eligible: bool,
-    /// Connections it has.
-    pub connections: u64,
-}
 
 /// A balance over backends of given weights.
 #[derive(Clone, Debug)]
@@ -43,36 +35,41 @@ impl Chooser {
         self.balance == balance && *self.weights == *weights
     }
 
-    /// Chooses a backend with a weight; `turn` rises by one with every choice. None when no such
-    /// backend is eligible.
-    pub fn choose(&self, turn: u64, standing: impl Fn(usize) -> Standing) -> Option<usize> {
+    /// Chooses a backend with a weight; `turn` rises by one with every choice. What `flows` says of
+    /// a backend are the flows it has; none: it cannot be chosen now. None when that is so for all.
+    pub fn choose(
+        &self,
+        _flow: &Flow,
+        turn: u64,
+        flows: impl Fn(usize) -> Option<u64>,
+    ) -> Option<usize> {
         match self.balance {
-            Balance::RoundRobin => self.next_in_turn(turn, standing),
-            _ => self.least_connections(turn, standing),
+            Balance::RoundRobin => self.next_in_turn(turn, flows),
+            _ => self.least_connections(turn, flows),
         }
     }
 
-    fn next_in_turn(&self, turn: u64, standing: impl Fn(usize) -> Standing) -> Option<usize> {
+    fn next_in_turn(&self, turn: u64, flows: impl Fn(usize) -> Option<u64>) -> Option<usize> {
         let length = self.schedule.len() as u64;
         let first = turn.checked_rem(length)? as usize;
         let ring = self.schedule[first..].iter().chain(&self.schedule[..first]);
-        ring.map(|&backend| backend as usize).find(|&backend| standing(backend).eligible)
+        ring.map(|&backend| backend as usize).find(|&backend| flows(backend).is_some())
     }
 
-    fn least_connections(&self, turn: u64, standing: impl Fn(usize) -> Standing) -> Option<usize> {
+    fn least_connections(&self, turn: u64, flows: impl Fn(usize) -> Option<u64>) -> Option<usize> {
         let count = self.weights.len();
         // Equals take turns.
         let first = turn.checked_rem(count as u64)? as usize;
         let ring = (first..count).chain(0..first).filter(|&backend| self.weights[backend] > 0);
         let mut best: Option<(usize, u64)> = None;
         for backend in ring {
-            let Standing { eligible, connections } = standing(backend);
+            let Some(connections) = flows(backend) else { continue };
             let lighter = best.is_none_or(|(other, load)| {
                 // a / w_a < b / w_b, without the division.
                 let ours = u128::from(connections) * u128::from(self.weights[other]);
                 ours.cmp(&(u128::from(load) * u128::from(self.weights[backend]))) == Ordering::Less
             });
-            if eligible && lighter {
+            if lighter {
                 best = Some((backend, connections));
             }
         }
@@ -114,15 +111,24 @@ fn greatest_common_divisor(a: u32, b: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
     use proptest::prelude::*;
 
-    const IDLE: Standing = Standing { eligible: true, connections: 0 };
+    use super::*;
+    use crate::l4::settings::Protocol;
+
+    const FLOW: Flow = Flow {
+        client: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), 40_000),
+        vip: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10)), 443),
+        protocol: Protocol::Tcp,
+    };
 
     #[test]
     fn a_round_robin_is_smooth() {
         let chooser = Chooser::new(Balance::RoundRobin, &[4, 1, 1]);
-        let picks: Vec<_> = (0..6).map(|turn| chooser.choose(turn, |_| IDLE).unwrap()).collect();
+        let picks: Vec<_> =
+            (0..6).map(|turn| chooser.choose(&FLOW, turn, |_| Some(0)).unwrap()).collect();
         assert_eq!(picks, [0, 0, 1, 0, 2, 0], "never all four of the heavy one in a row");
     }
 
@@ -130,10 +136,10 @@ mod tests {
     fn the_least_loaded_for_its_weight_is_taken() {
         let chooser = Chooser::new(Balance::LeastConnections, &[1, 2, 1]);
         let loads = [1, 2, 5];
-        let standing = |b: usize| Standing { eligible: true, connections: loads[b] };
-        assert!([0, 1].contains(&chooser.choose(0, standing).unwrap()));
-        let standing = |b: usize| Standing { eligible: b != 0, connections: loads[b] };
-        assert_eq!(chooser.choose(0, standing), Some(1));
+        let flows = |b: usize| Some(loads[b]);
+        assert!([0, 1].contains(&chooser.choose(&FLOW, 0, flows).unwrap()));
+        let flows = |b: usize| (b != 0).then_some(loads[b]);
+        assert_eq!(chooser.choose(&FLOW, 0, flows), Some(1));
     }
 
     proptest! {
@@ -146,9 +152,9 @@ mod tests {
             let balance = if least { Balance::LeastConnections } else { Balance::RoundRobin };
             let weights: Vec<u32> = backends.iter().map(|b| b.0).collect();
             let chooser = Chooser::new(balance, &weights);
-            let standing = |b: usize| Standing { eligible: backends[b].1, connections: backends[b].2 };
+            let flows = |b: usize| backends[b].1.then_some(backends[b].2);
             let possible = backends.iter().any(|(weight, eligible, _)| *weight > 0 && *eligible);
-            let chosen = chooser.choose(turn, standing);
+            let chosen = chooser.choose(&FLOW, turn, flows);
             prop_assert_eq!(chosen.is_some(), possible);
             if let Some(chosen) = chosen {
                 prop_assert!(backends[chosen].0 > 0 && backends[chosen].1);
@@ -164,7 +170,7 @@ mod tests {
             let chooser = Chooser::new(Balance::RoundRobin, &weights);
             let mut picks = vec![0u32; weights.len()];
             for turn in first..first + u64::from(total) {
-                picks[chooser.choose(turn, |_| IDLE).unwrap()] += 1;
+                picks[chooser.choose(&FLOW, turn, |_| Some(0)).unwrap()] += 1;
             }
             prop_assert_eq!(picks, weights);
         }

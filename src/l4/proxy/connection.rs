@@ -13,7 +13,10 @@ use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout_at};
 
-use super::service::{Place, Service};
+use crate::l4::backend::Place;
+use crate::l4::flow::Flow;
+use crate::l4::service::Service;
+use crate::l4::settings::Protocol;
 
 /// The most bytes in flight a direction, besides those in the kernel.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -23,17 +26,23 @@ const CONNECT_TIMEOUTS: u32 = 3;
 /// Carries a client's connection to its end.
 pub async fn carry(client: TcpStream, service: Arc<Service>) {
     service.accepted_total.fetch_add(1, Relaxed);
+    let Some(flow) = flow(&client) else { return };
     let mut client = Side::new(client);
-    let Some((backend, place)) = connect(&service).await else {
+    let Some((backend, place)) = connect(&service, &flow).await else {
         service.refused_total.fetch_add(1, Relaxed);
         return;
     };
     let mut backend = Side::new(backend);
     let relay = Relay::new(&client.stream, &backend.stream, &place);
-    if relay.run(service.idle_timeout()).await.is_ok() {
+    if relay.run(service.settings().timeouts.idle).await.is_ok() {
         client.is_done = true;
         backend.is_done = true;
     }
+}
+
+fn flow(client: &TcpStream) -> Option<Flow> {
+    let (vip, client) = (client.local_addr().ok()?, client.peer_addr().ok()?);
+    Some(Flow { client, vip, protocol: Protocol::Tcp })
 }
 
 /// One end of a connection, which is reset when it is dropped before the connection was done: an
@@ -61,23 +70,24 @@ impl Drop for Side {
 
 /// Connects to the backend whose turn it is, and to others while that fails: no byte of the
 /// client's has been read yet, so that it does not notice.
-async fn connect(service: &Service) -> Option<(TcpStream, Place)> {
-    let limit = service.connect_timeout();
+async fn connect(service: &Service, flow: &Flow) -> Option<(TcpStream, Place)> {
+    let limit = service.settings().timeouts.connect;
     let last = Instant::now() + limit * CONNECT_TIMEOUTS;
     let mut tried: Vec<SocketAddr> = Vec::new();
     while Instant::now() < last {
-        let place = service.choose(&tried)?;
-        let address = place.backend.address;
+        let place = service.choose(flow, &tried).ok()?;
+        let address = place.backend().address;
+        let begun = Instant::now();
         let deadline = last.min(Instant::now() + limit);
         match timeout_at(deadline, TcpStream::connect(address)).await {
             Ok(Ok(stream)) if !is_to_itself(&stream) => {
-                place.backend.note_connected();
+                place.connected(begun.elapsed());
                 return Some((stream, place));
             }
             // No backend's fault, and the next one would fail as well.
             Ok(Err(error)) if is_exhaustion(&error) => return None,
             Ok(_) | Err(_) => {
-                place.backend.connect_failures_total.fetch_add(1, Relaxed);
+                place.failed();
                 tried.push(address);
             }
         }
@@ -124,7 +134,7 @@ impl<'a> Relay<'a> {
     }
 
     async fn run(&self, idle: Duration) -> Result<(), Broken> {
-        let backend = &self.place.backend;
+        let backend = self.place.backend();
         let both = async {
             tokio::try_join!(
                 self.copy(self.client, self.backend, &backend.bytes_to_backend_total),

@@ -1,0 +1,59 @@
+//! The plane in user space: how bytes move when the flows of both sides end here.
+
+mod connection;
+mod tcp;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backend::Backend;
+use super::listener::Opened;
+use super::service::Service;
+use super::settings::Protocol;
+
+/// What carries flows.
+#[derive(Debug)]
+pub struct Proxy {
+    tcp: tcp::Plane,
+}
+
+/// What comes on some sockets is carried until this is dropped; what has come by then goes on.
+#[derive(Debug)]
+pub enum Serving {
+    /// Connections.
+    Tcp {
+        /// Held, no more.
+        _serving: tcp::Serving,
+    },
+}
+
+impl Proxy {
+    /// Carries nothing yet.
+    pub fn new() -> Proxy {
+        Proxy { tcp: tcp::Plane::new() }
+    }
+
+    /// Carries what comes on these sockets to the service's backends.
+    pub fn serve(&self, service: &Arc<Service>, opened: &Arc<Opened>) -> io::Result<Serving> {
+        let (service, opened) = (Arc::clone(service), Arc::clone(opened));
+        match opened.protocol {
+            Protocol::Tcp => {
+                let _serving = self.tcp.serve(service, opened)?;
+                Ok(Serving::Tcp { _serving })
+            }
+            Protocol::Udp => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// A backend was up, and is not any more.
+    pub fn went_down(&self, backend: &Arc<Backend>) {
+        self.tcp.went_down(backend);
+    }
+
+    /// Returns when all flows have ended, and ends those that have not when `grace` is over. To be
+    /// called when nothing is served any more.
+    pub async fn stop(&self, grace: Duration) {
+        self.tcp.stop(grace).await;
+    }
+}
