@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 use super::ProbeResult;
+use super::checksum::checksum;
 
 /// Type, code, checksum, identifier and sequence number.
 const HEADER_BYTES: usize = 8;
@@ -99,7 +100,7 @@ impl Echo {
         packet[HEADER_BYTES..].copy_from_slice(&self.payload);
         if !self.v6 {
             // The kernel fills in that of ICMPv6, which covers the IPv6 addresses too.
-            let checksum = checksum(&packet);
+            let checksum = checksum(&[&packet]);
             packet[2..4].copy_from_slice(&checksum.to_be_bytes());
         }
         packet
@@ -123,17 +124,6 @@ impl Echo {
             && header[6..8] == self.sequence.to_be_bytes()
             && payload == self.payload
     }
-}
-
-/// RFC 1071, of an even number of bytes.
-fn checksum(packet: &[u8]) -> u16 {
-    let words =
-        packet.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
-    let mut sum: u32 = words.sum();
-    while sum > 0xFFFF {
-        sum = (sum & 0xFFFF) + (sum >> 16);
-    }
-    !(sum as u16)
 }
 
 #[cfg(test)]
@@ -176,7 +166,7 @@ mod tests {
     #[test]
     fn the_checksum_makes_the_sum_of_the_whole_zero() {
         let request = echo("127.0.0.1", Access::Raw).request();
-        assert_eq!(checksum(&request), 0);
+        assert_eq!(checksum(&[&request]), 0);
         assert_ne!(request[2..4], [0, 0]);
     }
 

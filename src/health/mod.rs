@@ -3,6 +3,8 @@
 
 pub mod advice;
 pub mod agent;
+mod checksum;
+pub mod half_open;
 pub mod http;
 pub mod icmp;
 pub mod machine;
@@ -49,6 +51,8 @@ pub enum Kind {
     Icmp,
     /// A TCP connection is accepted.
     Tcp,
+    /// A SYN is answered by a SYN-ACK; nothing is connected.
+    TcpHalfOpen,
     /// An HTTP request is answered as wanted.
     Http(HttpCheck),
     /// An agent says that its machine is well, and how much it can take.
@@ -76,6 +80,7 @@ impl Kind {
         match self {
             Kind::Icmp => "icmp",
             Kind::Tcp => "tcp",
+            Kind::TcpHalfOpen => "tcp-half-open",
             Kind::Http(HttpCheck { tls: None, .. }) => "http",
             Kind::Http(HttpCheck { tls: Some(_), .. }) => "https",
             Kind::Agent(_) => "agent",

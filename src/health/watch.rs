@@ -13,7 +13,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::tls::Trust;
-use super::{Advice, Kind, Machine, Probe, ProbeResult, Verdict, agent, http, icmp, tcp};
+use super::{
+    Advice, Kind, Machine, Probe, ProbeResult, Verdict, agent, half_open, http, icmp, tcp,
+};
 
 /// The most probes of one [`Watch`] that are under way at a time; the others wait their turn. It
 /// bounds the descriptors and the memory that probes take.
@@ -259,6 +261,7 @@ async fn probe(probe: &Probe, trust: &Trust) -> (ProbeResult, Advice) {
     let result = match &probe.check.kind {
         Kind::Icmp => timeout(limit, icmp::probe(probe.address)).await,
         Kind::Tcp => timeout(limit, tcp::probe(target)).await,
+        Kind::TcpHalfOpen => timeout(limit, half_open::probe(target)).await,
         // Outside of the timeout: how long we take to read the authorities is no fault of the
         // target's.
         Kind::Http(check) => match http::Request::new(target, check, trust).await {
