@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use toml::Spanned;
 
 use super::diagnostic::Diagnostic;
 use super::reader::{Table, Value};
 use super::source::{ReadError, Source};
-use crate::health::{Check, HttpCheck, Kind, TlsCheck};
+use crate::health::{AgentCheck, Check, HttpCheck, Kind, TlsCheck};
 
 /// How something is probed, and where.
 #[derive(Clone, Debug)]
@@ -77,6 +78,16 @@ pub(super) fn read(mut table: Table<'_>) -> Option<CheckForm> {
     };
     let check = Arc::new(Check { kind, ..paced });
     Some(CheckForm { check, port: number.or(own_port), port_is_given: port.is_some(), ca_file })
+}
+
+/// Reads how the agents of an L4 service are asked, and on which port.
+pub(super) fn read_agent(mut table: Table<'_>) -> Option<(Arc<Check>, u16)> {
+    let port = table.require("port", "8054").and_then(|value| value.integer(1..=u16::MAX));
+    let send = table.take("send").and_then(|value| value.filled_text()).map(Spanned::into_inner);
+    let usual = Check::new(Kind::Agent(AgentCheck { send }));
+    let check = read_pace(&mut table, usual);
+    table.finish();
+    Some((Arc::new(check), port?))
 }
 
 /// Reads how often and how long; what is not given stays as it is in `check`.

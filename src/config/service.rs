@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::check;
 use super::reader::{Table, Value};
 use super::server::inline_check;
 use crate::l4::settings::{
@@ -92,7 +93,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<ServiceForm> {
     }
     settings.check = inline_check(&mut table)
         .map(|form| (Arc::clone(&form.check), form.port.filter(|_| form.port_is_given)));
-    table.not_yet("agent");
+    settings.agent = table.table("agent", "`agent`").and_then(check::read_agent);
     settings.quic = table.table("quic", "`quic`").and_then(read_quic);
     settings.backends = backends::read(&mut table, protocol, settings.quic, given.has("quic"));
     read_fate(&mut table, &mut settings);

@@ -262,12 +262,6 @@ fn the_example_of_the_forwarder_loads_without_its_comment_signs() {
     let example = fs::read_to_string(repository().join("portolan.toml")).unwrap();
     let (_, l4) = example.split_once("# [l4]\n").unwrap();
     let plain: String = l4.lines().map(|line| format!("{}\n", &line[1..])).collect();
-    // Agents tell no weights of a service yet.
-    let plain: String = plain
-        .lines()
-        .filter(|line| !line.starts_with(" agent "))
-        .map(|l| format!("{l}\n"))
-        .collect();
     let (_directory, loaded) = load_files(&[("portolan.toml", &format!("[l4]\n{plain}"))]);
     let loaded = accepted(&loaded);
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings[0]);

@@ -1,6 +1,7 @@
 //! What no key of a service shows alone.
 
 use super::super::reader::{Reader, Table, Value};
+use crate::health::Kind;
 use crate::l4::settings::{Balance, Capacity, Protocol, ServiceSettings};
 
 /// With fewer entries a backend than this, shares differ by more than a hundredth (NSDI 2016, §3.4).
@@ -9,7 +10,8 @@ const ENTRIES_A_BACKEND: usize = 100;
 /// The values that are looked at together.
 pub(super) struct Given<'r>(Vec<Value<'r>>);
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
+    "agent",
     "balance",
     "capacity",
     "hello_timeout",
@@ -62,8 +64,10 @@ pub(super) fn check(given: &Given<'_>, settings: &ServiceSettings, reader: &Read
             warn("balance", message(), "unevenly: take a greater `table_size`".into());
         }
     }
-    let is_agent_there = settings.agent.is_some();
-    if settings.capacity == Some(Capacity::Agents) && !is_agent_there && !reader.has_errors() {
+    let is_checked_by_agents =
+        settings.check.as_ref().is_some_and(|(check, _)| matches!(check.kind, Kind::Agent(_)));
+    let has_agents = given.has("agent") || is_checked_by_agents;
+    if settings.capacity == Some(Capacity::Agents) && !has_agents {
         let message = "there are no agents to tell the capacity".into();
         error("capacity", message, "add `agent = { port = 8054 }`".into());
     }
