@@ -4,6 +4,7 @@
 pub mod advice;
 pub mod agent;
 mod checksum;
+pub mod exec;
 pub mod half_open;
 pub mod http;
 pub mod icmp;
@@ -55,6 +56,8 @@ pub enum Kind {
     TcpHalfOpen,
     /// An HTTP request is answered as wanted.
     Http(HttpCheck),
+    /// A program ends well.
+    Exec(ExecCheck),
     /// An agent says that its machine is well, and how much it can take.
     Agent(AgentCheck),
 }
@@ -83,6 +86,7 @@ impl Kind {
             Kind::TcpHalfOpen => "tcp-half-open",
             Kind::Http(HttpCheck { tls: None, .. }) => "http",
             Kind::Http(HttpCheck { tls: Some(_), .. }) => "https",
+            Kind::Exec(_) => "exec",
             Kind::Agent(_) => "agent",
         }
     }
@@ -118,6 +122,13 @@ pub struct TlsCheck {
     pub ca_file: Option<PathBuf>,
     /// False accepts any certificate.
     pub verify: bool,
+}
+
+/// The program of an exec probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecCheck {
+    /// The program and its arguments.
+    pub command: Vec<String>,
 }
 
 /// How an agent is asked.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::tls::Trust;
 use super::{
-    Advice, Kind, Machine, Probe, ProbeResult, Verdict, agent, half_open, http, icmp, tcp,
+    Advice, Kind, Machine, Probe, ProbeResult, Verdict, agent, exec, half_open, http, icmp, tcp,
 };
 
 /// The most probes of one [`Watch`] that are under way at a time; the others wait their turn. It
@@ -268,6 +268,8 @@ async fn probe(probe: &Probe, trust: &Trust) -> (ProbeResult, Advice) {
             Ok(request) => timeout(limit, request.send()).await,
             Err(reason) => return (ProbeResult::unable(reason), advice),
         },
+        // It minds the time itself, as there is something to be killed when it is over.
+        Kind::Exec(check) => Ok(exec::probe(target, check, limit).await),
         Kind::Agent(check) => timeout(limit, agent::probe(target, check)).await.map(|answer| {
             advice = answer.1;
             answer.0
