@@ -19,17 +19,6 @@ mod poll;
 mod requests;
 mod transfer;
 
-#[expect(dead_code, reason = "an echo does not need all of it")]
-#[path = "../../../src/transport/batch.rs"]
-mod batch;
-
-/// What `batch` imports.
-mod dns {
-    pub mod edns {
-        pub use portolan::dns::edns::UDP_PAYLOAD_BYTES;
-    }
-}
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
