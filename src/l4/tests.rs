@@ -136,6 +136,14 @@ async fn end(stream: &mut TcpStream) -> io::Result<usize> {
     soon(stream.read(&mut [0; 1])).await
 }
 
+/// Nobody takes a connection: it is reset as soon as it is there, or a little later.
+async fn assert_refused(l4: &L4) {
+    match soon(TcpStream::connect(vip(l4))).await {
+        Ok(mut stream) => assert_reset(&mut stream).await,
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+    }
+}
+
 async fn assert_reset(stream: &mut TcpStream) {
     let error = end(stream).await.expect_err("a reset, no orderly end");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);

@@ -1,6 +1,5 @@
 //! The plane in user space: how bytes move when the flows of both sides end here.
 
-mod connection;
 mod tcp;
 
 use std::io;

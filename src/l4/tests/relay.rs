@@ -120,16 +120,17 @@ async fn what_a_side_said_before_it_broke_is_passed_on() {
             soon(backend.read_exact(&mut [0; 1])).await.unwrap();
         }
         // As a server does that refuses an upload: it answers, and closes with the rest unread,
-        // while more comes. No await in between: the forwarder finds all of it done.
+        // while more comes.
         client.write_all(&bytes(100_000)).await.unwrap();
         soon(backend.read_exact(&mut [0; 10])).await.unwrap();
         assert_eq!(backend.try_write(b"too large").unwrap(), 9);
         drop(backend);
-        assert_eq!(client.try_write(b"more").unwrap(), 4);
+        // It may hear of the reset here already.
+        let is_reset = client.try_write(b"more").is_err();
         let mut heard = [0; 9];
         soon(client.read_exact(&mut heard)).await.unwrap();
         assert_eq!(&heard, b"too large");
-        assert!(end(&mut client).await.is_err(), "no orderly end: not all was read");
+        assert!(is_reset || end(&mut client).await.is_err(), "no orderly end: not all was read");
     }
 }
 

@@ -103,7 +103,7 @@ async fn what_the_client_has_said_already_reaches_the_next_backend() {
 async fn with_no_backend_left_to_try_the_client_is_reset() {
     let closed = [Closed::new(), Closed::new()];
     let l4 = run(service("web", &closed.each_ref().map(|closed| (closed.address, 1)))).await;
-    assert_reset(&mut connect(&l4).await).await;
+    assert_refused(&l4).await;
     let status = &l4.load().services[0];
     assert_eq!((status.accepted_total, status.refused_total, status.connections), (1, 1, 0));
     assert_eq!(failures(&l4), [1, 1]);
@@ -151,7 +151,7 @@ async fn a_client_does_not_wait_for_every_backend_that_does_not_answer() {
     settings.timeouts.connect = Duration::from_millis(200);
     let l4 = run(settings).await;
     let began = Instant::now();
-    assert_reset(&mut connect(&l4).await).await;
+    assert_refused(&l4).await;
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(failures(&l4).iter().sum::<u64>(), 3);
 }
@@ -171,7 +171,7 @@ async fn a_drained_backend_keeps_its_connections_and_takes_no_new_ones() {
 
     // With all drained nobody takes connections, and the service has no room.
     l4.set_drained("web", backends[usize::from(1 - name)].address, true).unwrap();
-    assert_reset(&mut connect(&l4).await).await;
+    assert_refused(&l4).await;
     assert_eq!(l4.load().capacity, Some(0));
     talk(&mut first).await;
 
@@ -211,7 +211,7 @@ async fn with_no_backend_up_all_are_tried_and_there_is_no_room() {
     assert_eq!(l4.load().capacity, Some(10));
     l4.force("web", backend.address, Some(false)).unwrap();
     assert_eq!(l4.load().capacity, Some(0));
-    assert_reset(&mut connect(&l4).await).await;
+    assert_refused(&l4).await;
 }
 
 #[tokio::test]

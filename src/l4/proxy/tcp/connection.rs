@@ -1,0 +1,261 @@
+//! A connection: what is known of its two sides, and the bytes between them.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustix::event::epoll::EventFlags;
+
+use super::direction::{Direction, Outcome, Tools};
+use super::side::{Side, reset};
+use crate::l4::backend::Place;
+use crate::l4::flow::Flow;
+use crate::l4::service::Service;
+use crate::l4::settings::ServiceSettings;
+
+/// Bytes are added to a backend's counters when they are this many, and at the end.
+const COUNT_BYTES: u64 = 64 * 1024;
+/// A client waits no longer than this many connect timeouts for a backend.
+const CONNECT_TIMEOUTS: u32 = 3;
+
+/// Microseconds since the worker began.
+pub type Time = u64;
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Whose client it is.
+    pub service: Arc<Service>,
+    /// Who came, and to which address.
+    pub flow: Flow,
+    /// How far it has come.
+    pub stage: Stage,
+    client: Side,
+    /// None until one is chosen.
+    backend: Option<(Side, Place)>,
+    to_backend: Direction,
+    to_client: Direction,
+    /// Of the bytes moved, those in the backend's counters already: to it, and from it.
+    counted: (u64, u64),
+    /// When it was accepted.
+    began: Time,
+    /// When bytes moved last, or the backend was asked.
+    latest: Time,
+    may_splice: bool,
+    /// It stands in the worker's list of those that go on without an event.
+    pub is_resting: bool,
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub enum Stage {
+    /// A backend has been asked, and has not answered.
+    Connecting(Attempts),
+    /// Bytes are passed on.
+    Relaying,
+}
+
+/// Attempts to connect to a backend.
+#[derive(Debug)]
+pub struct Attempts {
+    /// How many there were, modulo 256: an event of an earlier one is not taken for one of the
+    /// last.
+    pub number: u8,
+    /// Backends that did not take the connection.
+    pub tried: Vec<SocketAddr>,
+    /// The present one is given up then.
+    pub deadline: Time,
+    /// No other is made after that.
+    pub last: Time,
+}
+
+/// What is to be done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It waits for an event.
+    Wait,
+    /// It goes on when others have had their turn.
+    Rest,
+    /// It has come to an orderly end.
+    End,
+    /// It is reset.
+    Reset,
+}
+
+impl Connection {
+    /// One that was accepted just now.
+    pub fn new(
+        client: Side,
+        flow: Flow,
+        service: &Arc<Service>,
+        settings: &ServiceSettings,
+        now: Time,
+    ) -> Connection {
+        let last = now.saturating_add(micros(settings.timeouts.connect * CONNECT_TIMEOUTS));
+        Connection {
+            service: Arc::clone(service),
+            flow,
+            stage: Stage::Connecting(Attempts {
+                number: 0,
+                tried: Vec::new(),
+                deadline: last,
+                last,
+            }),
+            client,
+            backend: None,
+            to_backend: Direction::default(),
+            to_client: Direction::default(),
+            counted: (0, 0),
+            began: now,
+            latest: now,
+            may_splice: settings.splice,
+            is_resting: false,
+        }
+    }
+
+    /// A backend is asked from now on.
+    pub fn ask(&mut self, backend: Side, place: Place, now: Time) {
+        self.backend = Some((backend, place));
+        self.latest = now;
+    }
+
+    /// The backend that was asked last does not take the connection.
+    pub fn give_up_backend(&mut self) {
+        let Some((_, place)) = self.backend.take() else { return };
+        place.failed();
+        if let Stage::Connecting(attempts) = &mut self.stage {
+            attempts.tried.push(place.backend().address);
+        }
+    }
+
+    /// The backend has taken the connection.
+    pub fn relay(&mut self, now: Time) {
+        self.stage = Stage::Relaying;
+        if let Some((_, place)) = &self.backend {
+            place.connected(std::time::Duration::from_micros(now.saturating_sub(self.latest)));
+        }
+        self.latest = now;
+    }
+
+    /// The socket to the backend, and the place on it.
+    pub fn backend(&self) -> Option<&(Side, Place)> {
+        self.backend.as_ref()
+    }
+
+    /// The client's socket.
+    pub fn client_socket(&self) -> &OwnedFd {
+        &self.client.socket
+    }
+
+    /// Takes in what epoll tells of the client.
+    pub fn note_client(&mut self, events: EventFlags) {
+        self.client.note(events);
+    }
+
+    /// Takes in what epoll tells of the backend.
+    pub fn note_backend(&mut self, events: EventFlags) {
+        if let Some((side, _)) = &mut self.backend {
+            side.note(events);
+        }
+    }
+
+    /// The client has broken the connection off.
+    pub fn client_is_gone(&self) -> bool {
+        self.client.has_failed
+    }
+
+    /// Moves what can be moved. The end of one direction is passed on, and the other goes on; when
+    /// one side breaks, so does the other, after it was given what the broken one had sent.
+    pub fn run(&mut self, now: Time, tools: &mut Tools) -> Next {
+        let Some((backend, _)) = &mut self.backend else { return Next::Wait };
+        let before = self.to_backend.moved + self.to_client.moved;
+        let mut next = Next::Wait;
+        for is_to_backend in [true, false] {
+            let (direction, other, from, to) = match is_to_backend {
+                true => (&mut self.to_backend, &self.to_client, &mut self.client, &mut *backend),
+                false => (&mut self.to_client, &self.to_backend, &mut *backend, &mut self.client),
+            };
+            if direction.is_over {
+                continue;
+            }
+            let mut outcome = direction.run(from, to, self.may_splice, tools);
+            // Where both have ended, closing tells.
+            if outcome == Outcome::Ended && !other.is_over && to.end().is_err() {
+                outcome = Outcome::CannotWrite;
+            }
+            match outcome {
+                Outcome::Waits => {}
+                Outcome::Rests => next = Next::Rest,
+                Outcome::Ended => direction.is_over = true,
+                Outcome::CannotRead => {
+                    next = Next::Reset;
+                    break;
+                }
+                Outcome::CannotWrite => {
+                    // What it has said before it broke is still passed on.
+                    direction.is_over = true;
+                    direction.drop_held(tools);
+                    to.has_failed = true;
+                    to.readable = true;
+                    next = Next::Rest;
+                }
+            }
+        }
+        if self.to_backend.moved + self.to_client.moved != before {
+            self.latest = now;
+            self.count(COUNT_BYTES);
+        }
+        if next != Next::Reset && self.to_backend.is_over && self.to_client.is_over {
+            next = if self.is_broken() { Next::Reset } else { Next::End };
+        }
+        next
+    }
+
+    /// When it is over for lack of movement, or of time; to be asked again then, as that may have
+    /// changed.
+    pub fn deadline(&self, settings: &ServiceSettings) -> Time {
+        match &self.stage {
+            Stage::Connecting(attempts) => attempts.deadline,
+            Stage::Relaying => {
+                let idle = self.latest.saturating_add(micros(settings.timeouts.idle));
+                let total = settings.timeouts.total.map(micros);
+                total.map_or(idle, |total| idle.min(self.began.saturating_add(total)))
+            }
+        }
+    }
+
+    /// Gives back what it has of the worker, and closes it.
+    pub fn close(mut self, is_reset: bool, tools: &mut Tools) {
+        self.count(0);
+        self.to_backend.drop_held(tools);
+        self.to_client.drop_held(tools);
+        if is_reset {
+            reset(&self.client.socket);
+            if let Some((backend, _)) = &self.backend {
+                reset(&backend.socket);
+            }
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        let backend = self.backend.as_ref();
+        self.client.has_failed || backend.is_some_and(|(backend, _)| backend.has_failed)
+    }
+
+    /// Adds to the backend's counters, if there is more than `least` to add.
+    fn count(&mut self, least: u64) {
+        let Some((_, place)) = &self.backend else { return };
+        let new = (self.to_backend.moved - self.counted.0, self.to_client.moved - self.counted.1);
+        if new.0 + new.1 > least {
+            place.backend().bytes_to_backend_total.fetch_add(new.0, Relaxed);
+            place.backend().bytes_to_client_total.fetch_add(new.1, Relaxed);
+            self.counted = (self.to_backend.moved, self.to_client.moved);
+        }
+    }
+}
+
+/// A duration as the worker's clock counts.
+pub fn micros(duration: std::time::Duration) -> Time {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

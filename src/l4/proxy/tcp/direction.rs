@@ -1,0 +1,226 @@
+//! One direction of a connection: bytes are copied first, and spliced when there are many.
+
+use rustix::io::{Errno, Result};
+
+use super::pipes::{Pipe, Pipes};
+use super::side::Side;
+
+/// What is read at a time.
+pub const BUFFER_BYTES: usize = 16 * 1024;
+/// A direction that has moved more than this is spliced: below, a copy is cheaper than a pipe.
+const SPLICE_AFTER: u64 = 64 * 1024;
+/// But not while it brings less than this at a time.
+const SPLICE_LEAST: usize = 2 * 1024;
+/// A source that always has more is left after so many reads, for the sake of other connections.
+const MOST_READS: usize = 16;
+
+/// What a worker lends to a direction while it moves bytes.
+#[derive(Debug)]
+pub struct Tools {
+    /// The one buffer of the worker: a connection that waits needs none.
+    pub buffer: Box<[u8]>,
+    /// For splicing.
+    pub pipes: Pipes,
+}
+
+/// The bytes from one side to the other.
+#[derive(Debug, Default)]
+pub struct Direction {
+    held: Held,
+    /// Bytes passed on.
+    pub moved: u64,
+    /// Spliced rather than copied.
+    is_bulk: bool,
+    /// The kernel has refused to.
+    cannot_splice: bool,
+    /// The source has said all, and everything was read.
+    has_ended: bool,
+    /// Nothing more is moved.
+    pub is_over: bool,
+}
+
+/// What has been read, and not been taken yet.
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Bytes {
+        bytes: Box<[u8]>,
+        from: usize,
+    },
+    Pipe(Pipe),
+}
+
+/// How far a direction came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Until an event tells of more to read or more room.
+    Waits,
+    /// It could go on, and should when others have had their turn.
+    Rests,
+    /// All was passed on, but for the end itself.
+    Ended,
+    /// The source broke.
+    CannotRead,
+    /// The destination broke.
+    CannotWrite,
+}
+
+impl Direction {
+    /// Moves what can be moved now.
+    pub fn run(
+        &mut self,
+        from: &mut Side,
+        to: &mut Side,
+        may_splice: bool,
+        tools: &mut Tools,
+    ) -> Outcome {
+        for _ in 0..MOST_READS {
+            match self.flush(to, tools) {
+                Ok(true) => {}
+                Ok(false) if from.has_failed => return Outcome::CannotRead,
+                Ok(false) => return Outcome::Waits,
+                Err(_) => return Outcome::CannotWrite,
+            }
+            if self.has_ended {
+                return Outcome::Ended;
+            }
+            if !from.readable {
+                return Outcome::Waits;
+            }
+            if !to.writable {
+                return if from.has_failed { Outcome::CannotRead } else { Outcome::Waits };
+            }
+            let read = match self.is_bulk && may_splice && !self.cannot_splice {
+                true => self.splice(from, tools),
+                false => self.copy(from, to, tools),
+            };
+            match read {
+                Ok(()) => {}
+                Err(Fault::Source(Errno::AGAIN)) => from.readable = false,
+                Err(Fault::Source(Errno::INTR)) => {}
+                Err(Fault::Source(_)) => return Outcome::CannotRead,
+                Err(Fault::Destination) => return Outcome::CannotWrite,
+            }
+        }
+        Outcome::Rests
+    }
+
+    /// Gives back what it holds.
+    pub fn drop_held(&mut self, tools: &mut Tools) {
+        if let Held::Pipe(pipe) = std::mem::take(&mut self.held) {
+            tools.pipes.give(pipe);
+        }
+    }
+
+    fn copy(
+        &mut self,
+        from: &mut Side,
+        to: &mut Side,
+        tools: &mut Tools,
+    ) -> std::result::Result<(), Fault> {
+        let read = from.read(&mut tools.buffer).map_err(Fault::Source)?;
+        if read == 0 {
+            return self.end(from);
+        }
+        let bytes = &tools.buffer[..read];
+        let written = match to.write(bytes) {
+            Ok(written) => written,
+            Err(Errno::INTR) => 0,
+            Err(Errno::AGAIN) => {
+                to.writable = false;
+                0
+            }
+            Err(_) => return Err(Fault::Destination),
+        };
+        self.moved += written as u64;
+        if written < read {
+            self.held = Held::Bytes { bytes: bytes[written..].into(), from: 0 };
+        }
+        self.is_bulk = self.moved > SPLICE_AFTER && read >= SPLICE_LEAST;
+        if from.is_read_out(read < tools.buffer.len()) {
+            return self.end(from);
+        }
+        Ok(())
+    }
+
+    fn splice(&mut self, from: &mut Side, tools: &mut Tools) -> std::result::Result<(), Fault> {
+        let Some(mut pipe) = tools.pipes.take() else {
+            self.is_bulk = false;
+            return Ok(());
+        };
+        match pipe.fill(&from.socket) {
+            Ok(0) => {
+                tools.pipes.give(pipe);
+                self.end(from)
+            }
+            Ok(read) => {
+                self.is_bulk = read >= SPLICE_LEAST;
+                self.held = Held::Pipe(pipe);
+                Ok(())
+            }
+            Err(Errno::INVAL) => {
+                // Some kinds of sockets cannot be.
+                tools.pipes.give(pipe);
+                self.cannot_splice = true;
+                Ok(())
+            }
+            Err(error) => {
+                tools.pipes.give(pipe);
+                Err(Fault::Source(error))
+            }
+        }
+    }
+
+    /// The end of a side that broke is no end that the other should be told of as one.
+    fn end(&mut self, from: &Side) -> std::result::Result<(), Fault> {
+        if from.has_failed {
+            return Err(Fault::Source(Errno::CONNRESET));
+        }
+        self.has_ended = true;
+        Ok(())
+    }
+
+    /// Writes what is held; true when nothing is, any more.
+    fn flush(&mut self, to: &mut Side, tools: &mut Tools) -> Result<bool> {
+        loop {
+            let written = match &mut self.held {
+                Held::Nothing => return Ok(true),
+                _ if !to.writable => return Ok(false),
+                Held::Bytes { bytes, from } => to.write(&bytes[*from..]),
+                Held::Pipe(pipe) => {
+                    to.be_prompt();
+                    pipe.empty(&to.socket)
+                }
+            };
+            let written = match written {
+                Ok(written) => written,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {
+                    to.writable = false;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            };
+            self.moved += written as u64;
+            let is_empty = match &mut self.held {
+                Held::Nothing => true,
+                Held::Bytes { bytes, from } => {
+                    *from += written;
+                    *from >= bytes.len()
+                }
+                Held::Pipe(pipe) => pipe.held == 0,
+            };
+            if is_empty {
+                self.drop_held(tools);
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// What broke.
+enum Fault {
+    Source(Errno),
+    Destination,
+}

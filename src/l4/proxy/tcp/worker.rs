@@ -1,0 +1,458 @@
+//! A worker's event loop: it accepts, asks backends, and moves bytes, all on one thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, connect, getpeername, getsockname,
+    socket_with,
+};
+
+use super::Carried;
+use super::connection::{Attempts, Connection, Next, Stage, Time, micros};
+use super::direction::{BUFFER_BYTES, Tools};
+use super::mailbox::{Mailbox, Order};
+use super::pipes::Pipes;
+use super::side::{INTEREST, Side};
+use super::slab::{Key, Slab};
+use super::wheel::Wheel;
+use crate::l4::backend::{Backend, Place};
+use crate::l4::flow::Flow;
+use crate::l4::listener::{BACKLOG, Opened};
+use crate::l4::service::Service;
+use crate::l4::settings::{Protocol, ServiceSettings, WhenDown};
+
+/// Events taken at a time.
+const EVENTS: usize = 256;
+/// Connections accepted before what they bring is looked at.
+const ACCEPTS: usize = 32;
+/// When descriptors have run out, accepting is tried again after this: some connections end.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// That it fails is said no more often than this.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// A thread's part of the plane.
+#[derive(Debug)]
+pub struct Worker {
+    /// Which one it is.
+    number: usize,
+    epoll: OwnedFd,
+    mailbox: Arc<Mailbox>,
+    entrances: Slab<Entrance>,
+    connections: Slab<Connection>,
+    carried: Arc<Carried>,
+    /// A timer for each connection, in milliseconds.
+    wheel: Wheel,
+    tools: Tools,
+    /// Connections that go on without an event.
+    resting: Vec<Key>,
+    /// When the worker began.
+    epoch: Instant,
+    /// What the clock said last.
+    now: Time,
+    /// When entrances that accept nothing for want of descriptors do so again.
+    accept_again: Option<Time>,
+    said: Option<Instant>,
+    is_to_leave: bool,
+}
+
+/// A socket that accepts.
+#[derive(Debug)]
+struct Entrance {
+    /// Of all that were opened together.
+    serving: u64,
+    opened: Arc<Opened>,
+    /// Which of this worker's sockets.
+    index: usize,
+    vip: SocketAddr,
+    service: Arc<Service>,
+    is_paused: bool,
+}
+
+/// What an event is about, as epoll is told to tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    /// Others have sent orders.
+    Bell,
+    /// Somebody comes.
+    Entrance(Key),
+    /// A connection's client.
+    Client(Key),
+    /// A connection's backend, and which attempt.
+    Backend(Key, u8),
+}
+
+impl Token {
+    fn data(self) -> epoll::EventData {
+        // Index, generation, attempt, and 2 bits of which it is.
+        let of = |key: Key| u64::from(key.index) | u64::from(key.generation & 0xff_ffff) << 32;
+        epoll::EventData::new_u64(match self {
+            Token::Bell => 0,
+            Token::Entrance(key) => 1 << 62 | of(key),
+            Token::Client(key) => 2 << 62 | of(key),
+            Token::Backend(key, attempt) => 3 << 62 | u64::from(attempt & 0x3f) << 56 | of(key),
+        })
+    }
+
+    fn read(data: epoll::EventData) -> Token {
+        let data = data.u64();
+        let key = Key { index: data as u32, generation: (data >> 32) as u32 & 0xff_ffff };
+        match data >> 62 {
+            0 => Token::Bell,
+            1 => Token::Entrance(key),
+            2 => Token::Client(key),
+            _ => Token::Backend(key, (data >> 56) as u8 & 0x3f),
+        }
+    }
+}
+
+impl Worker {
+    /// The worker of that number, which is told what to do through the mailbox.
+    pub fn new(number: usize, mailbox: Arc<Mailbox>, carried: Arc<Carried>) -> io::Result<Worker> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &mailbox.bell, Token::Bell.data(), epoll::EventFlags::IN)?;
+        Ok(Worker {
+            number,
+            epoll,
+            mailbox,
+            entrances: Slab::new(),
+            connections: Slab::new(),
+            carried,
+            wheel: Wheel::new(),
+            tools: Tools { buffer: vec![0; BUFFER_BYTES].into(), pipes: Pipes::default() },
+            resting: Vec::new(),
+            epoch: Instant::now(),
+            now: 0,
+            accept_again: None,
+            said: None,
+            is_to_leave: false,
+        })
+    }
+
+    /// Works until it is told to leave and the last connection has ended.
+    pub fn run(mut self) {
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
+        while !self.is_to_leave || !self.connections.is_empty() || !self.entrances.is_empty() {
+            let timeout = self.timeout();
+            events.clear();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => {
+                    // None that a running epoll can give; but nothing may spin.
+                    tracing::error!(%error, "the forwarder cannot wait for events");
+                    std::thread::sleep(ACCEPT_AGAIN);
+                }
+            }
+            self.now = micros(self.epoch.elapsed());
+            for event in &events {
+                let (data, flags) = (event.data, event.flags);
+                match Token::read(data) {
+                    Token::Bell => self.take_orders(),
+                    Token::Entrance(key) => self.accept(key, ACCEPTS),
+                    Token::Client(key) => self.hear_client(key, flags),
+                    Token::Backend(key, attempt) => self.hear_backend(key, attempt, flags),
+                }
+            }
+            for key in std::mem::take(&mut self.resting) {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.is_resting = false;
+                    self.go_on(key);
+                }
+            }
+            self.see_to_timers();
+        }
+    }
+
+    /// How long may be waited for events.
+    fn timeout(&self) -> Option<Timespec> {
+        if !self.resting.is_empty() {
+            return Some(Timespec::default());
+        }
+        let timer = self.wheel.next().map(|tick| tick.saturating_mul(1_000));
+        let next = [timer, self.accept_again].into_iter().flatten().min()?;
+        let now = micros(self.epoch.elapsed());
+        Timespec::try_from(Duration::from_micros(next.saturating_sub(now))).ok()
+    }
+
+    fn take_orders(&mut self) {
+        for order in self.mailbox.take() {
+            match order {
+                Order::Serve(serving, opened, service) => self.serve(serving, &opened, &service),
+                Order::Close(serving, _lease) => {
+                    for key in self.entrances.keys(|entrance| entrance.serving == serving) {
+                        self.close_entrance(key);
+                    }
+                }
+                Order::WentDown(backend) => self.reset_all_of(&backend),
+                Order::Abort => {
+                    for key in self.connections.keys(|_| true) {
+                        self.close(key, true);
+                    }
+                }
+                Order::Leave => self.is_to_leave = true,
+            }
+        }
+    }
+
+    fn serve(&mut self, serving: u64, opened: &Arc<Opened>, service: &Arc<Service>) {
+        let count = opened.workers.get(self.number).map_or(0, Vec::len);
+        for index in 0..count {
+            let socket = &opened.workers[self.number][index];
+            let vip = getsockname(socket).ok().and_then(|vip| SocketAddr::try_from(vip).ok());
+            let Some(vip) = vip else { continue };
+            let key = self.entrances.insert(|_| Entrance {
+                serving,
+                opened: Arc::clone(opened),
+                index,
+                vip,
+                service: Arc::clone(service),
+                is_paused: false,
+            });
+            let data = Token::Entrance(key).data();
+            if let Err(error) = epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN) {
+                tracing::error!(service = service.name, %error, "cannot accept connections");
+                self.entrances.remove(key);
+            }
+        }
+    }
+
+    /// For their clients, those that wait to be accepted stand already: closing would reset them.
+    fn close_entrance(&mut self, key: Key) {
+        self.accept(key, BACKLOG as usize);
+        if let Some(entrance) = self.entrances.remove(key) {
+            // Another process may have the socket too, and then it does not go by being closed.
+            let _ = epoll::delete(&self.epoll, entrance.socket(self.number));
+        }
+    }
+
+    /// Accepts at most so many connections that wait.
+    fn accept(&mut self, key: Key, most: usize) {
+        for _ in 0..most {
+            let Some(entrance) = self.entrances.get_mut(key) else { return };
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            match acceptfrom_with(entrance.socket(self.number), flags) {
+                Ok((socket, client)) => {
+                    let client = client.and_then(|client| SocketAddr::try_from(client).ok());
+                    let (vip, service) = (entrance.vip, Arc::clone(&entrance.service));
+                    let Some(client) = client else { continue };
+                    self.welcome(socket, Flow { client, vip, protocol: Protocol::Tcp }, service);
+                }
+                Err(Errno::AGAIN) => return,
+                // It was gone before it was accepted, or the network has something to say of it
+                // (accept(2)).
+                Err(error) if is_of_one_client(error) => {}
+                Err(error) => return self.pause(key, error),
+            }
+        }
+    }
+
+    /// Accepts nothing for a while.
+    fn pause(&mut self, key: Key, error: Errno) {
+        let Some(entrance) = self.entrances.get_mut(key) else { return };
+        if self.said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
+            tracing::warn!(service = entrance.service.name, %error, "cannot accept connections");
+            self.said = Some(Instant::now());
+        }
+        entrance.is_paused = true;
+        let none = epoll::EventFlags::empty();
+        let data = Token::Entrance(key).data();
+        let _ = epoll::modify(&self.epoll, entrance.socket(self.number), data, none);
+        self.accept_again = Some(self.now + micros(ACCEPT_AGAIN));
+    }
+
+    fn resume(&mut self) {
+        self.accept_again = None;
+        for key in self.entrances.keys(|entrance| entrance.is_paused) {
+            let Some(entrance) = self.entrances.get_mut(key) else { continue };
+            entrance.is_paused = false;
+            let data = Token::Entrance(key).data();
+            let socket = entrance.socket(self.number);
+            let _ = epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN);
+        }
+    }
+
+    /// A client has come.
+    fn welcome(&mut self, socket: OwnedFd, flow: Flow, service: Arc<Service>) {
+        service.accepted_total.fetch_add(1, Relaxed);
+        let settings = service.settings();
+        // The listening socket's TCP_NODELAY is its own, too.
+        let client = Side::new(socket, true);
+        let now = self.now;
+        let key =
+            self.connections.insert(|_| Connection::new(client, flow, &service, &settings, now));
+        self.carried.begin();
+        let data = Token::Client(key).data();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if epoll::add(&self.epoll, connection.client_socket(), data, INTEREST).is_err() {
+            return self.refuse(key);
+        }
+        self.find_backend(key, &settings);
+    }
+
+    /// Asks the backend whose turn it is, and others while that fails at once.
+    fn find_backend(&mut self, key: Key, settings: &ServiceSettings) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        loop {
+            let Stage::Connecting(attempts) = &mut connection.stage else { return };
+            if self.now >= attempts.last {
+                return self.refuse(key);
+            }
+            let Ok(place) = connection.service.choose(&connection.flow, &attempts.tried) else {
+                return self.refuse(key);
+            };
+            attempts.number = attempts.number.wrapping_add(1);
+            let token = Token::Backend(key, attempts.number);
+            match ask(&self.epoll, place.backend().address, token) {
+                Ok(socket) => {
+                    let limit = micros(settings.timeouts.connect);
+                    attempts.deadline = attempts.last.min(self.now.saturating_add(limit));
+                    self.wheel.set(key.index, attempts.deadline.div_ceil(1_000));
+                    return connection.ask(Side::new(socket, false), place, self.now);
+                }
+                // No backend's fault, and the next one would fail as well.
+                Err(error) if is_exhaustion(error) => return self.refuse(key),
+                Err(_) => {
+                    place.failed();
+                    attempts.tried.push(place.backend().address);
+                }
+            }
+        }
+    }
+
+    fn hear_client(&mut self, key: Key, events: epoll::EventFlags) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.note_client(events);
+        match connection.stage {
+            Stage::Relaying => self.go_on(key),
+            Stage::Connecting(_) if connection.client_is_gone() => self.close(key, true),
+            Stage::Connecting(_) => {}
+        }
+    }
+
+    fn hear_backend(&mut self, key: Key, attempt: u8, events: epoll::EventFlags) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Stage::Connecting(Attempts { number, .. }) = connection.stage {
+            if number & 0x3f != attempt {
+                return;
+            }
+            if events.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP)
+                || connection.backend().is_some_and(|(side, _)| is_to_itself(&side.socket))
+            {
+                return self.try_another(key);
+            }
+            connection.relay(self.now);
+            let settings = connection.service.settings();
+            let deadline = connection.deadline(&settings).div_ceil(1_000);
+            // One that is later is set when the present one has gone off.
+            if self.wheel.deadline(key.index).is_none_or(|set| deadline < set) {
+                self.wheel.set(key.index, deadline);
+            }
+        }
+        connection.note_backend(events);
+        self.go_on(key);
+    }
+
+    fn try_another(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.give_up_backend();
+        let settings = connection.service.settings();
+        self.find_backend(key, &settings);
+    }
+
+    fn go_on(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.run(self.now, &mut self.tools) {
+            Next::Wait => {}
+            Next::Rest if connection.is_resting => {}
+            Next::Rest => {
+                connection.is_resting = true;
+                self.resting.push(key);
+            }
+            Next::End => self.close(key, false),
+            Next::Reset => self.close(key, true),
+        }
+    }
+
+    fn see_to_timers(&mut self) {
+        if self.accept_again.is_some_and(|at| at <= self.now) {
+            self.resume();
+        }
+        while let Some(index) = self.wheel.expired(self.now / 1_000) {
+            let Some(key) = self.connections.key_at(index) else { continue };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let deadline = connection.deadline(&connection.service.settings());
+            match connection.stage {
+                _ if deadline > self.now => self.wheel.set(index, deadline.div_ceil(1_000)),
+                Stage::Connecting(_) => self.try_another(key),
+                Stage::Relaying => self.close(key, true),
+            }
+        }
+    }
+
+    /// No backend takes the client.
+    fn refuse(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.service.refused_total.fetch_add(1, Relaxed);
+            self.close(key, true);
+        }
+    }
+
+    fn reset_all_of(&mut self, backend: &Arc<Backend>) {
+        let is_meant = |connection: &Connection| {
+            let is_there = |(_, place): &(Side, Place)| Arc::ptr_eq(place.backend(), backend);
+            connection.backend().is_some_and(is_there)
+                && connection.service.settings().when_down == WhenDown::Reset
+        };
+        for key in self.connections.keys(is_meant) {
+            self.close(key, true);
+        }
+    }
+
+    fn close(&mut self, key: Key, is_reset: bool) {
+        let Some(connection) = self.connections.remove(key) else { return };
+        self.wheel.clear(key.index);
+        connection.close(is_reset, &mut self.tools);
+        self.carried.end();
+    }
+}
+
+impl Entrance {
+    fn socket(&self, worker: usize) -> &socket2::Socket {
+        &self.opened.workers[worker][self.index]
+    }
+}
+
+/// Begins to connect to a backend.
+fn ask(epoll: &OwnedFd, address: SocketAddr, token: Token) -> rustix::io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    match connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    // Not before: until then it would be told as broken.
+    epoll::add(epoll, &socket, token.data(), INTEREST)?;
+    Ok(socket)
+}
+
+/// True for what TCP makes of a connection to a port of this machine at which nobody listens, when
+/// that port happens to be chosen as the near one too: a socket that is its own peer.
+fn is_to_itself(socket: &OwnedFd) -> bool {
+    matches!((getsockname(socket), getpeername(socket)), (Ok(near), Ok(Some(far))) if near == far)
+}
+
+fn is_exhaustion(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC)
+}
+
+fn is_of_one_client(error: Errno) -> bool {
+    !is_exhaustion(error) && !matches!(error, Errno::BADF | Errno::INVAL | Errno::NOTSOCK)
+}
