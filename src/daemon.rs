@@ -1,5 +1,7 @@
 //! Builds the floors bottom-up, runs them, and stops them top-down.
 
+mod replace;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::config::source::Source;
-use crate::config::{self, Diagnostic, Loaded, Rejected, Severity};
+use crate::config::{self, ControlSocket, Diagnostic, Loaded, Rejected, Severity};
 use crate::control::override_file::OverrideFile;
 use crate::control::reload::{FileWatch, Trigger};
 use crate::control::secondary::{Install, Secondaries};
 use crate::control::serials::Serials;
 use crate::control::status::unix_seconds;
 use crate::control::{self, Action, Control, Override, Target};
+use crate::handover::{Door, Failed, Handed, Line, Ready};
 use crate::l4::{self, L4};
 use crate::transport;
 use crate::zone::{Condition, Zone};
@@ -28,11 +31,23 @@ const ANNOUNCEMENTS: usize = 256;
 /// How long connections of the forwarder may go on after the order to stop.
 const L4_GRACE: Duration = Duration::from_secs(5);
 
+/// How a server comes to its sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// It opens them, and no other process can take over from it.
+    Apart,
+    /// It opens them, and others can take over from it.
+    Fresh,
+    /// It takes over from the server that runs with the same configuration, if one does.
+    Replacing,
+}
+
 /// What a reload cannot change.
 struct Fixed {
     dns: Option<transport::Settings>,
     admin: Option<admin::Settings>,
     overrides: PathBuf,
+    socket: ControlSocket,
 }
 
 /// A server that runs.
@@ -47,12 +62,27 @@ struct Daemon {
     /// Tells other servers of changes.
     notifying: Option<tokio::task::JoinHandle<()>>,
     l4: L4,
-    admin: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
+    admin: Option<Window>,
+    /// Where another process asks to take over.
+    door: Option<Door>,
+}
+
+/// The admin page and API.
+struct Window {
+    /// A duplicate of its socket, to be handed over.
+    handed: Handed,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
 }
 
 /// Runs what the configuration asks for, calls `ready` once everything listens, and returns when a
-/// signal ends it.
-pub async fn serve(path: &Path, loaded: Loaded, ready: impl FnOnce()) -> anyhow::Result<()> {
+/// signal ends it, or another process has taken over and all connections have ended.
+pub async fn serve(
+    path: &Path,
+    loaded: Loaded,
+    entrance: Entrance,
+    ready: impl FnOnce(),
+) -> anyhow::Result<()> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut end = End {
         terminate: signal(SignalKind::terminate())?,
@@ -62,15 +92,27 @@ pub async fn serve(path: &Path, loaded: Loaded, ready: impl FnOnce()) -> anyhow:
     let mut files = FileWatch::new(&loaded.files, loaded.begun);
     // A round of checks may take long; nobody shall have to wait for it to stop the program.
     let mut daemon = tokio::select! {
-        started = Daemon::start(path, loaded) => started?,
+        started = Daemon::start(path, loaded, entrance) => started?,
         () = end.comes() => return Ok(()),
     };
     tracing::info!("serving");
     ready();
-    daemon.run(&mut hang_up, &mut end, &mut files).await;
-    tracing::info!("stopping");
-    daemon.stop().await;
+    match daemon.run(&mut hang_up, &mut end, &mut files).await {
+        Ending::Stopped => {
+            tracing::info!("stopping");
+            daemon.stop().await;
+        }
+        Ending::Replaced(successor) => daemon.linger(successor, &mut end).await,
+    }
     Ok(())
+}
+
+/// How a server comes to its end.
+enum Ending {
+    /// By a signal.
+    Stopped,
+    /// Another process serves.
+    Replaced(Ready),
 }
 
 /// What a running server does next.
@@ -79,6 +121,10 @@ enum Due {
     Reload(Trigger),
     /// A zone has come from its primary.
     Install(Install),
+    /// Another process asks to take over.
+    Offer(Line),
+    /// It is ready, or has failed.
+    Offered(Result<Ready, Failed>),
 }
 
 /// The signals that end the program.
@@ -98,13 +144,15 @@ impl End {
 
 impl Fixed {
     fn of(loaded: &Loaded) -> Fixed {
-        let config::Settings { dns, admin, overrides, .. } = &loaded.settings;
-        Fixed { dns: dns.clone(), admin: admin.clone(), overrides: overrides.clone() }
+        let config::Settings { dns, admin, overrides, socket, .. } = &loaded.settings;
+        let (dns, admin) = (dns.clone(), admin.clone());
+        Fixed { dns, admin, overrides: overrides.clone(), socket: socket.clone() }
     }
 
     /// What is different in `new`, and so takes a restart.
     fn pending(&self, new: &Fixed, path: &Path) -> Vec<String> {
-        let is_admin_other = self.admin != new.admin || self.overrides != new.overrides;
+        let is_admin_other =
+            self.admin != new.admin || self.overrides != new.overrides || self.socket != new.socket;
         let changed = [("[dns]", self.dns != new.dns), ("[admin]", is_admin_other)];
         let changed = changed.into_iter().filter(|(_, is_other)| *is_other);
         let path = path.display();
@@ -114,8 +162,9 @@ impl Fixed {
 
 impl Daemon {
     /// Starts what the configuration asks for, bottom-up: what is answered is known before the
-    /// sockets open.
-    async fn start(path: &Path, loaded: Loaded) -> anyhow::Result<Daemon> {
+    /// sockets open. What another process serves, it serves until all of it is ready here.
+    async fn start(path: &Path, loaded: Loaded, entrance: Entrance) -> anyhow::Result<Daemon> {
+        let (predecessor, mut inherited) = replace::inherit(&loaded, entrance).await?;
         for warning in &loaded.warnings {
             tracing::warn!("{}", one_line(warning));
         }
@@ -150,50 +199,99 @@ impl Daemon {
         let mut secondaries = Secondaries::start(zones, control.board(), rung);
         control.await_first(&mut secondaries, zones).await;
         let dns = match &settings.dns {
+            Some(dns) => Some(transport::bind(dns, &mut inherited)?),
+            None => None,
+        };
+        let admin = match &settings.admin {
+            Some(admin) => Some(Admin::bind(admin.clone(), &mut inherited).await?),
+            None => None,
+        };
+        let mut door = replace::open_door(&settings.socket, entrance, &mut inherited)?;
+        if let Some(predecessor) = &predecessor {
+            predecessor.turn().await.context("the server that runs serves on")?;
+        }
+        let dns = match dns {
             Some(dns) => {
-                let mut dns = start_dns(dns, &control, announced)?;
+                let mut dns = serve_dns(dns, &control, announced)?;
                 control.read(dns.take_ledgers());
                 Some(dns)
             }
             None => None,
         };
+        let admin = match admin {
+            Some(admin) => Some(serve_admin(admin, &control, &l4, dns.as_ref())?),
+            None => None,
+        };
+        if let Some(predecessor) = predecessor {
+            replace::finish(predecessor, &control).await?;
+        }
+        door.as_mut().into_iter().for_each(Door::keep);
         let notifying = dns.as_ref().map(|dns| {
             let (control, listen) = (control.clone(), dns.local_addrs().to_vec());
             tokio::spawn(async move { control.notify(&listen).await })
         });
-        let admin = match &settings.admin {
-            Some(admin) => Some(start_admin(admin, &control, &l4, dns.as_ref()).await?),
-            None => None,
-        };
         let fixed = Fixed::of(&loaded);
         let path = path.into();
-        Ok(Daemon { path, loaded, serials, fixed, control, secondaries, dns, notifying, l4, admin })
+        Ok(Daemon {
+            path,
+            loaded,
+            serials,
+            fixed,
+            control,
+            secondaries,
+            dns,
+            notifying,
+            l4,
+            admin,
+            door,
+        })
     }
 
-    /// Follows the files, the signals and the overrides until a signal ends it.
-    async fn run(&mut self, hang_up: &mut Signal, end: &mut End, files: &mut FileWatch) {
+    /// Follows the files, the signals and the overrides until a signal ends it, or another process
+    /// serves.
+    async fn run(&mut self, hang_up: &mut Signal, end: &mut End, files: &mut FileWatch) -> Ending {
         let following = tokio::spawn(follow_overrides(self.control.clone(), self.l4.clone()));
-        loop {
+        let mut offering = replace::Offering::default();
+        let ending = loop {
             let due = tokio::select! {
-                () = end.comes() => break,
+                () = end.comes() => break Ending::Stopped,
                 _ = hang_up.recv() => Due::Reload(Trigger::Request),
                 () = files.changed() => Due::Reload(Trigger::Change),
                 install = self.secondaries.next() => Due::Install(install),
+                line = replace::caller(self.door.as_ref()) => Due::Offer(line),
+                offered = offering.outcome() => Due::Offered(offered),
             };
             let work = async {
                 match due {
+                    // The process that takes over has read them, and will look again.
+                    Due::Reload(trigger) if offering.is_under_way() => offering.postpone(trigger),
                     Due::Reload(trigger) => self.reload(trigger, files).await,
                     // Here, so that it does not come between a reload's reading and its serving.
                     Due::Install(install) => self.control.install(install).await,
+                    Due::Offer(line) => offering.begin(line, self.handed()).await,
+                    Due::Offered(offered) => match self.let_serve(offered).await {
+                        Ok(successor) => return Some(successor),
+                        Err(failed) => {
+                            tracing::error!("{failed}; this process serves on");
+                            if let Some(trigger) = offering.postponed() {
+                                self.reload(trigger, files).await;
+                            }
+                        }
+                    },
                 }
+                None
             };
-            // Half of either does no harm to a server that stops.
+            // Half of any does no harm to a server that stops.
             tokio::select! {
-                () = end.comes() => break,
-                () = work => {}
+                () = end.comes() => break Ending::Stopped,
+                successor = work => match successor {
+                    Some(successor) => break Ending::Replaced(successor),
+                    None => {}
+                }
             }
-        }
+        };
         following.abort();
+        ending
     }
 
     /// Reads the files again: all or nothing. What was good before is served until then, and
@@ -287,7 +385,7 @@ impl Daemon {
 
     /// Stops top-down.
     async fn stop(self) {
-        if let Some((stop, task)) = self.admin {
+        if let Some(Window { stop, task, .. }) = self.admin {
             stop.cancel();
             let _ = task.await;
         }
@@ -370,12 +468,11 @@ fn noted(loaded: &Loaded, more: Vec<String>, serials: &Arc<Serials>) -> control:
     }
 }
 
-fn start_dns(
-    settings: &transport::Settings,
+fn serve_dns(
+    mut bound: transport::Bound,
     control: &Control,
     announced: transport::Announced,
 ) -> anyhow::Result<transport::Running> {
-    let mut bound = transport::bind(settings)?;
     bound.tell(announced);
     let running = bound.serve(control.published())?;
     for address in running.local_addrs() {
@@ -384,14 +481,14 @@ fn start_dns(
     Ok(running)
 }
 
-async fn start_admin(
-    settings: &admin::Settings,
+fn serve_admin(
+    admin: Admin,
     control: &Control,
     l4: &L4,
     dns: Option<&transport::Running>,
-) -> anyhow::Result<(CancellationToken, tokio::task::JoinHandle<()>)> {
-    let admin = Admin::bind(settings.clone()).await?;
+) -> anyhow::Result<Window> {
     tracing::info!(address = %admin.local_addr()?, "the admin page and API listen");
+    let handed = admin.handed()?;
     let stop = CancellationToken::new();
     let state = admin::State {
         started: SystemTime::now(),
@@ -400,7 +497,7 @@ async fn start_admin(
         dns: dns.map(transport::Running::tally),
     };
     let task = tokio::spawn(admin.serve(state, stop.clone()));
-    Ok((stop, task))
+    Ok(Window { handed, stop, task })
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@
 //! The modules below stand in floor order: each imports only from the floors above it in this
 //! list. `tests/it/tidy.rs` enforces that.
 
-// Floor 0: the words of the DNS, and of the map; datagrams in batches.
+// Floor 0: the words of the DNS, and of the map; datagrams in batches; sockets between processes.
 pub mod datagram;
 pub mod dns;
 pub mod geo;
+pub mod handover;
 
 // Floor 1: the decision, and the zones it is made in.
 pub mod decide;

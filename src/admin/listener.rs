@@ -23,6 +23,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How long answers under way may take once the server is told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long calls that have just come may take to be read, once no more are accepted.
+const LAST_CALLS: Duration = Duration::from_millis(200);
 /// How long to wait when accepting fails, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,6 +37,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
+    let end = CancellationToken::new();
     while let Some(Ok(slot)) = stop.run_until_cancelled(slots.clone().acquire_owned()).await {
         match stop.run_until_cancelled(listener.accept()).await {
             None => break,
@@ -43,7 +46,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             Some(Ok((stream, peer))) => {
-                let connection = converse(stream, peer, router.clone(), stop.clone());
+                let connection = converse(stream, peer, router.clone(), end.clone());
                 let cut = cut.clone();
                 connections.spawn(async move {
                     cut.run_until_cancelled(connection).await;
@@ -54,6 +57,8 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     }
     drop(listener);
     connections.close();
+    let _ = tokio::time::timeout(LAST_CALLS, connections.wait()).await;
+    end.cancel();
     if tokio::time::timeout(STOP_TIMEOUT, connections.wait()).await.is_err() {
         tracing::info!("admin connections that did not end in time are cut");
         cut.cancel();

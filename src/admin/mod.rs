@@ -13,6 +13,7 @@ pub mod text;
 pub mod view;
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +31,7 @@ use error::ApiError;
 use guard::Guard;
 
 use crate::control::Control;
+use crate::handover::{Handed, Inherited, Name, Use};
 use crate::l4::L4;
 use crate::transport::Tally;
 
@@ -87,12 +89,21 @@ pub struct BindError {
 }
 
 impl Admin {
-    /// Listens, without answering yet.
-    pub async fn bind(settings: Settings) -> Result<Admin, BindError> {
+    /// Listens, without answering yet; on the socket that was inherited, if there is one.
+    pub async fn bind(settings: Settings, inherited: &mut Inherited) -> Result<Admin, BindError> {
         let Settings { listen, token } = settings;
-        let listener = TcpListener::bind(listen).await;
+        let listener = match inherited.take_listeners(&Name::new(Use::Admin, listen)).pop() {
+            Some(listener) => TcpListener::from_std(listener),
+            None => TcpListener::bind(listen).await,
+        };
         let listener = listener.map_err(|source| BindError { listen, source })?;
         Ok(Admin { listener, guard: Guard::new(token) })
+    }
+
+    /// A duplicate of its socket, by the name under which another process finds it.
+    pub fn handed(&self) -> std::io::Result<Handed> {
+        let name = Name::new(Use::Admin, self.local_addr()?);
+        Ok(Handed { name, socket: self.listener.as_fd().try_clone_to_owned()? })
     }
 
     /// The address it listens on, with the port that port 0 became.

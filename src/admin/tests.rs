@@ -158,7 +158,7 @@ async fn open_with(token: Option<&str>, l4: Option<L4>) -> Open {
     let control =
         Control::start(Arc::new(settings), Loaded::default(), Overrides::default(), None).await;
     let settings = Settings { listen: loopback, token: token.map(String::from) };
-    let admin = Admin::bind(settings).await.unwrap();
+    let admin = Admin::bind(settings, &mut Inherited::default()).await.unwrap();
     let address = admin.local_addr().unwrap();
     let stop = CancellationToken::new();
     let started = SystemTime::now();
@@ -542,7 +542,9 @@ async fn l4_services_are_shown_and_report_their_load() {
 #[tokio::test]
 async fn a_server_that_steers_nothing_says_so() {
     let loopback = SocketAddr::from((IpAddr::from([127, 0, 0, 1]), 0));
-    let admin = Admin::bind(Settings { listen: loopback, token: None }).await.unwrap();
+    let admin = Admin::bind(Settings { listen: loopback, token: None }, &mut Inherited::default())
+        .await
+        .unwrap();
     let address = admin.local_addr().unwrap();
     let stop = CancellationToken::new();
     let state = State { control: None, l4: None, dns: None, started: SystemTime::now() };

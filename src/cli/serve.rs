@@ -9,7 +9,7 @@ use codespan_reporting::term::termcolor::{ColorChoice, StandardStream};
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigPath, FAILED, Output, check};
-use crate::daemon;
+use crate::daemon::{self, Entrance};
 
 /// The environment variable that says what is logged, in the syntax of `tracing`'s filters.
 const LOG_VARIABLE: &str = "PORTOLAN_LOG";
@@ -20,6 +20,11 @@ pub struct Arguments {
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigPath,
+    /// Take over from the server that runs with this configuration, if one does: its sockets are
+    /// handed over, nothing that clients send is lost, and its connections go on to their end. If
+    /// this server cannot start, that one serves on
+    #[arg(long)]
+    pub replace: bool,
     /// JSON makes the log JSON.
     #[command(flatten)]
     pub output: Output,
@@ -29,12 +34,18 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> ExitCode {
     log_to_stderr(arguments.output.json, "info");
     let path = arguments.config.config;
-    until_stopped(async move { serve(&path, arguments.output.json, || ()).await })
+    let entrance = if arguments.replace { Entrance::Replacing } else { Entrance::Fresh };
+    until_stopped(async move { serve(&path, arguments.output.json, entrance, || ()).await })
 }
 
 /// Serves until a signal; calls `ready` once everything listens. With `json`, what is wrong with the
 /// files is printed as `check` does.
-pub async fn serve(path: &Path, json: bool, ready: impl FnOnce()) -> anyhow::Result<()> {
+pub async fn serve(
+    path: &Path,
+    json: bool,
+    entrance: Entrance,
+    ready: impl FnOnce(),
+) -> anyhow::Result<()> {
     let loaded = match daemon::load(path, None).await {
         Ok(loaded) => loaded,
         Err(rejected) if json => {
@@ -49,7 +60,7 @@ pub async fn serve(path: &Path, json: bool, ready: impl FnOnce()) -> anyhow::Res
             anyhow::bail!("{} cannot be served", path.display());
         }
     };
-    daemon::serve(path, loaded, ready).await
+    daemon::serve(path, loaded, entrance, ready).await
 }
 
 /// Runs to the end, and prints why if that is a failure.

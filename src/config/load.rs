@@ -20,7 +20,7 @@ use super::reader::Reader;
 use super::secondary::{self, Secondary};
 use super::serial::SoaPlace;
 use super::server::{self, AdminForm, ServerForm};
-use super::settings::Settings;
+use super::settings::{ControlSocket, Settings};
 use super::source::{ReadError, Source};
 use super::steering::{self, MOST_DATACENTERS};
 use super::transfer;
@@ -221,11 +221,16 @@ fn compile(
     let overrides = form.admin.as_ref().and_then(|form| form.overrides.as_ref());
     let overrides = overrides
         .map_or_else(|| path.with_file_name("overrides.json"), |path| path.get_ref().clone());
+    let socket = form.admin.as_ref().and_then(|form| form.socket.as_ref());
+    let socket = ControlSocket {
+        path: socket.map_or_else(|| path.with_extension("sock"), |p| p.get_ref().clone()),
+        is_wanted: socket.is_some(),
+    };
     let admin = match admin {
         None => None,
         Some(admin) => Some(admin?),
     };
-    Some((Settings { dns, admin, overrides, l4, control }, contents, soas, map))
+    Some((Settings { dns, admin, overrides, socket, l4, control }, contents, soas, map))
 }
 
 fn read_latencies(

@@ -31,7 +31,7 @@ mod zones;
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{Contents, Loaded, Rejected, load};
 pub use serial::SoaPlace;
-pub use settings::Settings;
+pub use settings::{ControlSocket, Settings};
 
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,8 @@ pub(super) struct AdminForm {
     pub listen: Option<Spanned<SocketAddr>>,
     pub token_file: Option<Spanned<PathBuf>>,
     pub overrides: Option<Spanned<PathBuf>>,
+    /// Where another process asks to take over.
+    pub socket: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug)]
@@ -202,6 +204,7 @@ fn read_admin(mut admin: Table<'_>) -> AdminForm {
         listen: listen.and_then(|value| socket_address(&value)),
         token_file: admin.take("token_file").and_then(|value| value.path()),
         overrides: admin.take("overrides").and_then(|value| value.path()),
+        socket: admin.take("socket").and_then(|value| value.path()),
     };
     admin.finish();
     form

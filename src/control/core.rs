@@ -305,6 +305,23 @@ impl Core {
         Ok(())
     }
 
+    /// Takes these overrides for those that were; where they differ, that is an event.
+    pub fn replace_overrides(&mut self, overrides: Overrides, now: Now) {
+        let gone = self.overrides.list().filter(|one| !overrides.has(one));
+        let gone = gone.map(|one| (one.target.to_string(), "cleared".to_owned()));
+        let come = overrides.list().filter(|one| !self.overrides.has(one));
+        let come = come.map(|one| (one.target.to_string(), one.action.to_string()));
+        let changes: Vec<(String, String)> = gone.chain(come).collect();
+        if changes.is_empty() {
+            return;
+        }
+        self.overrides = overrides;
+        self.refresh(now);
+        for (subject, text) in changes {
+            self.note(now, EventKind::Override, &subject, text);
+        }
+    }
+
     /// Takes an override back; returns whether there was one.
     pub fn clear_override(&mut self, target: &Target, now: Now) -> bool {
         let was_set = self.overrides.clear(target);

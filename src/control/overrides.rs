@@ -97,6 +97,11 @@ impl Overrides {
         Ok(())
     }
 
+    /// True when this very one is in force.
+    pub fn has(&self, one: &Override) -> bool {
+        self.by_target.get(&one.target) == Some(one)
+    }
+
     /// Takes one back; returns whether there was one.
     pub fn clear(&mut self, target: &Target) -> bool {
         self.by_target.remove(target).is_some()

@@ -13,6 +13,7 @@ pub mod service;
 pub mod settings;
 
 pub use backend::BackendStatus;
+pub use descriptors::allow_many as allow_many_descriptors;
 pub use flow::Flow;
 pub use forwarder::{L4, Load, StartError, UnknownBackend, start};
 pub use service::{NoBackend, ServiceStatus};

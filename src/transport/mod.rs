@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Counters, Totals};
-use crate::dns::Name;
+use crate::dns;
+use crate::handover::{Handed, Inherited, Name, Use};
 use crate::ledger::{Ledger, Ledgers};
 use crate::snapshot::Published;
 use connections::Connections;
@@ -103,10 +104,11 @@ pub struct Bound {
 
 /// Where it is told that a primary has announced a new version of a zone: the zone and who says so.
 /// What finds no room there is lost; the primary will say it again, or is asked in time.
-pub type Announced = mpsc::Sender<(Name, IpAddr)>;
+pub type Announced = mpsc::Sender<(dns::Name, IpAddr)>;
 
-/// Binds all sockets, or none.
-pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
+/// Binds all sockets, or none; but for those that are inherited, of which all are used, however
+/// many threads are wanted.
+pub fn bind(settings: &Settings, inherited: &mut Inherited) -> Result<Bound, BindError> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let workers = settings.workers.unwrap_or_else(cores).max(1);
     let mut bound = Bound {
@@ -117,7 +119,12 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
         announced: None,
     };
     for &address in &settings.listen {
-        let (listener, sockets) = bind_both(address, workers)?;
+        let mut listeners = inherited.take_listeners(&Name::new(Use::DnsTcp, address));
+        let sockets = inherited.take_udp(&Name::new(Use::DnsUdp, address));
+        let (listener, sockets) = match listeners.pop() {
+            Some(listener) if !sockets.is_empty() => (listener, sockets),
+            _ => bind_both(address, workers)?,
+        };
         let local = listener.local_addr();
         let of_tcp = |error| BindError { address, protocol: Protocol::Tcp, error };
         bound.addresses.push(local.map_err(of_tcp)?);
@@ -173,12 +180,17 @@ impl Bound {
             ledgers: Vec::new(),
             transfers: Arc::default(),
             threads: Vec::new(),
+            sockets: Vec::new(),
+            listeners: Vec::new(),
             stop_threads: Arc::default(),
+            stop_accepting: CancellationToken::new(),
             stop_tasks: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         let ours: Arc<[SocketAddr]> = running.addresses.as_slice().into();
         for (index, socket) in self.sockets.into_iter().enumerate() {
+            let socket = Arc::new(socket);
+            running.sockets.push(Arc::clone(&socket));
             let worker = udp::Worker {
                 socket,
                 ours: Arc::clone(&ours),
@@ -206,8 +218,11 @@ impl Bound {
             tasks: running.tasks.clone(),
         });
         for listener in self.listeners {
+            running.listeners.push(listener.try_clone()?);
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            running.tasks.spawn(tcp::accept(listener, Arc::clone(&shared)));
+            let accept = tcp::accept(listener, Arc::clone(&shared));
+            let stop = running.stop_accepting.clone();
+            running.tasks.spawn(async move { stop.run_until_cancelled(accept).await });
         }
         Ok(running)
     }
@@ -215,7 +230,7 @@ impl Bound {
 
 /// Passes on who has announced which zone.
 #[cold]
-fn announce(announced: Option<&Announced>, zone: Option<Name>, source: IpAddr) {
+fn announce(announced: Option<&Announced>, zone: Option<dns::Name>, source: IpAddr) {
     if let (Some(announced), Some(zone)) = (announced, zone) {
         // Whoever listens has enough to do.
         let _ = announced.try_send((zone, source.to_canonical()));
@@ -234,8 +249,12 @@ pub struct Running {
     counters: Vec<Arc<Counters>>,
     ledgers: Vec<Arc<Ledger>>,
     transfers: Arc<TransfersOut>,
+    /// As the threads have them, and duplicates of those that accept: to be handed over.
+    sockets: Vec<Arc<UdpSocket>>,
+    listeners: Vec<TcpListener>,
     threads: Vec<JoinHandle<()>>,
     stop_threads: Arc<AtomicBool>,
+    stop_accepting: CancellationToken,
     stop_tasks: CancellationToken,
     tasks: TaskTracker,
 }
@@ -262,10 +281,46 @@ impl Running {
         Ledgers::new(self.ledgers.drain(..))
     }
 
+    /// Duplicates of the sockets, by the names under which another process finds them.
+    ///
+    /// # Errors
+    /// If descriptors run out.
+    pub fn handed(&self) -> io::Result<Vec<Handed>> {
+        let udp = self.sockets.iter().map(|socket| {
+            let name = Name::new(Use::DnsUdp, socket.local_addr()?);
+            Ok(Handed { name, socket: socket.try_clone()?.into() })
+        });
+        let tcp = self.listeners.iter().map(|listener| {
+            let name = Name::new(Use::DnsTcp, listener.local_addr()?);
+            Ok(Handed { name, socket: listener.try_clone()?.into() })
+        });
+        udp.chain(tcp).collect()
+    }
+
+    /// Takes nothing new, as another process does; connections go on.
+    pub async fn retire(&mut self) {
+        self.stop_threads.store(true, Ordering::Relaxed);
+        self.stop_accepting.cancel();
+        self.join_threads().await;
+        self.sockets.clear();
+        self.listeners.clear();
+    }
+
+    /// Returns when no connection is left, after [`Running::retire`].
+    pub async fn connections_ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
     /// Finishes what is being answered, and closes the sockets.
     pub async fn stop(mut self) {
         self.tell_to_stop();
         self.tasks.close();
+        self.join_threads().await;
+        self.tasks.wait().await;
+    }
+
+    async fn join_threads(&mut self) {
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(|| {
             for thread in threads {
@@ -274,11 +329,11 @@ impl Running {
             }
         });
         let _ = joined.await;
-        self.tasks.wait().await;
     }
 
     fn tell_to_stop(&self) {
         self.stop_threads.store(true, Ordering::Relaxed);
+        self.stop_accepting.cancel();
         self.stop_tasks.cancel();
     }
 

@@ -94,14 +94,10 @@ pub(super) struct Shared {
     pub(super) tasks: TaskTracker,
 }
 
-/// Accepts connections until it is told to stop.
+/// Accepts connections until it is dropped.
 pub(super) async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shared.stop.cancelled() => return,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, peer)) => {
                 let (place, is_crowded) = shared.connections.admit(peer.ip(), Instant::now());
                 shared.counters.add(Event::TcpAccepted, 1);

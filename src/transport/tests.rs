@@ -29,7 +29,7 @@ fn settings(address: &str) -> Settings {
 }
 
 fn serve(settings: &Settings) -> (Running, SocketAddr) {
-    let running = bind(settings).unwrap().serve(published()).unwrap();
+    let running = bind(settings, &mut Inherited::default()).unwrap().serve(published()).unwrap();
     let address = running.local_addrs()[0];
     (running, address)
 }
@@ -174,7 +174,7 @@ async fn a_query_is_answered_once_however_long_nothing_else_comes() {
 #[test]
 fn port_0_and_ourselves_are_forged_sources() {
     let worker = |ours: &str| udp::Worker {
-        socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
+        socket: Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap()),
         ours: [ours.parse().unwrap()].into(),
         published: published(),
         counters: Arc::default(),
@@ -265,7 +265,10 @@ async fn idle_tcp_connections_keep_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_snapshot_is_answered_from_without_new_sockets() {
     let published = published();
-    let running = bind(&settings("127.0.0.1:0")).unwrap().serve(Arc::clone(&published)).unwrap();
+    let running = bind(&settings("127.0.0.1:0"), &mut Inherited::default())
+        .unwrap()
+        .serve(Arc::clone(&published))
+        .unwrap();
     let address = running.local_addrs()[0];
     assert_eq!(ask(address, QUERY)[3] & 0xf, 0);
     let mut tcp = tcp_client(address);
@@ -286,18 +289,20 @@ async fn to_stop_is_prompt_and_frees_the_address() {
     running.stop().await;
     assert!(begin.elapsed() < PATIENCE / 2);
     assert!(is_closed(&mut idle));
-    let again = bind(&settings(&address.to_string())).unwrap();
+    let again = bind(&settings(&address.to_string()), &mut Inherited::default()).unwrap();
     assert_eq!(again.local_addrs(), [address]);
 }
 
 #[test]
 fn an_address_that_is_taken_is_named_with_a_way_out() {
-    let bound = bind(&settings("127.0.0.1:0")).unwrap();
+    let bound = bind(&settings("127.0.0.1:0"), &mut Inherited::default()).unwrap();
     let address = bound.local_addrs()[0];
-    let error = bind(&settings(&address.to_string())).unwrap_err().to_string();
+    let error =
+        bind(&settings(&address.to_string()), &mut Inherited::default()).unwrap_err().to_string();
     assert!(error.contains(&address.to_string()), "{error}");
     assert!(error.contains("`ss -lnptu` shows which"), "{error}");
-    let error = bind(&settings("198.51.100.1:0")).unwrap_err().to_string();
+    let error =
+        bind(&settings("198.51.100.1:0"), &mut Inherited::default()).unwrap_err().to_string();
     assert!(error.contains("this machine has no such address"), "{error}");
 }
 

@@ -48,7 +48,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 
 /// A thread that answers what arrives at one socket.
 pub(super) struct Worker {
-    pub(super) socket: UdpSocket,
+    pub(super) socket: Arc<UdpSocket>,
     /// All addresses that we listen on.
     pub(super) ours: Arc<[SocketAddr]>,
     pub(super) published: Published,

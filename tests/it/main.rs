@@ -26,6 +26,7 @@ mod readme;
 mod record_types;
 mod recorded_peers;
 mod reload;
+mod replace;
 mod rfc2181;
 mod rfc2308;
 mod rfc4592;

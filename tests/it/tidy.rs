@@ -8,23 +8,25 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("datagram", &[]),
     ("dns", &[]),
     ("geo", &[]),
+    ("handover", &[]),
     ("decide", &["dns", "geo"]),
     ("zone", &["dns", "decide"]),
     ("transfer", &["dns", "zone"]),
     ("snapshot", &["dns", "geo", "zone", "decide", "transfer"]),
     ("ledger", &["decide", "snapshot"]),
     ("answer", &["dns", "zone", "decide", "snapshot", "ledger", "transfer"]),
-    ("transport", &["datagram", "dns", "answer", "snapshot", "ledger", "transfer"]),
+    ("transport", &["datagram", "dns", "answer", "snapshot", "ledger", "transfer", "handover"]),
     ("health", &[]),
     ("resolve", &["dns"]),
     (
         "control",
         &["dns", "geo", "zone", "decide", "snapshot", "ledger", "health", "transfer", "resolve"],
     ),
-    ("l4", &["datagram", "decide", "health"]),
+    ("l4", &["datagram", "decide", "health", "handover"]),
     (
         "admin",
         &[
+            "handover",
             "dns",
             "geo",
             "zone",
@@ -43,6 +45,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "handover",
             "dns",
             "geo",
             "zone",

@@ -15,6 +15,7 @@ use anyhow::Context;
 use tokio::sync::Mutex;
 
 use super::{Output, serve};
+use crate::daemon::Entrance;
 use levers::Sites;
 use site::Site;
 
@@ -56,7 +57,7 @@ async fn demo(path: &Path, json: bool) -> anyhow::Result<()> {
         started.with_context(|| format!("the datacenter {} does not start", site.name))?;
     }
     let levers = tokio::spawn(levers::serve(LEVERS, Arc::clone(&sites)));
-    let serving = serve::serve(path, json, || {
+    let serving = serve::serve(path, json, Entrance::Apart, || {
         // Nobody may be reading.
         let _ = std::io::stdout().write_all(GUIDE.as_bytes());
     });

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::backend::Backend;
 use super::crowd::Crowd;
 use crate::admin::{self, Admin};
+use crate::handover::Inherited;
 use crate::health::{Check, HttpCheck, Kind};
 use crate::l4::{self, L4};
 
@@ -77,7 +78,8 @@ impl Site {
         }
         let l4 = l4::start(self.l4_settings()).await?;
         let listen = (self.address, API_PORT).into();
-        let admin = Admin::bind(admin::Settings { listen, token: None }).await?;
+        let admin =
+            Admin::bind(admin::Settings { listen, token: None }, &mut Inherited::default()).await?;
         let stop = CancellationToken::new();
         let state = admin::State {
             started: SystemTime::now(),

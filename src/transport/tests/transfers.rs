@@ -49,7 +49,10 @@ fn zone_of(records: usize) -> Snapshot {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_is_under_way_is_not_mixed_with_what_is_published_meanwhile() {
     let published = published_zone(LONG);
-    let running = bind(&settings("127.0.0.1:0")).unwrap().serve(Arc::clone(&published)).unwrap();
+    let running = bind(&settings("127.0.0.1:0"), &mut Inherited::default())
+        .unwrap()
+        .serve(Arc::clone(&published))
+        .unwrap();
     let mut client = lazy_client(running.local_addrs()[0]);
     client.write_all(&framed(AXFR)).unwrap();
     read_framed(&mut client);
@@ -73,7 +76,8 @@ async fn a_transfer_that_is_under_way_is_not_mixed_with_what_is_published_meanwh
 
 fn serve_zone(records: usize, tcp: TcpLimits) -> (Running, SocketAddr) {
     let settings = Settings { tcp, ..settings("127.0.0.1:0") };
-    let running = bind(&settings).unwrap().serve(published_zone(records)).unwrap();
+    let running =
+        bind(&settings, &mut Inherited::default()).unwrap().serve(published_zone(records)).unwrap();
     let address = running.local_addrs()[0];
     (running, address)
 }

@@ -116,6 +116,26 @@ impl Server {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// Starts another process that shall take over from this one.
+    pub fn successor(&self) -> Child {
+        let mut command = serve(self.directory.path());
+        command.arg("--replace").spawn().expect("the binary runs")
+    }
+
+    /// Replaces the process, and returns the old one, which may have connections left.
+    pub fn replace(&mut self) -> Child {
+        let done = "handed over";
+        let before = self.log().matches(done).count();
+        let mut successor = self.successor();
+        until("another process has taken over", || {
+            if let Ok(Some(status)) = successor.try_wait() {
+                panic!("it ended with {status}: {}", self.log());
+            }
+            self.log().matches(done).count() > before
+        });
+        std::mem::replace(&mut self.child, successor)
+    }
+
     /// Kills it without warning.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -194,16 +214,20 @@ pub fn portolan() -> Command {
 }
 
 fn spawn(directory: &Path) -> Child {
+    serve(directory).spawn().expect("the binary runs")
+}
+
+fn serve(directory: &Path) -> Command {
     let log = std::fs::OpenOptions::new().append(true).create(true).open(directory.join("log"));
-    portolan()
+    let mut command = portolan();
+    command
         .arg("serve")
         .arg("--config")
         .arg(directory.join("portolan.toml"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log.expect("the log can be written"))
-        .spawn()
-        .expect("the binary runs")
+        .stderr(log.expect("the log can be written"));
+    command
 }
 
 fn net(addresses: Addresses) -> String {

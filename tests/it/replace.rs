@@ -1,0 +1,191 @@
+//! A process takes over from another: nothing that clients have sent is lost, and a new one that
+//! fails on the way leaves the old one as it was.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::time::Duration;
+
+use crate::support::asker::Asker;
+use crate::support::server::{Files, http_get};
+use crate::support::{Server, until};
+
+const ZONE: &str = "origin = \"example.com.\"\nrecords = \"\"\"\n\
+    @ SOA ns1 hostmaster 1 2h 15m 2w 5m\n@ NS ns1\nns1 A 198.51.100.53\n\
+    www A 203.0.113.1\n\"\"\"\n";
+
+fn files(rest: &str) -> Files {
+    Server::files(rest).zone("example.com.toml", ZONE)
+}
+
+#[track_caller]
+fn until_ended(mut old: Child) {
+    until("the old process ends", || old.try_wait().expect("a child").is_some());
+}
+
+fn overrides(server: &Server) -> usize {
+    server.api("/api/v1/overrides").as_array().expect("a list").len()
+}
+
+/// What it says at its end, and its exit code.
+fn ends(mut successor: Child, server: &Server) -> (String, Option<i32>) {
+    let mut status = None;
+    until("the new process ends", || {
+        status = successor.try_wait().expect("a child");
+        status.is_some()
+    });
+    (server.log(), status.and_then(|status| status.code()))
+}
+
+#[test]
+fn not_one_query_is_lost_while_the_process_is_replaced_again_and_again() {
+    let mut server = files("").start();
+    let askers = [0; 4].map(|_| Asker::start(server.dns(), "www.example.com."));
+    for round in 0..6 {
+        let old = server.replace();
+        assert_ne!(old.id(), server.pid());
+        until_ended(old);
+        assert!(server.is_running(), "round {round}: {}", server.log());
+    }
+    for asker in askers {
+        let asked = asker.finish();
+        assert!(asked.answered > 100, "{asked:?}");
+        assert!(asked.lost.is_empty(), "{} lost: {:?}", asked.lost.len(), asked.lost);
+    }
+}
+
+#[test]
+fn overrides_and_the_control_socket_go_to_the_new_process() {
+    let mut server = files("[datacenters.fra]\nlocation = { country = \"DE\" }\n").start();
+    let socket = server.path("portolan.sock");
+    let mode = || fs::metadata(&socket).expect("a socket").permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    let (text, code) = server.verb(&["drain", "datacenter/fra"]);
+    assert_eq!(code, 0, "{text}");
+    until_ended(server.replace());
+    assert_eq!((overrides(&server), mode()), (1, 0o600));
+    let (text, code) = server.verb(&["clear", "datacenter/fra"]);
+    assert_eq!(code, 0, "{text}");
+    until_ended(server.replace());
+    assert_eq!(overrides(&server), 0);
+    server.signal("TERM");
+    until("the server has ended", || !server.is_running());
+    assert!(!socket.exists(), "nobody is left to take over from");
+}
+
+#[test]
+fn without_a_server_to_replace_one_is_started_and_after_a_crash_too() {
+    let mut server = files("").start();
+    server.kill();
+    assert!(server.path("portolan.sock").exists(), "it had no time to clean up");
+    let mut successor = server.successor();
+    until("it serves", || http_get(server.admin(), "/healthz").is_some());
+    assert!(server.log().contains("nothing to replace"), "{}", server.log());
+    successor.kill().expect("it runs");
+    successor.wait().expect("a child");
+    server.restart();
+}
+
+#[test]
+fn a_bad_file_in_the_new_process_changes_nothing() {
+    let mut server = files("").start();
+    let asker = Asker::start(server.dns(), "www.example.com.");
+    // A change of a file that cannot be read is refused by the old process as well.
+    server.write("zones/example.com.toml", "origin = 7");
+    let (log, code) = ends(server.successor(), &server);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(server.is_running());
+    server.write("zones/example.com.toml", ZONE);
+    until_ended(server.replace());
+    let asked = asker.finish();
+    assert!(asked.lost.is_empty() && asked.answered > 20, "{asked:?}");
+}
+
+#[test]
+fn a_socket_that_cannot_be_had_leaves_the_old_process_serving() {
+    let files = files("");
+    let (taken, address) = (files.addresses().host(9), files.addresses().host(1));
+    let mut server = files.start();
+    let asker = Asker::start(server.dns(), "www.example.com.");
+    let occupied = TcpListener::bind((taken, 5353)).expect("an address of the test's");
+    let configuration = fs::read_to_string(server.path("portolan.toml")).expect("the file");
+    let wider = configuration
+        .replace(&format!("\"{address}:5353\""), &format!("\"{address}:5353\", \"{taken}:5353\""));
+    assert_ne!(wider, configuration);
+    server.write("portolan.toml", &wider);
+    let (log, code) = ends(server.successor(), &server);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains(&format!("cannot listen on {taken}:5353")), "{log}");
+    assert!(log.contains("this process serves on"), "{log}");
+    assert!(server.is_running());
+    drop(occupied);
+    until_ended(server.replace());
+    assert!(server.is_running());
+    let asked = asker.finish();
+    assert!(asked.lost.is_empty() && asked.answered > 20, "{asked:?}");
+}
+
+#[test]
+fn a_new_process_that_is_killed_in_the_middle_was_never_there() {
+    let silent = files("");
+    let address = silent.addresses().host(8);
+    // It accepts, and says nothing: the first round of checks takes its time.
+    let _silent = TcpListener::bind((address, 8080)).expect("an address of the test's");
+    let mut server = silent
+        .zone(
+            "checked.toml",
+            &format!(
+                "origin = \"checked.example.\"\nrecords = \"@ SOA ns1 h 1 2h 15m 2w 5m\\n@ NS ns1\\n\
+                 ns1 A 198.51.100.53\"\n[checks.slow]\nkind = \"http\"\nport = 8080\n\
+                 interval = \"60s\"\ntimeout = \"2s\"\n\
+                 [pools.web]\nsteer = \"nearest\"\ncheck = \"slow\"\n\
+                 members = [{{ datacenter = \"fra\", addresses = [\"{address}\"] }}]\n\
+                 [names.www]\npool = \"web\"\n"
+            ),
+        )
+        .replacing("portolan.toml", "[admin]", "[datacenters.fra]\nlocation = { country = \"DE\" }\n[admin]")
+        .start();
+    let asker = Asker::start(server.dns(), "www.example.com.");
+    let mut successor = server.successor();
+    until("the new process has the sockets", || server.log().contains("taking over"));
+    let second = server.successor();
+    let (log, code) = ends(second, &server);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("another process is about to take over"), "{log}");
+    successor.kill().expect("it runs");
+    successor.wait().expect("a child");
+    until("the old process notices", || server.log().contains("this process serves on"));
+    assert!(server.is_running());
+    until_ended(server.replace());
+    let asked = asker.finish();
+    assert!(asked.lost.is_empty() && asked.answered > 100, "{asked:?}");
+}
+
+#[test]
+fn noise_at_the_control_socket_is_answered_by_silence_and_harms_nobody() {
+    let mut server = files("").start();
+    let asker = Asker::start(server.dns(), "www.example.com.");
+    for noise in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\xff\xff\xff\xff", b"\0\0\0\x02{}", b"\0\0"] {
+        let mut stream = UnixStream::connect(server.path("portolan.sock")).expect("the socket");
+        stream.write_all(noise).expect("it is heard");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+        stream.shutdown(std::net::Shutdown::Write).expect("a socket");
+        let mut said = Vec::new();
+        // The end, or a reset: not all that it said was read.
+        let _ = stream.read_to_end(&mut said);
+        assert!(!String::from_utf8_lossy(&said).contains("sockets"), "{said:?}");
+    }
+    let mut stranger = UnixStream::connect(server.path("portolan.sock")).expect("the socket");
+    let hello = br#"{"say":"hello","version":999,"pid":1}"#;
+    stranger.write_all(&(hello.len() as u32).to_be_bytes()).expect("it is heard");
+    stranger.write_all(hello).expect("it is heard");
+    let mut said = Vec::new();
+    stranger.read_to_end(&mut said).expect("an end");
+    assert!(String::from_utf8_lossy(&said).contains("refused"), "{said:?}");
+    until_ended(server.replace());
+    let asked = asker.finish();
+    assert!(asked.lost.is_empty() && asked.answered > 10, "{asked:?}");
+}
