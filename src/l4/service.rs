@@ -61,7 +61,7 @@ struct Table {
     targets: Arc<[Weak<Service>]>,
     tiers: Tiers,
     /// Among the first tier.
-    chooser: Chooser,
+    chooser: Arc<Chooser>,
     /// Which backends were up.
     up: Box<[bool]>,
 }
@@ -113,6 +113,7 @@ impl Service {
                 Arc::new(settings),
                 Arc::default(),
                 Arc::default(),
+                None,
             )),
             shared: Arc::new(shared),
             turn: AtomicU64::new(0),
@@ -147,7 +148,8 @@ impl Service {
     ) {
         let suspect_after = settings.check.as_ref().map_or(SUSPECT_AFTER, |(check, _)| check.fall);
         self.shared.suspect_after.store(suspect_after, Relaxed);
-        self.table.store(Arc::new(Table::new(settings, backends, targets)));
+        let old = self.table.load();
+        self.table.store(Arc::new(Table::new(settings, backends, targets, Some(&old))));
     }
 
     /// To be called when the health or the operator's word of a backend may have changed. Returns
@@ -158,7 +160,8 @@ impl Service {
             return Vec::new();
         }
         let Table { settings, backends, targets, .. } = &**old;
-        let new = Table::new(Arc::clone(settings), Arc::clone(backends), Arc::clone(targets));
+        let (settings, targets) = (Arc::clone(settings), Arc::clone(targets));
+        let new = Table::new(settings, Arc::clone(backends), targets, Some(&old));
         let was_up = old.up.iter().zip(&new.up);
         let went_down = was_up.zip(&**backends).filter(|((was, is), _)| **was && !**is);
         let went_down = went_down.map(|(_, backend)| Arc::clone(backend)).collect();
@@ -246,13 +249,22 @@ impl Service {
 }
 
 impl Table {
+    /// What can be taken from an old one is.
     fn new(
         settings: Arc<ServiceSettings>,
         backends: Arc<[Arc<Backend>]>,
         targets: Arc<[Weak<Service>]>,
+        old: Option<&Table>,
     ) -> Table {
         let tiers = Tiers::of(&settings, &backends);
-        let chooser = Chooser::new(settings.balance, &tiers.first);
+        let addresses: Box<[_]> = backends.iter().map(|backend| backend.address).collect();
+        let same = old.map(|old| &old.chooser).filter(|chooser| {
+            // A large table is not made again for other things' sake.
+            chooser.is_for(settings.balance, &addresses, &tiers.first)
+        });
+        let chooser = same
+            .cloned()
+            .unwrap_or_else(|| Arc::new(Chooser::new(settings.balance, &addresses, &tiers.first)));
         let up = backends.iter().map(|backend| backend.is_up()).collect();
         Table { settings, backends, targets, tiers, chooser, up }
     }
