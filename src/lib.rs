@@ -28,7 +28,9 @@ pub mod transfer;
 // Floor 3: query bytes in, answer bytes out.
 pub mod answer;
 
-// Floor 4: the DNS sockets; the probes; the questions to resolvers.
+// Floor 4: the DNS sockets; the probes, and the agent that answers one kind of them; the questions
+// to resolvers.
+pub mod agent;
 pub mod health;
 pub mod resolve;
 pub mod transport;

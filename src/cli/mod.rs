@@ -1,5 +1,6 @@
 //! The verbs of the command line.
 
+pub mod agent;
 pub mod check;
 pub mod demo;
 pub mod explain;
@@ -47,6 +48,8 @@ pub enum Verb {
     Demo(demo::Arguments),
     /// Read everything `serve` would read and print every problem at once
     Check(check::Arguments),
+    /// Tell load balancers how much this machine can take, by its CPU, memory and load
+    Agent(Box<agent::Arguments>),
     /// Show each step of a decision, and which members were passed over and why
     Explain(explain::Arguments),
     /// Try policies and configurations out in simulated time, without a network
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(arguments) => serve::run(arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Check(arguments) => check::run(arguments),
+        Verb::Agent(arguments) => agent::run(*arguments),
         Verb::Explain(arguments) => explain::run(arguments),
         Verb::Simulate(arguments) => simulate::run(*arguments),
         Verb::Status(arguments) => status::run(arguments),

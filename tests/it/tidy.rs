@@ -17,6 +17,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("answer", &["dns", "zone", "decide", "snapshot", "ledger", "transfer"]),
     ("transport", &["datagram", "dns", "answer", "snapshot", "ledger", "transfer", "handover"]),
     ("health", &[]),
+    ("agent", &[]),
     ("resolve", &["dns"]),
     (
         "control",
