@@ -131,6 +131,7 @@ fn read_http(
         host: host.and_then(|value| http_host(&value)),
         status: status.map_or_else(|| vec![200], |value| statuses(&value)),
         contains: text(contains),
+        ..HttpCheck::default()
     }
 }
 
@@ -195,6 +196,7 @@ fn read_tls([server_name, ca_file, verify]: [Option<Value<'_>>; 3]) -> TlsCheck 
         }),
         ca_file: ca_file.and_then(|value| certificates(&value)),
         verify: verify.and_then(|value| value.boolean()).unwrap_or(true),
+        min_days: None,
     }
 }
 

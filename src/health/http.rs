@@ -1,16 +1,14 @@
 //! The HTTP and HTTPS probe: a request is answered as wanted.
 
 use std::error::Error;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use reqwest::header::{ACCEPT, HOST, HeaderValue, USER_AGENT};
+use reqwest::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, Response, Url, redirect, retry};
 use rustls::pki_types::ServerName;
 
-use super::result::is_ours;
-use super::tls::{Accept, Trust};
+use super::trust::{self, Trust};
 use super::{HttpCheck, ProbeResult};
 
 /// The most of a body that is read, in bytes.
@@ -40,28 +38,19 @@ impl<'a> Request<'a> {
             Some(host) => host.clone(),
             None => with_port(target, check.tls.is_some()),
         };
-        let (scheme, accept, name) = match &check.tls {
-            None => ("http", Accept::Nothing, None),
+        let (scheme, config, name) = match &check.tls {
+            None => ("http", trust::no_tls(), None),
             Some(tls) => {
                 let name = tls.server_name.as_deref().unwrap_or_else(|| host_of(&host));
-                let name = ServerName::try_from(name.to_owned()).map_err(|_| {
-                    format!("`{name}` is not a server name: expected a DNS name or an address")
-                })?;
-                let accept = match tls.verify {
-                    true => {
-                        Accept::Valid { ca_file: tls.ca_file.clone(), name: Some(name.clone()) }
-                    }
-                    false => Accept::Any,
-                };
-                ("https", accept, Some(name))
+                let name = trust::named(name)?;
+                let config = trust.client_config(tls, name.clone(), &["http/1.1"]).await?;
+                ("https", config, Some(name))
             }
         };
         let sent_name = match &name {
             Some(ServerName::DnsName(name)) => Some(name.as_ref()),
             _ => None,
         };
-        let mut config = trust.client_config(accept).await?;
-        config.enable_sni = sent_name.is_some();
         let url_host = sent_name.unwrap_or(NO_NAME);
         let slash = if check.path.starts_with('/') { "" } else { "/" };
         let url = format!("{scheme}://{url_host}:{}{slash}{}", target.port(), check.path);
@@ -90,25 +79,25 @@ impl<'a> Request<'a> {
     /// time.
     pub async fn send(&self) -> ProbeResult {
         let start = Instant::now();
-        let asked = self.client.get(self.url.clone()).header(HOST, &self.host);
+        let asked = self.client.request(self.check.method.clone(), self.url.clone());
+        let asked = asked.header(HOST, &self.host);
         let asked = asked.header(USER_AGENT, "portolan-health-check").header(ACCEPT, "*/*");
         let response = match asked.send().await {
             Ok(response) => response,
-            Err(error) => return failure(&error),
+            Err(error) => return ProbeResult::from_error(&error),
         };
         let status = response.status().as_u16();
         if !is_wanted(status, &self.check.status) {
             let wanted = wanted(&self.check.status);
             return ProbeResult::failed(format_args!("status {status}, wanted {wanted}"));
         }
-        let Some(text) = &self.check.contains else { return ProbeResult::Good(start.elapsed()) };
-        match contains(response, text.as_bytes()).await {
-            Ok(Found::Yes) => ProbeResult::Good(start.elapsed()),
-            Ok(Found::No) => ProbeResult::failed(format_args!("the body lacks `{text}`")),
-            Ok(Found::NotSoFar) => ProbeResult::failed(format_args!(
-                "the first {MAX_BODY_BYTES} bytes of the body lack `{text}`"
-            )),
-            Err(error) => failure(&error),
+        if let Some(wrong) = wrong_header(response.headers(), &self.check.headers) {
+            return ProbeResult::failed(wrong);
+        }
+        match wrong_body(response, self.check).await {
+            Ok(None) => ProbeResult::Good(start.elapsed()),
+            Ok(Some(wrong)) => ProbeResult::failed(wrong),
+            Err(error) => ProbeResult::from_error(&error),
         }
     }
 }
@@ -145,46 +134,56 @@ fn wanted(good: &[u16]) -> String {
     good.join(" or ")
 }
 
-enum Found {
-    Yes,
-    /// Not in the whole body.
-    No,
-    /// Not in as much of the body as is read.
-    NotSoFar,
+/// What is wrong with the headers, if they lack one that is wanted.
+fn wrong_header(headers: &HeaderMap, wanted: &[(HeaderName, HeaderValue)]) -> Option<String> {
+    for (name, value) in wanted {
+        let mut given = headers.get_all(name).iter().peekable();
+        let first =
+            given.peek().map(|first| String::from_utf8_lossy(first.as_bytes()).into_owned());
+        if given.any(|given| given == value) {
+            continue;
+        }
+        let value = String::from_utf8_lossy(value.as_bytes());
+        return Some(match first {
+            Some(first) => format!("header `{name}` is `{first}`, wanted `{value}`"),
+            None => format!("header `{name}` is missing, wanted `{value}`"),
+        });
+    }
+    None
 }
 
-/// Reads until the text is found, and no more than [`MAX_BODY_BYTES`].
-async fn contains(mut response: Response, text: &[u8]) -> Result<Found, reqwest::Error> {
+/// What is wrong with the body. It is read until nothing more is wanted of it, and no further than
+/// [`MAX_BODY_BYTES`].
+async fn wrong_body(
+    mut response: Response,
+    check: &HttpCheck,
+) -> Result<Option<String>, reqwest::Error> {
+    let text = check.contains.as_deref().unwrap_or_default().as_bytes();
+    let mut is_found = text.is_empty();
+    let mut is_cut = false;
     let mut body: Vec<u8> = Vec::new();
-    if text.is_empty() {
-        return Ok(Found::Yes);
-    }
-    while let Some(chunk) = response.chunk().await? {
+    while !is_cut && (!is_found || check.matches.is_some()) {
+        let Some(chunk) = response.chunk().await? else { break };
         let room = MAX_BODY_BYTES - body.len();
+        is_cut = chunk.len() >= room;
         // The text may begin in the chunk before.
         let from = (body.len() + 1).saturating_sub(text.len());
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if body[from..].windows(text.len()).any(|window| window == text) {
-            return Ok(Found::Yes);
-        }
-        if chunk.len() >= room {
-            return Ok(Found::NotSoFar);
-        }
+        is_found = is_found || body[from..].windows(text.len()).any(|window| window == text);
     }
-    Ok(Found::No)
-}
-
-/// What went wrong while asking, in the words of its root cause.
-fn failure(error: &reqwest::Error) -> ProbeResult {
-    let mut cause: &dyn Error = error;
-    loop {
-        if cause.downcast_ref::<io::Error>().is_some_and(is_ours) {
-            return ProbeResult::unable(cause);
+    let what = match is_cut {
+        true => format!("the first {MAX_BODY_BYTES} bytes of the body"),
+        false => "the body".into(),
+    };
+    if let (false, Some(text)) = (is_found, &check.contains) {
+        return Ok(Some(format!("{what} {} `{text}`", if is_cut { "lack" } else { "lacks" })));
+    }
+    match &check.matches {
+        Some(pattern) if !pattern.is_match(&body) => {
+            let verb = if is_cut { "do not match" } else { "does not match" };
+            Ok(Some(format!("{what} {verb} `{pattern}`")))
         }
-        match cause.source() {
-            Some(next) => cause = next,
-            None => return ProbeResult::failed(cause),
-        }
+        _ => Ok(None),
     }
 }
 

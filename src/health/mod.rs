@@ -3,26 +3,38 @@
 
 pub mod advice;
 pub mod agent;
+pub mod certificate;
 mod checksum;
+pub mod dns;
 pub mod exec;
+pub mod grpc;
 pub mod half_open;
 pub mod http;
 pub mod icmp;
 pub mod machine;
+pub mod pattern;
 pub mod result;
 pub mod tcp;
 pub mod tls;
+pub mod trust;
 pub mod watch;
 
 pub use advice::{Administrative, Advice};
 pub use machine::{Machine, Verdict};
+pub use pattern::Pattern;
 pub use result::ProbeResult;
 pub use watch::{ProbeStatus, Verdicts, Watch};
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use domain::base::Name;
+use domain::base::iana::{Rcode, Rtype};
+use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
 
 /// How something is probed, and how many results make a verdict.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +70,12 @@ pub enum Kind {
     Http(HttpCheck),
     /// A program ends well.
     Exec(ExecCheck),
+    /// A TLS handshake is made.
+    Tls(TlsCheck),
+    /// A DNS query is answered as wanted.
+    Dns(DnsCheck),
+    /// A gRPC server says that it serves.
+    Grpc(GrpcCheck),
     /// An agent says that its machine is well, and how much it can take.
     Agent(AgentCheck),
 }
@@ -87,6 +105,9 @@ impl Kind {
             Kind::Http(HttpCheck { tls: None, .. }) => "http",
             Kind::Http(HttpCheck { tls: Some(_), .. }) => "https",
             Kind::Exec(_) => "exec",
+            Kind::Tls(_) => "tls",
+            Kind::Dns(_) => "dns",
+            Kind::Grpc(_) => "grpc",
             Kind::Agent(_) => "agent",
         }
     }
@@ -108,20 +129,72 @@ pub struct HttpCheck {
     pub host: Option<String>,
     /// The statuses that are good; none: 200 to 299.
     pub status: Vec<u16>,
+    /// The request's method.
+    pub method: Method,
+    /// Headers that the answer must have, with these values.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What the body's first 64 KiB must contain.
     pub contains: Option<String>,
+    /// What they must match.
+    pub matches: Option<Pattern>,
 }
 
-/// The TLS part of an HTTPS probe.
+/// Which certificate a probe over TLS wants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsCheck {
-    /// The name sent (SNI) and verified; none: the Host header's, else the address. An address is
-    /// verified too, but not sent.
+    /// The name sent (SNI) and verified; none: the Host header's if there is one, else the address.
+    /// An address is verified too, but not sent.
     pub server_name: Option<String>,
     /// Authorities to trust instead of the system's, in PEM.
     pub ca_file: Option<PathBuf>,
     /// False accepts any certificate.
     pub verify: bool,
+    /// For how many days the certificate must be good still; it is looked at even where it is not
+    /// verified. None: it is enough that it is good now.
+    pub min_days: Option<u32>,
+}
+
+/// What a DNS probe asks, over UDP, and what answer is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsCheck {
+    /// The name asked for.
+    pub name: Name<Vec<u8>>,
+    /// The type asked for.
+    pub rtype: Rtype,
+    /// The response code that is good.
+    pub rcode: Rcode,
+    /// What a record of the answer section must say; none: the response code is enough.
+    pub answer: Option<DnsAnswer>,
+}
+
+/// What a record says, by its type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DnsAnswer {
+    /// A, AAAA: this address.
+    Address(IpAddr),
+    /// CNAME, NS, PTR: this name.
+    Name(Name<Vec<u8>>),
+    /// TXT: its strings one after another make this.
+    Text(String),
+}
+
+impl fmt::Display for DnsAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DnsAnswer::Address(address) => address.fmt(f),
+            DnsAnswer::Name(name) => name.fmt_with_dot().fmt(f),
+            DnsAnswer::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+/// What a gRPC probe asks the standard health service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GrpcCheck {
+    /// TLS, if wanted.
+    pub tls: Option<TlsCheck>,
+    /// The service it asks about; empty: the server as a whole.
+    pub service: String,
 }
 
 /// The program of an exec probe.
@@ -150,3 +223,6 @@ pub struct Probe {
     /// To which port; 0 for ICMP.
     pub port: u16,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! What one probe found.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
+
+use rustls::CertificateError;
 
 /// What one probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,31 @@ impl ProbeResult {
         ProbeResult::Unable(bounded(&reason.to_string()))
     }
 
+    /// An error, in the words of its root cause: the target's fault, unless our own means are
+    /// exhausted.
+    pub fn from_error(error: &(dyn Error + 'static)) -> ProbeResult {
+        let mut cause = error;
+        loop {
+            let inner: Option<&(dyn Error + 'static)> = if let Some(error) = cause.downcast_ref() {
+                if is_ours(error) {
+                    return ProbeResult::unable(cause);
+                }
+                // What it wraps is not its source.
+                error.get_ref().map(|inner| inner as _)
+            } else if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) =
+                cause.downcast_ref()
+            {
+                Some(&*other.0)
+            } else {
+                None
+            };
+            match inner.or_else(|| cause.source()) {
+                Some(inner) => cause = inner,
+                None => return ProbeResult::failed(cause),
+            }
+        }
+    }
+
     /// An error of a socket call: the target's fault, unless our own means are exhausted.
     pub fn from_io(error: &io::Error) -> ProbeResult {
         if is_ours(error) { ProbeResult::unable(error) } else { ProbeResult::failed(error) }
@@ -48,7 +76,7 @@ impl fmt::Display for ProbeResult {
 }
 
 /// True for errors that say that we, not the target, have run out of something or may not do this.
-pub(super) fn is_ours(error: &io::Error) -> bool {
+fn is_ours(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(

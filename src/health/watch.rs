@@ -12,9 +12,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::tls::Trust;
+use super::trust::Trust;
 use super::{
-    Advice, Kind, Machine, Probe, ProbeResult, Verdict, agent, exec, half_open, http, icmp, tcp,
+    Advice, Kind, Machine, Probe, ProbeResult, Verdict, agent, dns, exec, grpc, half_open, http,
+    icmp, tcp, tls,
 };
 
 /// The most probes of one [`Watch`] that are under way at a time; the others wait their turn. It
@@ -262,12 +263,27 @@ async fn probe(probe: &Probe, trust: &Trust) -> (ProbeResult, Advice) {
         Kind::Icmp => timeout(limit, icmp::probe(probe.address)).await,
         Kind::Tcp => timeout(limit, tcp::probe(target)).await,
         Kind::TcpHalfOpen => timeout(limit, half_open::probe(target)).await,
-        // Outside of the timeout: how long we take to read the authorities is no fault of the
-        // target's.
+        // What is to be read for TLS is read outside of the timeout: how long we take for it is no
+        // fault of the target's.
         Kind::Http(check) => match http::Request::new(target, check, trust).await {
             Ok(request) => timeout(limit, request.send()).await,
             Err(reason) => return (ProbeResult::unable(reason), advice),
         },
+        Kind::Tls(check) => match trust.client(check, probe.address, &[]).await {
+            Ok((name, config)) => timeout(limit, tls::probe(target, name, config)).await,
+            Err(reason) => return (ProbeResult::unable(reason), advice),
+        },
+        Kind::Dns(check) => timeout(limit, dns::probe(target, check)).await,
+        Kind::Grpc(check) => {
+            let tls = match &check.tls {
+                None => None,
+                Some(tls) => match trust.client(tls, probe.address, &["h2"]).await {
+                    Ok(client) => Some(client),
+                    Err(reason) => return (ProbeResult::unable(reason), advice),
+                },
+            };
+            timeout(limit, grpc::probe(target, check, tls)).await
+        }
         // It minds the time itself, as there is something to be killed when it is over.
         Kind::Exec(check) => Ok(exec::probe(target, check, limit).await),
         Kind::Agent(check) => timeout(limit, agent::probe(target, check)).await.map(|answer| {

@@ -5,21 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
+use reqwest::Method;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::health::TlsCheck;
+use crate::health::tests::{Authority, LONG, assert_failed_with, assert_good, server_config};
+use crate::health::{Pattern, TlsCheck};
 
-/// A limit that no good probe reaches, even on a busy machine.
-const LONG: Duration = Duration::from_secs(20);
 /// A limit for targets that never answer.
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -100,7 +97,12 @@ fn plain() -> HttpCheck {
 }
 
 fn secure(ca_file: Option<PathBuf>) -> HttpCheck {
-    let tls = TlsCheck { server_name: Some("web.example.com".into()), ca_file, verify: true };
+    let tls = TlsCheck {
+        server_name: Some("web.example.com".into()),
+        ca_file,
+        verify: true,
+        min_days: None,
+    };
     HttpCheck { tls: Some(tls), ..plain() }
 }
 
@@ -116,19 +118,6 @@ async fn ask_within(limit: Duration, target: SocketAddr, check: &HttpCheck) -> P
 
 async fn ask(target: SocketAddr, check: &HttpCheck) -> ProbeResult {
     ask_within(LONG, target, check).await
-}
-
-#[track_caller]
-fn assert_failed_with(result: &ProbeResult, words: &str) {
-    match result {
-        ProbeResult::Failed(reason) if reason.contains(words) => {}
-        other => panic!("wanted a failure with `{words}`, got {other:?}"),
-    }
-}
-
-#[track_caller]
-fn assert_good(result: &ProbeResult) {
-    assert!(matches!(result, ProbeResult::Good(_)), "{result:?}");
 }
 
 #[tokio::test]
@@ -195,6 +184,39 @@ async fn the_body_must_contain_the_text() {
 }
 
 #[tokio::test]
+async fn the_body_must_match_the_expression_to_its_end() {
+    let (target, _requests) = server(OK, None).await;
+    let matching = |text: &str| HttpCheck { matches: Pattern::new(text).ok(), ..plain() };
+    assert_good(&ask(target, &matching("^all (good|well)$")).await);
+    assert_failed_with(&ask(target, &matching("^all$")).await, "the body does not match `^all$`");
+    let both = HttpCheck { contains: Some("bad".into()), ..matching("good") };
+    assert_failed_with(&ask(target, &both).await, "the body lacks `bad`");
+}
+
+#[tokio::test]
+async fn wanted_headers_must_be_there_with_their_values() {
+    let said = "HTTP/1.1 200 OK\r\nX-Ready: no\r\nX-Ready: yes\r\nContent-Length: 0\r\n\r\n";
+    let (target, _requests) = server(Manner::Says(said), None).await;
+    let wanting = |name: &'static str, value| HttpCheck {
+        headers: vec![(HeaderName::from_static(name), HeaderValue::from_static(value))],
+        ..plain()
+    };
+    assert_good(&ask(target, &wanting("x-ready", "yes")).await);
+    let result = ask(target, &wanting("x-ready", "maybe")).await;
+    assert_failed_with(&result, "header `x-ready` is `no`, wanted `maybe`");
+    let result = ask(target, &wanting("x-other", "yes")).await;
+    assert_failed_with(&result, "header `x-other` is missing, wanted `yes`");
+}
+
+#[tokio::test]
+async fn another_method_is_sent_if_wanted() {
+    let says = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n";
+    let (target, mut requests) = server(Manner::Says(says), None).await;
+    assert_good(&ask(target, &HttpCheck { method: Method::HEAD, ..plain() }).await);
+    assert!(requests.recv().await.unwrap().starts_with("HEAD /healthz HTTP/1.1"));
+}
+
+#[tokio::test]
 async fn an_endless_body_is_read_no_further_than_the_limit() {
     let endless = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nready ";
     let (target, _requests) = server(Manner::SaysForEver(endless), None).await;
@@ -202,6 +224,11 @@ async fn an_endless_body_is_read_no_further_than_the_limit() {
     assert_good(&ask(target, &HttpCheck { contains: Some("ready".into()), ..plain() }).await);
     let check = HttpCheck { contains: Some("absent".into()), ..plain() };
     assert_failed_with(&ask(target, &check).await, "the first 65536 bytes of the body lack");
+    let check = HttpCheck { matches: Pattern::new("x{100}y").ok(), ..plain() };
+    assert_failed_with(
+        &ask(target, &check).await,
+        "the first 65536 bytes of the body do not match",
+    );
 }
 
 #[tokio::test]
@@ -224,50 +251,6 @@ async fn a_target_that_speaks_no_http_or_refuses_is_bad() {
     assert_failed_with(&ask(unused, &plain()).await, "refused");
 }
 
-/// An authority and its file.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    directory: TempDir,
-}
-
-impl Authority {
-    fn new() -> Authority {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let name = format!("authority {}", fastrand::u64(..));
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let authority = Authority { issuer, directory: TempDir::new().unwrap() };
-        fs::write(authority.file(), authority.issuer.pem()).unwrap();
-        authority
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("ca.pem")
-    }
-
-    fn server_config(&self, change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
-        let mut params = CertificateParams::new(["web.example.com".into()]).unwrap();
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        server_config(certificate.pem(), key)
-    }
-}
-
-fn server_config(certificate: String, key: KeyPair) -> ServerConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
-            PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
-        )
-        .unwrap()
-}
-
 #[tokio::test]
 async fn server_name_and_host_are_set_apart_from_each_other_and_from_the_address() {
     let authority = Authority::new();
@@ -284,7 +267,12 @@ async fn server_name_and_host_are_set_apart_from_each_other_and_from_the_address
 async fn without_a_server_name_the_host_is_verified_and_without_that_the_address() {
     let authority = Authority::new();
     let nameless = |host: Option<&str>| {
-        let tls = TlsCheck { server_name: None, ca_file: Some(authority.file()), verify: true };
+        let tls = TlsCheck {
+            server_name: None,
+            ca_file: Some(authority.file()),
+            verify: true,
+            min_days: None,
+        };
         HttpCheck { tls: Some(tls), host: host.map(str::to_owned), ..plain() }
     };
     let (target, mut requests) = server(OK, Some(authority.server_config(|_| {}))).await;
@@ -308,7 +296,12 @@ async fn an_address_may_be_verified_that_is_not_the_one_probed() {
     });
     let (target, _requests) = server(OK, Some(with_address)).await;
     let check = HttpCheck {
-        tls: Some(TlsCheck { server_name: None, ca_file: Some(authority.file()), verify: true }),
+        tls: Some(TlsCheck {
+            server_name: None,
+            ca_file: Some(authority.file()),
+            verify: true,
+            min_days: None,
+        }),
         host: Some("203.0.113.10".into()),
         ..plain()
     };
@@ -359,8 +352,8 @@ async fn authorities_that_cannot_be_read_are_not_the_targets_fault() {
     let authority = Authority::new();
     let (target, _requests) = server(OK, Some(authority.server_config(|_| {}))).await;
     for (file, words) in [("absent.pem", "No such file"), ("empty.pem", "holds no certificate")] {
-        fs::write(authority.directory.path().join("empty.pem"), "").unwrap();
-        let check = secure(Some(authority.directory.path().join(file)));
+        fs::write(authority.beside("empty.pem"), "").unwrap();
+        let check = secure(Some(authority.beside(file)));
         match ask(target, &check).await {
             ProbeResult::Unable(reason) => assert!(reason.contains(words), "{reason}"),
             other => panic!("{other:?}"),

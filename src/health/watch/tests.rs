@@ -194,6 +194,7 @@ async fn what_cannot_be_probed_has_no_verdict_and_holds_up_no_round() {
         server_name: None,
         ca_file: Some("/nonexistent/authorities.pem".into()),
         verify: true,
+        min_days: None,
     };
     let web = check(Kind::Http(HttpCheck { tls: Some(tls), ..http() }), NEVER);
     let watch = Watch::start(vec![probe_of("web", target, &web)]);
