@@ -179,7 +179,11 @@ impl Daemon {
             tracing::warn!("an override from before this start is in force: {target} is {action}");
         }
         // The VIPs before the checks of pools, which may be checks of these very VIPs.
-        let l4 = l4::start(settings.l4.clone()).await.context("the L4 services do not start")?;
+        let no_l4 = "the L4 services do not start";
+        let l4 = l4::prepare(settings.l4.clone(), &mut inherited).await.context(no_l4)?;
+        if predecessor.is_none() {
+            l4.serve().context(no_l4)?;
+        }
         apply_overrides(&l4, &overrides.list().cloned().collect::<Vec<_>>());
         let probes = settings.control.probes.len();
         if probes > 0 {
@@ -209,6 +213,7 @@ impl Daemon {
         let mut door = replace::open_door(&settings.socket, entrance, &mut inherited)?;
         if let Some(predecessor) = &predecessor {
             predecessor.turn().await.context("the server that runs serves on")?;
+            l4.serve().context(no_l4)?;
         }
         let dns = match dns {
             Some(dns) => {

@@ -137,10 +137,10 @@ impl Offering {
 impl Daemon {
     /// Duplicates of all listening sockets.
     pub(super) fn handed(&self) -> io::Result<Vec<Handed>> {
-        let mut handed = match &self.dns {
-            Some(dns) => dns.handed()?,
-            None => Vec::new(),
-        };
+        let mut handed = self.l4.handed()?;
+        if let Some(dns) = &self.dns {
+            handed.extend(dns.handed()?);
+        }
         if let Some(Window { handed: Handed { name, socket }, .. }) = &self.admin {
             handed.push(Handed { name: name.clone(), socket: socket.try_clone()? });
         }
@@ -177,16 +177,18 @@ impl Daemon {
         if let Some(dns) = &mut self.dns {
             dns.retire().await;
         }
+        self.l4.retire().await;
         successor.retired().await;
         tracing::info!(pid, "another process serves; connections that stand go on to their end");
-        let over = async {
+        let linger = self.loaded.settings.l4.linger;
+        let dns_ended = async {
             if let Some(dns) = &self.dns {
                 let _ = tokio::time::timeout(DNS_LINGER, dns.connections_ended()).await;
             }
         };
         tokio::select! {
             () = end.comes() => {}
-            () = over => {}
+            _ = async { tokio::join!(dns_ended, self.l4.stop(linger)) } => {}
         }
         if let Some(dns) = self.dns.take() {
             dns.stop().await;

@@ -101,6 +101,17 @@ impl Inherited {
         Inherited { by_name }
     }
 
+    /// Takes out those that are used for this.
+    pub fn take_all(&mut self, uses: &[Use]) -> Inherited {
+        let by_name = self.by_name.extract_if(|name, _| uses.contains(&name.of)).collect();
+        Inherited { by_name }
+    }
+
+    /// True when there are sockets of that name.
+    pub fn has(&self, name: &Name) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_name.values().map(Vec::len).sum()

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,6 +18,7 @@ use super::proxy::{Proxy, Serving};
 use super::service::{Service, ServiceStatus};
 use super::settings::{Listen, Protocol};
 use super::{ServiceSettings, Settings};
+use crate::handover::{Handed, Inherited, Use};
 use crate::health::{Probe, Verdict, Verdicts, Watch};
 
 /// How often it is looked at how many connections are refused.
@@ -37,6 +39,10 @@ struct Inner {
     /// Held for as long as a replacement takes.
     replacing: tokio::sync::Mutex<()>,
     proxy: Proxy,
+    /// What the process before this one had open, until this one serves.
+    inherited: Mutex<Inherited>,
+    /// False until this process serves what it has open.
+    is_serving: AtomicBool,
     /// Rung when a backend cannot be reached, whatever its probe says.
     suspicion: Arc<Notify>,
 }
@@ -62,7 +68,7 @@ struct Entrance {
     /// As configured, port 0 included.
     configured: Listen,
     // Before the sockets: what waits in them is still taken.
-    _serving: Serving,
+    serving: OnceLock<Serving>,
     opened: Arc<Opened>,
 }
 
@@ -113,6 +119,14 @@ pub struct UnknownBackend {
 
 /// Runs the services: they accept when every backend has been probed once, or could have been.
 pub async fn start(settings: Settings) -> Result<L4, StartError> {
+    let l4 = prepare(settings, &mut Inherited::default()).await?;
+    l4.serve()?;
+    Ok(l4)
+}
+
+/// The same, on the sockets that are inherited and on others, but for the last step: nothing is
+/// taken from the sockets before [`L4::serve`].
+pub async fn prepare(settings: Settings, inherited: &mut Inherited) -> Result<L4, StartError> {
     let watch = Watch::start(Vec::new());
     let inner = Inner {
         verdicts: watch.verdicts(),
@@ -120,6 +134,8 @@ pub async fn start(settings: Settings) -> Result<L4, StartError> {
         state: Mutex::default(),
         replacing: tokio::sync::Mutex::default(),
         proxy: Proxy::new(),
+        inherited: Mutex::new(inherited.take_all(&[Use::L4Tcp, Use::L4Udp])),
+        is_serving: AtomicBool::new(false),
         suspicion: Arc::default(),
     };
     let l4 = L4 { inner: Arc::new(inner) };
@@ -130,6 +146,36 @@ pub async fn start(settings: Settings) -> Result<L4, StartError> {
 }
 
 impl L4 {
+    /// Serves what was prepared.
+    pub fn serve(&self) -> Result<(), StartError> {
+        self.inner.is_serving.store(true, Relaxed);
+        // What no service wants is closed, and the process before takes what waits in it.
+        *self.inherited() = Inherited::default();
+        for Running { service, entrances } in &self.state().running {
+            for entrance in entrances {
+                let served = entrance.serve(service, &self.inner.proxy);
+                let listen = &entrance.configured;
+                served.map_err(|error| StartError::new(&service.settings(), listen, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Duplicates of all sockets that listen, for another process.
+    pub fn handed(&self) -> io::Result<Vec<Handed>> {
+        let mut all = Vec::new();
+        for entrance in self.state().running.iter().flat_map(|one| &one.entrances) {
+            all.extend(entrance.opened.handed()?);
+        }
+        Ok(all)
+    }
+
+    /// Takes nothing new from now on, as another process does; what flows goes on.
+    pub async fn retire(&self) {
+        let _alone = self.inner.replacing.lock().await;
+        self.state().running.iter_mut().for_each(|one| one.entrances.clear());
+    }
+
     /// Runs these services from now on, or, after an error, what ran before. Connections are not
     /// touched: those of a service or backend that is gone go on to their end. A service that
     /// keeps its name keeps its numbers, a backend that keeps its address in it keeps its health
@@ -229,8 +275,10 @@ impl L4 {
                     || claimed.insert((settings.protocol, listen.clone()));
                 let is_kept = |one: &Arc<Entrance>| one.is_for(listen, settings.protocol, workers);
                 let kept = entrances.iter().position(is_kept);
+                let inherited = listener::name(listen, settings.protocol);
                 let checked = match kept {
                     _ if !is_free => Err(io::ErrorKind::AddrInUse.into()),
+                    None if self.inherited().has(&inherited) => Ok(()),
                     None if !state.has_port_of(listen) => {
                         listener::check_free(listen, settings.protocol)
                     }
@@ -300,10 +348,18 @@ impl L4 {
                 return Ok(Arc::clone(kept));
             }
             let open = || {
-                let opened = Arc::new(listener::open(listen, settings.protocol, workers)?);
-                let serving = self.inner.proxy.serve(service, &opened)?;
-                let configured = listen.clone();
-                Ok(Arc::new(Entrance { configured, _serving: serving, opened }))
+                let protocol = settings.protocol;
+                let inherited = listener::inherit(listen, protocol, workers, &mut self.inherited());
+                let opened = match inherited {
+                    Some(opened) => opened,
+                    None => listener::open(listen, protocol, workers)?,
+                };
+                let (configured, opened) = (listen.clone(), Arc::new(opened));
+                let entrance = Entrance { configured, serving: OnceLock::new(), opened };
+                if self.inner.is_serving.load(Relaxed) {
+                    entrance.serve(service, &self.inner.proxy)?;
+                }
+                Ok(Arc::new(entrance))
             };
             open().map_err(|error| StartError::new(settings, listen, error))
         };
@@ -370,6 +426,11 @@ impl L4 {
         Ok(())
     }
 
+    fn inherited(&self) -> MutexGuard<'_, Inherited> {
+        // A panic elsewhere leaves sockets that are each whole.
+        self.inner.inherited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves a list of services that each run.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -390,6 +451,15 @@ impl State {
 }
 
 impl Entrance {
+    /// Carries what comes from now on.
+    fn serve(&self, service: &Arc<Service>, proxy: &Proxy) -> io::Result<()> {
+        if self.serving.get().is_none() {
+            // Nobody else is about to do it.
+            let _ = self.serving.set(proxy.serve(service, &self.opened)?);
+        }
+        Ok(())
+    }
+
     fn is_for(&self, listen: &Listen, protocol: Protocol, workers: usize) -> bool {
         let Opened { protocol: ours, workers: sockets, .. } = &*self.opened;
         self.configured == *listen && *ours == protocol && sockets.len() == workers

@@ -15,7 +15,7 @@ pub mod settings;
 pub use backend::BackendStatus;
 pub use descriptors::allow_many as allow_many_descriptors;
 pub use flow::Flow;
-pub use forwarder::{L4, Load, StartError, UnknownBackend, start};
+pub use forwarder::{L4, Load, StartError, UnknownBackend, prepare, start};
 pub use service::{NoBackend, ServiceStatus};
 pub use settings::{BackendSettings, Balance, Capacity, Listen, ServiceSettings, Settings};
 

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::asker::Asker;
@@ -87,6 +89,85 @@ fn without_a_server_to_replace_one_is_started_and_after_a_crash_too() {
     successor.kill().expect("it runs");
     successor.wait().expect("a child");
     server.restart();
+}
+
+/// Says back what it is told, to each who comes, until the test ends.
+fn echo(listener: TcpListener) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            std::thread::spawn(move || {
+                let mut bytes = [0; 1024];
+                while let Ok(length @ 1..) = stream.read(&mut bytes) {
+                    if stream.write_all(&bytes[..length]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+}
+
+fn says_back(stream: &mut TcpStream, text: &[u8]) -> std::io::Result<()> {
+    stream.write_all(text)?;
+    let mut said = vec![0; text.len()];
+    stream.read_exact(&mut said)?;
+    assert_eq!(said, text);
+    Ok(())
+}
+
+#[test]
+fn no_connection_through_the_forwarder_is_lost_or_broken_by_a_replacement() {
+    let files = files(
+        "[[l4.services]]\nname = \"echo\"\nlisten = \"{net}.2:7000\"\n\
+         backends = [{ address = \"{net}.3:7001\" }]\ncheck = { kind = \"tcp\", interval = \"1s\" }\n",
+    );
+    let (vip, backend) = (files.addresses().host(2), files.addresses().host(3));
+    echo(TcpListener::bind((backend, 7001)).expect("an address of the test's"));
+    let mut server = files.start();
+    let connect = move || {
+        let stream = TcpStream::connect((vip, 7000))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok::<_, std::io::Error>(stream)
+    };
+    let mut held = connect().expect("the VIP");
+    says_back(&mut held, b"before").expect("an echo");
+    let stop = Arc::new(AtomicBool::new(false));
+    let comers = [0; 3].map(|_| {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let (mut good, mut bad) = (0, Vec::new());
+            while !stop.load(Ordering::Relaxed) {
+                let said = connect().and_then(|mut stream| says_back(&mut stream, b"hello"));
+                match said {
+                    Ok(()) => good += 1,
+                    Err(error) => bad.push(error),
+                }
+            }
+            (good, bad)
+        })
+    });
+    let mut first = server.replace();
+    says_back(&mut held, b"after").expect("an echo");
+    let mut also_held = connect().expect("the VIP");
+    says_back(&mut also_held, b"new").expect("an echo");
+    for _ in 0..4 {
+        let _old = server.replace();
+    }
+    stop.store(true, Ordering::Relaxed);
+    for comer in comers {
+        let (good, bad) = comer.join().expect("comes to the end");
+        assert!(bad.is_empty() && good > 50, "{good} good, {bad:?}");
+    }
+    says_back(&mut held, b"still").expect("an echo");
+    says_back(&mut also_held, b"still").expect("an echo");
+    assert!(first.try_wait().expect("a child").is_none(), "it has a connection left");
+    drop(held);
+    until_ended(first);
+    until("the new process counts only its own", || {
+        let services = server.api("/api/v1/l4");
+        services[0]["connections"] == 0
+    });
 }
 
 #[test]
