@@ -46,6 +46,7 @@ mod simulate;
 mod static_answers;
 mod steering;
 mod strangers;
+mod survival;
 mod tidy;
 mod transfers;
 mod unbound;

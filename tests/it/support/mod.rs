@@ -7,6 +7,7 @@ pub mod backend;
 pub mod database;
 pub mod dig;
 pub mod mutation;
+pub mod namespaces;
 pub mod needs;
 pub mod peers;
 pub mod resolver;
