@@ -16,9 +16,9 @@ use super::{
     ControlError, Event, EventKind, LoadStatus, Loaded, Override, Report, ReportStatus, Settings,
     Target,
 };
-use crate::decide::{DatacenterId, HealthTable, Room, ShareTable};
+use crate::decide::{DatacenterId, HealthTable, Member, Room, ShareTable};
 use crate::dns::Name;
-use crate::health::{Probe, Verdict};
+use crate::health::{Advice, Probe, Verdict};
 use crate::ledger::Answered;
 use crate::snapshot::Published;
 use crate::zone::{Condition, Zones};
@@ -41,6 +41,8 @@ pub struct Core {
     /// Of the probes of the settings being served, by `ProbeId`; behind them, of the probes of the
     /// addresses behind names.
     verdicts: Arc<[Verdict]>,
+    /// What agents say besides, in the same order; it may be shorter, and then the rest say nothing.
+    advice: Arc<[Advice]>,
     flattening: Flattening,
     room: Vec<Room>,
     allotting: Allotting,
@@ -60,6 +62,7 @@ impl Core {
             publisher: Publisher::new(ground, Tables::default()),
             overrides,
             verdicts,
+            advice: Arc::default(),
             flattening: Flattening::default(),
             room: Vec::new(),
             allotting: Allotting::default(),
@@ -255,6 +258,12 @@ impl Core {
         self.flattening.renew_probes().then(|| self.flattening.probes())
     }
 
+    /// Takes what agents say besides, in the order of the verdicts. It counts from the next verdicts,
+    /// [ground](Self::replace_with) or [`refresh`](Self::refresh) on.
+    pub fn take_advice(&mut self, advice: Arc<[Advice]>) {
+        self.advice = advice;
+    }
+
     /// Other probes are watched; these are the verdicts on them.
     pub fn take_watched(&mut self, verdicts: Arc<[Verdict]>) {
         self.verdicts = verdicts;
@@ -364,16 +373,33 @@ impl Core {
         std::mem::take(&mut self.events)
     }
 
+    /// The verdicts, where an address whose agent wants no new clients counts as down: it is not
+    /// answered.
+    fn verdicts_on_new_clients(&self) -> Vec<Verdict> {
+        let mut verdicts = self.verdicts.to_vec();
+        for (verdict, advice) in verdicts.iter_mut().zip(&*self.advice) {
+            if *verdict == Verdict::Up && advice.is_drained() {
+                *verdict = Verdict::Down;
+            }
+        }
+        verdicts
+    }
+
     /// What is unknown is not up: a probe without a verdict has had a whole round of time.
     fn tables(&mut self, settings: &Settings, now: Now) -> Tables {
         let steering = &settings.steering;
-        let health = HealthTable::new(self.verdicts.iter().map(|verdict| *verdict == Verdict::Up));
+        let alive = HealthTable::new(self.verdicts.iter().map(|verdict| *verdict == Verdict::Up));
+        let verdicts = self.verdicts_on_new_clients();
+        let health = HealthTable::new(verdicts.iter().map(|verdict| *verdict == Verdict::Up));
         let drain = self.allotting.is_planned().then_some(settings.allocation.drain);
-        let names = self.verdicts.get(settings.probes.len()..).unwrap_or_default();
+        let names = verdicts.get(settings.probes.len()..).unwrap_or_default();
         self.flattening.refresh(names, now);
         let resolved = self.flattening.table(names, now);
         let facts = (&health, &resolved);
-        let members = presence(steering, facts, &self.overrides, drain, now.unix_seconds);
+        let is_spent = |member: &Member| {
+            !member.is_healthy(&health, &resolved) && member.is_healthy(&alive, &resolved)
+        };
+        let members = presence(steering, facts, &self.overrides, drain, is_spent, now.unix_seconds);
         for lost in self.allotting.note(&members.availability, now) {
             let name = &steering.datacenters[lost].name;
             self.note(now, EventKind::Plan, name, "lost: served is the plan for that case".into());

@@ -158,6 +158,7 @@ impl Control {
             tracing::info!(up, of = verdicts.verdicts.len(), "checked");
         }
         let mut core = Core::new(ground, overrides, verdicts.verdicts, at(origin));
+        core.take_advice(verdicts.advice);
         core.flatten(flattening);
         let state = State {
             core,
@@ -225,8 +226,9 @@ impl Control {
             state.core.flatten(flattening);
             self.watch_instead(state, &ground.settings.probes);
             // Read under the lock: a flip from now on finds the new list.
-            let verdicts = self.inner.watch.verdicts().borrow().verdicts.clone();
-            state.core.replace_with(ground, verdicts, work, took, now);
+            let found = self.inner.watch.verdicts().borrow().clone();
+            state.core.take_advice(found.advice);
+            state.core.replace_with(ground, found.verdicts, work, took, now);
             state.core.note_load(loaded, now);
         });
         drop(works);
@@ -260,7 +262,9 @@ impl Control {
         let settings = Arc::clone(state.core.settings());
         self.watch_instead(state, &settings.probes);
         // Read under the lock: a flip from now on finds the new list.
-        state.core.take_watched(self.inner.watch.verdicts().borrow().verdicts.clone());
+        let found = self.inner.watch.verdicts().borrow().clone();
+        state.core.take_advice(found.advice);
+        state.core.take_watched(found.verdicts);
         state.core.refresh(now);
     }
 
@@ -463,6 +467,7 @@ impl Control {
         self.tell(|state, now| {
             // Of a list that is not served yet, or no longer, they mean nothing here.
             if new.generation == state.probes_generation {
+                state.core.take_advice(new.advice);
                 state.core.take_verdicts(new.verdicts, now);
                 self.watch_names(state, now);
             }

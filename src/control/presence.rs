@@ -15,7 +15,7 @@ use crate::decide::{
 /// Every member's presence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Members {
-    /// By `MemberId`: the operator's word.
+    /// By `MemberId`: the operator's word, or else its agents'.
     standing: Vec<Standing>,
     /// Of the members of pools that steer by capacity.
     pub availability: Vec<MemberAvailability>,
@@ -23,12 +23,13 @@ pub struct Members {
 
 /// Who takes clients. `drain`: how long a datacenter may take to be emptied where clients are
 /// shared out; none: there is no plan by which they are, and what is drained is empty at once.
-/// `now`: seconds since 1970 (UTC).
+/// `is_spent`: its agents want no new clients. `now`: seconds since 1970 (UTC).
 pub fn presence(
     steering: &Steering,
     (health, resolved): (&HealthTable, &ResolvedTable),
     overrides: &Overrides,
     drain: Option<Duration>,
+    is_spent: impl Fn(&Member) -> bool,
     now: u64,
 ) -> Members {
     let mut words = overrides.words(steering);
@@ -41,6 +42,7 @@ pub fn presence(
             let standing = match word {
                 Some(word) if is_draining(word, drain, now) => Standing::Draining,
                 Some(word) => word.action.standing(),
+                None if is_spent(member) => Standing::Drained,
                 None => Standing::Normal,
             };
             members.standing.push(standing);
@@ -54,7 +56,7 @@ pub fn presence(
 }
 
 impl Members {
-    /// The operator's word on every member, and the doubt about the checks of some datacenters.
+    /// The operator's word on every member, or else its agents', and the doubt about the checks of some datacenters.
     pub fn standing(
         &self,
         steering: &Steering,

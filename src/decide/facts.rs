@@ -41,7 +41,8 @@ impl HealthTable {
     }
 }
 
-/// The operator's word on a member, from overrides of the member, its pool or its datacenter.
+/// The operator's word on a member, from overrides of the member, its pool or its datacenter; where
+/// there is none, that of the agents of its machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {

@@ -402,7 +402,13 @@ impl Target {
             ProbeResult::Unable(_) => {}
         }
         let advised = record.advice.then(advice);
-        let is_advised_anew = advised != std::mem::replace(&mut record.advice, advised);
+        let before = std::mem::replace(&mut record.advice, advised);
+        let is_advised_anew = advised != before;
+        match (before.is_drained(), advised.is_drained()) {
+            (false, true) => tracing::info!(%name, %address, port, "an agent wants no new clients"),
+            (true, false) => tracing::info!(%name, %address, port, "an agent takes clients again"),
+            _ => {}
+        }
         let is_changed = self.take_verdict(&mut record, &text);
         record.last_result = Some(text);
         !self.probed.swap(true, Ordering::Relaxed) || is_changed || is_advised_anew

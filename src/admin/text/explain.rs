@@ -235,7 +235,7 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Chosen => "chosen",
         Verdict::Down => "passed over: its checks fail",
         Verdict::ForcedDown => "passed over: forced down by the operator",
-        Verdict::Drained => "passed over: drained by the operator",
+        Verdict::Drained => "passed over: drained by the operator or its agent",
         Verdict::NoWeight => "passed over: its weight is 0",
         Verdict::Unresolved => "passed over: no addresses of its name are known",
         Verdict::Full => "passed over: full",

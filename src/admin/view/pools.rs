@@ -230,7 +230,10 @@ impl Picture {
         ];
         let over = targets
             .iter()
-            .find_map(|target| self.override_of(target).filter(|over| over.action == said))?;
+            .find_map(|target| self.override_of(target).filter(|over| over.action == said));
+        let Some(over) = over else {
+            return (said == Action::Drain).then(|| "its agent wants no new clients".into());
+        };
         let mut reason = format!("by the override of {}", over.target);
         if let Some(why) = &over.reason {
             reason += &format!(": {why}");

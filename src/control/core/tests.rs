@@ -5,6 +5,7 @@ use super::*;
 use crate::control::allocate::{DatacenterState, State};
 use crate::control::{Action, Override};
 use crate::decide::{Match, Policy, Pool, PoolId, Rule, Steer, Steering};
+use crate::health::Administrative;
 
 const UP: [Verdict; 3] = [Verdict::Up; 3];
 
@@ -72,6 +73,32 @@ fn without_demand_too_clients_go_to_the_nearest_that_is_up() {
     (11..20).for_each(|second| reports(&mut core, second));
     core.take_verdicts(UP.into(), at(20));
     (20..40).for_each(|second| reports(&mut core, second));
+    assert_eq!(sent(&core, "DE"), "fra");
+}
+
+#[test]
+fn whose_agent_wants_no_new_clients_gets_none_and_is_no_loss_and_takes_them_again() {
+    let mut core = core(settings([None; 3]));
+    assert_eq!(sent(&core, "DE"), "fra");
+    let drained = Advice { weight_percent: Some(0), ..Advice::default() };
+    core.take_advice([drained].into());
+    core.take_verdicts(UP.into(), at(1));
+    assert_ne!(sent(&core, "DE"), "fra");
+    assert!(said(&mut core, EventKind::Plan).iter().all(|event| !event.contains("lost")));
+    core.take_advice(Arc::default());
+    core.take_verdicts(UP.into(), at(3));
+    assert_eq!(sent(&core, "DE"), "fra");
+}
+
+#[test]
+fn what_the_operator_says_counts_for_more_than_an_agents_word() {
+    let mut core = core(settings([None; 3]));
+    let drained = Advice { administrative: Some(Administrative::Drain), ..Advice::default() };
+    core.take_advice([drained].into());
+    core.take_verdicts(UP.into(), at(1));
+    assert_ne!(sent(&core, "DE"), "fra");
+    let up = Override { action: Action::ForceUp, ..drain("fra", at(2)) };
+    core.set_override(up, at(2)).unwrap();
     assert_eq!(sent(&core, "DE"), "fra");
 }
 
