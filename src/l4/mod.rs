@@ -1,12 +1,14 @@
 //! The bundled L4 forwarder: listener → service → backend, and apart from it how bytes move
 //! (`proxy`). It knows no DNS message.
 
+pub mod admission;
 pub mod backend;
 pub mod balance;
 mod descriptors;
 pub mod flow;
 mod forwarder;
 mod listener;
+pub mod preface;
 mod proxy;
 mod refusals;
 pub mod service;
