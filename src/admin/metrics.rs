@@ -264,6 +264,12 @@ fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
     families.counters("l4_accepted_connections", "Connections from clients.", accepted)?;
     let refused = services.clone().map(|(labels, service)| (labels, service.refused_total));
     families.counters("l4_refused_connections", "Connections that no backend took.", refused)?;
+    let denied = services.clone().map(|(labels, service)| (labels, service.denied_total));
+    let help = "Connections that the access lists did not let in.";
+    families.counters("l4_denied_connections", help, denied)?;
+    let limited = services.clone().map(|(labels, service)| (labels, service.limited_total));
+    let help = "Connections that came too fast to be let in.";
+    families.counters("l4_limited_connections", help, limited)?;
     let capacity = services
         .clone()
         .filter_map(|(labels, service)| service.capacity.map(|most| (labels, most as f64)));

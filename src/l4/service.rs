@@ -1,7 +1,7 @@
 //! A service and its backends: what is known of them, and which takes a new flow.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
@@ -11,9 +11,11 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use super::admission::{Admission, Refusal};
 use super::backend::{Backend, BackendStatus, Place, Shared};
 use super::balance::Chooser;
 use super::flow::Flow;
+use super::preface::Routes;
 use super::refusals::Refusals;
 use super::settings::{BackendSettings, Balance, Capacity, Listen, ServiceSettings, WhenAllDown};
 
@@ -29,12 +31,18 @@ pub struct Service {
     pub name: String,
     /// Replaced whole, by one writer at a time: the forwarder, under its lock.
     table: ArcSwap<Table>,
+    /// Replaced together with it, by the same.
+    door: ArcSwap<Door>,
     shared: Arc<Shared>,
     turn: AtomicU64,
     /// Connections accepted.
     pub accepted_total: AtomicU64,
     /// Connections that no backend took.
     pub refused_total: AtomicU64,
+    /// Those that were not let in, by the access lists; they are not accepted either.
+    pub denied_total: AtomicU64,
+    /// The same, by the limits on their rate.
+    pub limited_total: AtomicU64,
     /// Never on the way of a connection.
     refusals: Mutex<Refusals>,
 }
@@ -57,13 +65,20 @@ struct Table {
     settings: Arc<ServiceSettings>,
     /// In the order of the settings.
     backends: Arc<[Arc<Backend>]>,
-    /// What the settings' routes lead to, in their order.
-    targets: Arc<[Weak<Service>]>,
     tiers: Tiers,
     /// Among the first tier.
     chooser: Arc<Chooser>,
     /// Which backends were up.
     up: Box<[bool]>,
+}
+
+/// What a flow passes before a backend is chosen; a reload replaces it.
+#[derive(Debug)]
+struct Door {
+    admission: Admission,
+    routes: Routes,
+    /// What the settings' routes lead to, in their order.
+    targets: Arc<[Weak<Service>]>,
 }
 
 /// The weights of backends, in the order of the settings; 0 for one that a tier has not.
@@ -97,6 +112,10 @@ pub struct ServiceStatus {
     pub accepted_total: u64,
     /// Connections that no backend took.
     pub refused_total: u64,
+    /// Those that the access lists did not let in.
+    pub denied_total: u64,
+    /// Those that came too fast.
+    pub limited_total: u64,
     /// Its backends, in the order of the file.
     pub backends: Vec<BackendStatus>,
 }
@@ -109,16 +128,14 @@ impl Service {
         let settings = ServiceSettings::new(name.clone(), Vec::new(), Vec::new());
         Service {
             name,
-            table: ArcSwap::from_pointee(Table::new(
-                Arc::new(settings),
-                Arc::default(),
-                Arc::default(),
-                None,
-            )),
+            door: ArcSwap::from_pointee(Door::new(&settings, Arc::default(), None)),
+            table: ArcSwap::from_pointee(Table::new(Arc::new(settings), Arc::default(), None)),
             shared: Arc::new(shared),
             turn: AtomicU64::new(0),
             accepted_total: AtomicU64::new(0),
             refused_total: AtomicU64::new(0),
+            denied_total: AtomicU64::new(0),
+            limited_total: AtomicU64::new(0),
             refusals: Mutex::default(),
         }
     }
@@ -149,7 +166,9 @@ impl Service {
         let suspect_after = settings.check.as_ref().map_or(SUSPECT_AFTER, |(check, _)| check.fall);
         self.shared.suspect_after.store(suspect_after, Relaxed);
         let old = self.table.load();
-        self.table.store(Arc::new(Table::new(settings, backends, targets, Some(&old))));
+        let before = self.door.load();
+        self.door.store(Arc::new(Door::new(&settings, targets, Some(&before.admission))));
+        self.table.store(Arc::new(Table::new(settings, backends, Some(&old))));
     }
 
     /// To be called when the health or the operator's word of a backend may have changed. Returns
@@ -159,9 +178,8 @@ impl Service {
         if old.is_current() {
             return Vec::new();
         }
-        let Table { settings, backends, targets, .. } = &**old;
-        let (settings, targets) = (Arc::clone(settings), Arc::clone(targets));
-        let new = Table::new(settings, Arc::clone(backends), targets, Some(&old));
+        let Table { settings, backends, .. } = &**old;
+        let new = Table::new(Arc::clone(settings), Arc::clone(backends), Some(&old));
         let was_up = old.up.iter().zip(&new.up);
         let went_down = was_up.zip(&**backends).filter(|((was, is), _)| **was && !**is);
         let went_down = went_down.map(|(_, backend)| Arc::clone(backend)).collect();
@@ -202,15 +220,29 @@ impl Service {
         backend.is_up().then(|| Place::take_always(Arc::clone(backend)))
     }
 
+    /// Lets a new flow of this source in, or not, and counts it. To be asked before anything is
+    /// made of the flow; when a PROXY header is awaited from its peer, when that has come.
+    pub fn admit(&self, source: IpAddr, now: Instant) -> Result<(), Refusal> {
+        let admitted = self.door.load().admission.admit(source, now);
+        match admitted {
+            Ok(()) => {}
+            Err(Refusal::Denied) => _ = self.denied_total.fetch_add(1, Relaxed),
+            Err(_) => _ = self.limited_total.fetch_add(1, Relaxed),
+        }
+        admitted
+    }
+
+    /// Whether a new flow of this source would be let in; it does not count.
+    pub fn would_admit(&self, source: IpAddr, now: Instant) -> Result<(), Refusal> {
+        self.door.load().admission.would_admit(source, now)
+    }
+
     /// The service that carries connections to this server name, if a route says so: that of the
     /// very name, else of the longest `*.`. `name` is in lower case.
     pub fn route(&self, name: &str) -> Option<Arc<Service>> {
-        let table = self.table.load();
-        let routes = table.settings.routes.iter().zip(&*table.targets);
-        let names = routes.flat_map(|(route, target)| {
-            route.names.iter().filter_map(move |pattern| Some((fit(pattern, name)?, target)))
-        });
-        names.max_by_key(|(length, _)| *length).and_then(|(_, target)| target.upgrade())
+        let door = self.door.load();
+        let route = door.routes.find(name)?;
+        door.targets.get(route)?.upgrade()
     }
 
     /// The backend at that address.
@@ -243,8 +275,21 @@ impl Service {
             },
             accepted_total: self.accepted_total.load(Relaxed),
             refused_total: self.refused_total.load(Relaxed),
+            denied_total: self.denied_total.load(Relaxed),
+            limited_total: self.limited_total.load(Relaxed),
             backends,
         }
+    }
+}
+
+impl Door {
+    fn new(
+        settings: &ServiceSettings,
+        targets: Arc<[Weak<Service>]>,
+        before: Option<&Admission>,
+    ) -> Door {
+        let admission = Admission::new(settings, before);
+        Door { admission, routes: Routes::new(&settings.routes), targets }
     }
 }
 
@@ -253,7 +298,6 @@ impl Table {
     fn new(
         settings: Arc<ServiceSettings>,
         backends: Arc<[Arc<Backend>]>,
-        targets: Arc<[Weak<Service>]>,
         old: Option<&Table>,
     ) -> Table {
         let tiers = Tiers::of(&settings, &backends);
@@ -266,7 +310,7 @@ impl Table {
             .cloned()
             .unwrap_or_else(|| Arc::new(Chooser::new(settings.balance, &addresses, &tiers.first)));
         let up = backends.iter().map(|backend| backend.is_up()).collect();
-        Table { settings, backends, targets, tiers, chooser, up }
+        Table { settings, backends, tiers, chooser, up }
     }
 
     /// False when backends are now eligible that were not, or the other way round.
@@ -332,14 +376,6 @@ impl Tiers {
             }
             WhenAllDown::Refuse => Tiers { first, second, last: none() },
         }
-    }
-}
-
-/// How long the part of the name is that a route's name fits, if it does.
-fn fit(pattern: &str, name: &str) -> Option<usize> {
-    match pattern.strip_prefix('*') {
-        Some(suffix) => (name.len() > suffix.len() && name.ends_with(suffix)).then(|| suffix.len()),
-        None => (pattern == name).then_some(usize::MAX),
     }
 }
 

@@ -23,6 +23,10 @@ pub struct ServiceView {
     pub accepted_total: u64,
     /// Connections that no backend took.
     pub refused_total: u64,
+    /// Connections that the access lists did not let in.
+    pub denied_total: u64,
+    /// Connections that came too fast to be let in.
+    pub limited_total: u64,
     /// What stands behind it.
     pub backends: Vec<BackendView>,
 }
@@ -67,6 +71,8 @@ impl ServiceView {
             capacity: service.capacity,
             accepted_total: service.accepted_total,
             refused_total: service.refused_total,
+            denied_total: service.denied_total,
+            limited_total: service.limited_total,
             backends: service.backends.into_iter().map(backend).collect(),
             name: service.name,
         }
