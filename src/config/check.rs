@@ -1,16 +1,17 @@
 //! The shape of a check, as `[checks.NAME]` of a zone file and `check` of an L4 service have it.
 
+mod dns;
+mod http;
+mod tls;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
 use toml::Spanned;
 
-use super::diagnostic::Diagnostic;
 use super::reader::{Table, Value};
-use super::source::{ReadError, Source};
-use crate::health::{AgentCheck, Check, HttpCheck, Kind, TlsCheck};
+use crate::health::{AgentCheck, Check, ExecCheck, GrpcCheck, HttpCheck, Kind};
 
 /// How something is probed, and where.
 #[derive(Clone, Debug)]
@@ -29,55 +30,176 @@ pub(super) struct CheckForm {
 enum Word {
     Icmp,
     Tcp,
+    TcpHalfOpen,
     Http,
     Https,
+    Tls,
+    Dns,
+    Grpc,
+    Exec,
+    Agent,
 }
 
-const WORDS: [(&str, Word); 4] =
-    [("icmp", Word::Icmp), ("tcp", Word::Tcp), ("http", Word::Http), ("https", Word::Https)];
-const NOT_YET: [&str; 6] = ["tcp-half-open", "dns", "grpc", "exec", "agent", "report"];
+use Word::{Agent, Dns, Exec, Grpc, Http, Https, Icmp, Tcp, TcpHalfOpen, Tls};
 
-/// Keys that are of use to an HTTP(S) check, and to an HTTPS check, only.
-const HTTP_KEYS: [&str; 4] = ["path", "host", "status", "contains"];
-const TLS_KEYS: [&str; 3] = ["server_name", "ca_file", "verify"];
+const WORDS: [(&str, Word); 10] = [
+    ("icmp", Icmp),
+    ("tcp", Tcp),
+    ("tcp-half-open", TcpHalfOpen),
+    ("http", Http),
+    ("https", Https),
+    ("tls", Tls),
+    ("dns", Dns),
+    ("grpc", Grpc),
+    ("exec", Exec),
+    ("agent", Agent),
+];
+const NOT_YET: [&str; 1] = ["report"];
+
+/// The keys that not every kind has, and which kinds have them.
+const KEYS: [(&str, &[Word]); 20] = [
+    ("port", &[Tcp, TcpHalfOpen, Http, Https, Tls, Dns, Grpc, Exec, Agent]),
+    ("method", &[Http, Https]),
+    ("path", &[Http, Https]),
+    ("host", &[Http, Https]),
+    ("status", &[Http, Https]),
+    ("headers", &[Http, Https]),
+    ("contains", &[Http, Https]),
+    ("matches", &[Http, Https]),
+    ("name", &[Dns]),
+    ("type", &[Dns]),
+    ("rcode", &[Dns]),
+    ("answer", &[Dns]),
+    ("service", &[Grpc]),
+    ("tls", &[Grpc]),
+    ("server_name", &[Https, Tls, Grpc]),
+    ("ca_file", &[Https, Tls, Grpc]),
+    ("verify", &[Https, Tls, Grpc]),
+    ("min_days", &[Https, Tls, Grpc]),
+    ("command", &[Exec]),
+    ("send", &[Agent]),
+];
+
+/// What is given of those keys.
+struct Given<'r>(Vec<(&'static str, Value<'r>)>);
 
 /// Reads a check; none when its kind cannot be made out or something is missing.
 pub(super) fn read(mut table: Table<'_>) -> Option<CheckForm> {
     let word = table.require("kind", "\"http\"").map(|value| value.word(&WORDS, &NOT_YET));
-    let port = table.take("port");
-    let number = port.as_ref().and_then(|value| value.integer(1..=u16::MAX));
-    let http = HTTP_KEYS.map(|key| table.take(key));
-    let tls = TLS_KEYS.map(|key| table.take(key));
+    let known = word.flatten();
+    let mut given = Given(Vec::new());
+    for (key, kinds) in KEYS {
+        let value = match needed(known, key) {
+            Some(example) => table.require(key, example),
+            None => table.take(key),
+        };
+        let Some(value) = value else { continue };
+        match known {
+            Some(word) if !kinds.contains(&word) => refuse(&value, kinds),
+            _ => given.0.push((key, value)),
+        }
+    }
     // Of whatever kind: the pace is the same.
     let paced = read_pace(&mut table, Check::new(Kind::Tcp));
     table.finish();
     // With a kind that is not known, which keys it may have is not known either.
     let word = word??;
-    let refuse = |value: &Option<Value<'_>>, kinds: &str| {
-        if let Some(value) = value {
-            let message = format!("`{}` has no meaning in this check", value.key());
-            value.reject::<()>(value.error(message).label(format!("only for {kinds}")));
+    let port = given.take("port");
+    let number = port.as_ref().and_then(|value| value.integer(1..=u16::MAX));
+    let (kind, own_port) = match word {
+        Icmp => (Kind::Icmp, Some(0)),
+        Tcp => (Kind::Tcp, None),
+        TcpHalfOpen => (Kind::TcpHalfOpen, None),
+        Http => (Kind::Http(http::read(&mut given, None)), Some(80)),
+        Https => {
+            let tls = tls::read(&mut given);
+            (Kind::Http(http::read(&mut given, Some(tls))), Some(443))
+        }
+        Tls => (Kind::Tls(tls::read(&mut given)), Some(443)),
+        Dns => (Kind::Dns(dns::read(&mut given)?), Some(53)),
+        Grpc => (Kind::Grpc(read_grpc(&mut given)), None),
+        // What it asks need not have a port.
+        Exec => (Kind::Exec(read_exec(&mut given)?), Some(0)),
+        Agent => {
+            let send = given.take("send").and_then(|value| value.filled_text());
+            (Kind::Agent(AgentCheck { send: send.map(Spanned::into_inner) }), None)
         }
     };
-    if word == Word::Icmp {
-        refuse(&port, "checks of kind tcp, http and https");
-    }
-    if matches!(word, Word::Icmp | Word::Tcp) {
-        http.iter().for_each(|value| refuse(value, "checks of kind http and https"));
-    }
-    if word != Word::Https {
-        tls.iter().for_each(|value| refuse(value, "checks of kind https"));
-    }
-    let tls = (word == Word::Https).then(|| read_tls(tls));
-    let ca_file = tls.as_ref().and_then(|tls| tls.ca_file.clone());
-    let (kind, own_port) = match word {
-        Word::Icmp => (Kind::Icmp, Some(0)),
-        Word::Tcp => (Kind::Tcp, None),
-        Word::Http => (Kind::Http(read_http(http, None)), Some(80)),
-        Word::Https => (Kind::Http(read_http(http, tls)), Some(443)),
+    let ca_file = match &kind {
+        Kind::Http(HttpCheck { tls: Some(tls), .. })
+        | Kind::Tls(tls)
+        | Kind::Grpc(GrpcCheck { tls: Some(tls), .. }) => tls.ca_file.clone(),
+        _ => None,
     };
     let check = Arc::new(Check { kind, ..paced });
     Some(CheckForm { check, port: number.or(own_port), port_is_given: port.is_some(), ca_file })
+}
+
+/// What to write for a key that a kind needs; none: it does without.
+fn needed(word: Option<Word>, key: &str) -> Option<&'static str> {
+    match (word?, key) {
+        (Dns, "name") => Some("\"www.example.com\""),
+        (Exec, "command") => Some("[\"/usr/local/bin/is-ready\"]"),
+        _ => None,
+    }
+}
+
+/// Reports a key that other kinds have.
+fn refuse(value: &Value<'_>, kinds: &[Word]) {
+    let name = |word: &Word| WORDS.iter().find(|(_, of)| of == word).map_or("", |(name, _)| *name);
+    let names: Vec<&str> = kinds.iter().map(name).collect();
+    let names = match names[..] {
+        [ref first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => names.concat(),
+    };
+    let error = value.error(format!("`{}` has no meaning in this check", value.key()));
+    value.reject::<()>(error.label(format!("only for checks of kind {names}")));
+}
+
+impl<'r> Given<'r> {
+    /// The value of a key, if it is given.
+    fn take(&mut self, key: &str) -> Option<Value<'r>> {
+        let at = self.0.iter().position(|(given, _)| *given == key)?;
+        Some(self.0.swap_remove(at).1)
+    }
+}
+
+fn read_grpc(given: &mut Given<'_>) -> GrpcCheck {
+    let service = given.take("service").and_then(|value| value.text()).map(Spanned::into_inner);
+    let has_tls = given.take("tls").and_then(|value| value.boolean()).unwrap_or(false);
+    if !has_tls {
+        for key in tls::KEYS {
+            let Some(value) = given.take(key) else { continue };
+            let error = value.error(format!("`{key}` has no meaning in this check"));
+            value.reject::<()>(error.label("only with `tls = true`"));
+        }
+    }
+    GrpcCheck { tls: has_tls.then(|| tls::read(given)), service: service.unwrap_or_default() }
+}
+
+/// The program and its arguments. A program that is given by a path stands beside the file, if the
+/// path is relative.
+fn read_exec(given: &mut Given<'_>) -> Option<ExecCheck> {
+    let value = given.take("command")?;
+    let words = value.one_or_more();
+    let Some(program) = words.first() else {
+        return value.reject(value.error("`command` is empty").label("nothing would be run"));
+    };
+    let mut command: Vec<String> =
+        words.iter().map_while(|word| Some(word.text()?.into_inner())).collect();
+    if command.len() < words.len() {
+        return None;
+    }
+    let text = program.filled_text()?.into_inner();
+    if text.contains('/') {
+        let path = program.path()?.into_inner();
+        if !path.is_file() {
+            let error = program.error(format!("there is no program {}", path.display()));
+            return program.reject(error.label("expected the path of a program, or its name"));
+        }
+        command[0] = path.to_str()?.to_owned();
+    }
+    Some(ExecCheck { command })
 }
 
 /// Reads how the agents of an L4 service are asked, and on which port.
@@ -117,102 +239,5 @@ fn read_pace(table: &mut Table<'_>, check: Check) -> Check {
         timeout: timeout.unwrap_or(check.timeout.min(interval)),
         rise: count(table, "rise").unwrap_or(check.rise),
         fall: count(table, "fall").unwrap_or(check.fall),
-    }
-}
-
-fn read_http(
-    [path, host, status, contains]: [Option<Value<'_>>; 4],
-    tls: Option<TlsCheck>,
-) -> HttpCheck {
-    let text = |value: Option<Value<'_>>| Some(value?.filled_text()?.into_inner());
-    HttpCheck {
-        tls,
-        path: path.and_then(|value| http_path(&value)).unwrap_or_else(|| "/".into()),
-        host: host.and_then(|value| http_host(&value)),
-        status: status.map_or_else(|| vec![200], |value| statuses(&value)),
-        contains: text(contains),
-        ..HttpCheck::default()
-    }
-}
-
-fn http_path(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
-    let visible = text.get_ref().bytes().all(|byte| byte.is_ascii_graphic());
-    if !text.get_ref().starts_with('/') || !visible {
-        return value.unreadable(text.get_ref(), "a path that begins with `/`, without spaces");
-    }
-    Some(text.into_inner())
-}
-
-fn http_host(value: &Value<'_>) -> Option<String> {
-    let text = value.filled_text()?;
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    if !text.get_ref().bytes().all(good) {
-        return value.unreadable(text.get_ref(), "a host name, such as \"www.example.com\"");
-    }
-    Some(text.into_inner())
-}
-
-/// Numbers, classes such as "2xx", and ranges such as "200-299".
-fn statuses(value: &Value<'_>) -> Vec<u16> {
-    let mut statuses: Vec<u16> = value.one_or_more().iter().filter_map(status).flatten().collect();
-    statuses.sort_unstable();
-    statuses.dedup();
-    if value.one_or_more().is_empty() {
-        value.reject::<()>(value.error("`status` is empty").label("no answer would be good"));
-    }
-    statuses
-}
-
-fn status(value: &Value<'_>) -> Option<std::ops::RangeInclusive<u16>> {
-    const VALID: std::ops::RangeInclusive<u16> = 100..=599;
-    if value.is_integer() {
-        return value.integer(VALID).map(|status| status..=status);
-    }
-    let text = value.text()?;
-    let range = match text.get_ref().split_once('-') {
-        Some((first, last)) => first.parse().ok().zip(last.parse().ok()),
-        None => {
-            let class = text.get_ref().strip_suffix("xx").and_then(|class| class.parse().ok());
-            class.filter(|class| (1..=5u16).contains(class)).map(|c| (c * 100, c * 100 + 99))
-        }
-    };
-    let valid =
-        |(first, last): &(u16, u16)| first <= last && VALID.contains(first) && VALID.contains(last);
-    match range.filter(valid) {
-        Some((first, last)) => Some(first..=last),
-        None => value.unreadable(text.get_ref(), "a status: 200, \"2xx\" or \"200-299\""),
-    }
-}
-
-fn read_tls([server_name, ca_file, verify]: [Option<Value<'_>>; 3]) -> TlsCheck {
-    TlsCheck {
-        server_name: server_name.and_then(|value| {
-            let text = value.text()?;
-            match ServerName::try_from(text.get_ref().as_str()) {
-                Ok(_) => Some(text.into_inner()),
-                Err(_) => value.unreadable(text.get_ref(), "a host name or an address"),
-            }
-        }),
-        ca_file: ca_file.and_then(|value| certificates(&value)),
-        verify: verify.and_then(|value| value.boolean()).unwrap_or(true),
-        min_days: None,
-    }
-}
-
-/// A file that holds certificates in PEM.
-fn certificates(value: &Value<'_>) -> Option<PathBuf> {
-    const LIMIT: u64 = 16 << 20;
-    let path = value.path()?.into_inner();
-    match Source::read(&path, LIMIT) {
-        Ok(source) if source.text().contains("-----BEGIN CERTIFICATE-----") => Some(path),
-        Ok(_) => {
-            let error = value.error(format!("{} holds no certificate", path.display()));
-            value.reject(error.label("expected a file with certificates in PEM"))
-        }
-        Err(ReadError::Unreadable(why)) => {
-            value.reject(value.error(format!("cannot read {}: {why}", path.display())))
-        }
-        Err(ReadError::NotUtf8(source, byte)) => value.reject(Diagnostic::not_utf8(&source, byte)),
     }
 }

@@ -142,15 +142,8 @@ impl<'r> Table<'r> {
     /// The names in the table under a key, and the values that stand under them, in the order of
     /// the file.
     pub fn named(&mut self, key: &'static str) -> Vec<(Spanned<String>, Value<'r>)> {
-        let Some(table) = self.take(key).and_then(|value| value.table(&format!("[{key}]"))) else {
-            return Vec::new();
-        };
-        let reader = self.reader;
-        let entry = |(key, node): (&'r Spanned<Cow<'r, str>>, _)| {
-            let name = Spanned::new(key.span(), key.get_ref().to_string());
-            (name, Value { reader, key: Cow::Borrowed(key.get_ref()), node })
-        };
-        table.left.into_iter().map(entry).collect()
+        let value = self.take(key);
+        value.and_then(|value| value.entries(&format!("[{key}]"))).unwrap_or_default()
     }
 
     /// Refuses a key that a later version will understand.
@@ -250,6 +243,18 @@ impl<'r> Value<'r> {
             }
             _ => self.mistyped("a table"),
         }
+    }
+
+    /// The names in a table, which is called `name` in messages, and the values that stand under
+    /// them, in the order of the file.
+    pub fn entries(&self, name: &str) -> Option<Vec<(Spanned<String>, Value<'r>)>> {
+        let table = self.table(name)?;
+        let reader = self.reader;
+        let entry = |(key, node): (&'r Spanned<Cow<'r, str>>, _)| {
+            let name = Spanned::new(key.span(), key.get_ref().to_string());
+            (name, Value { reader, key: Cow::Borrowed(key.get_ref()), node })
+        };
+        Some(table.left.into_iter().map(entry).collect())
     }
 
     /// The items of an array.

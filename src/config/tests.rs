@@ -1,6 +1,7 @@
 //! The examples load, everything in `tests/data/config/invalid` is refused with exactly the text
 //! beside it, and garbage does no harm.
 
+mod checks;
 mod flattening;
 
 use std::fs;

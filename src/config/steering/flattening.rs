@@ -245,7 +245,8 @@ fn watch(
         let span = written.map_or_else(|| form.name.span(), |member| member.span.clone());
         let message = format!("the port to probe at the addresses of {name} is not known");
         let error = zone.reader.error(span, message);
-        let error = error.label("a check of kind tcp has no port of its own");
+        let error = error
+            .label(format!("a check of kind {} has no port of its own", check.check.kind.name()));
         let help = format!("add `port = …` to [checks.{}]", wanted.get_ref());
         zone.reader.report(error.help(help));
         return None;

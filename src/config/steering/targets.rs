@@ -95,7 +95,10 @@ impl Probes {
         let Some(port) = own_port.or(check.port) else {
             let span = given.map_or_else(|| member.span.clone(), Spanned::span);
             let error = reader.error(span, format!("the port to probe at {address} is not known"));
-            let error = error.label("a check of kind tcp has no port of its own");
+            let error = error.label(format!(
+                "a check of kind {} has no port of its own",
+                check.check.kind.name()
+            ));
             let name = pool.check.as_ref().map_or("NAME", |name| name.get_ref().as_str());
             reader.report(error.help(format!("add `port = …` to [checks.{name}]")));
             return None;
