@@ -5,6 +5,7 @@ pub mod admission;
 pub mod backend;
 pub mod balance;
 mod descriptors;
+pub mod ending;
 pub mod flow;
 mod forwarder;
 mod listener;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::admission::{Admission, Refusal};
 use super::backend::{Backend, BackendStatus, Place, Shared};
 use super::balance::Chooser;
+use super::ending::Ending;
 use super::flow::Flow;
 use super::preface::Routes;
 use super::refusals::Refusals;
@@ -185,6 +186,13 @@ impl Service {
         let went_down = went_down.map(|(_, backend)| Arc::clone(backend)).collect();
         self.table.store(Arc::new(new));
         went_down
+    }
+
+    /// A flow of its has ended.
+    pub fn note_end(&self, ending: &Ending) {
+        if ending.cause.is_refusal() {
+            self.refused_total.fetch_add(1, Relaxed);
+        }
     }
 
     /// What it was told.

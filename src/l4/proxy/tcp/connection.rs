@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
 
 use super::direction::{Direction, Outcome, Tools};
 use super::side::{Side, reset};
 use crate::l4::backend::Place;
+use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
 use crate::l4::service::Service;
 use crate::l4::settings::ServiceSettings;
@@ -43,6 +45,8 @@ pub struct Connection {
     /// When bytes moved last, or the backend was asked.
     latest: Time,
     may_splice: bool,
+    /// From when it was accepted to when it had a backend.
+    connected_after: Option<Duration>,
     /// It stands in the worker's list of those that go on without an event.
     pub is_resting: bool,
 }
@@ -50,6 +54,8 @@ pub struct Connection {
 /// How far a connection has come.
 #[derive(Debug)]
 pub enum Stage {
+    /// Every place is taken.
+    Waiting(Attempts),
     /// A backend has been asked, and has not answered.
     Connecting(Attempts),
     /// Bytes are passed on.
@@ -57,17 +63,17 @@ pub enum Stage {
 }
 
 /// Attempts to connect to a backend.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Attempts {
     /// How many there were, modulo 256: an event of an earlier one is not taken for one of the
     /// last.
     pub number: u8,
     /// Backends that did not take the connection.
     pub tried: Vec<SocketAddr>,
-    /// The present one is given up then.
+    /// The present one, or the wait for a place, is given up then.
     pub deadline: Time,
-    /// No other is made after that.
-    pub last: Time,
+    /// No other is made after that; none before the first.
+    pub last: Option<Time>,
 }
 
 /// What is to be done with a connection.
@@ -77,31 +83,17 @@ pub enum Next {
     Wait,
     /// It goes on when others have had their turn.
     Rest,
-    /// It has come to an orderly end.
-    End,
-    /// It is reset.
-    Reset,
+    /// It is over.
+    End(Cause),
 }
 
 impl Connection {
     /// One that was accepted just now.
-    pub fn new(
-        client: Side,
-        flow: Flow,
-        service: &Arc<Service>,
-        settings: &ServiceSettings,
-        now: Time,
-    ) -> Connection {
-        let last = now.saturating_add(micros(settings.timeouts.connect * CONNECT_TIMEOUTS));
+    pub fn new(client: Side, flow: Flow, service: Arc<Service>, now: Time) -> Connection {
         Connection {
-            service: Arc::clone(service),
+            service,
             flow,
-            stage: Stage::Connecting(Attempts {
-                number: 0,
-                tried: Vec::new(),
-                deadline: last,
-                last,
-            }),
+            stage: Stage::Connecting(Attempts::default()),
             client,
             backend: None,
             to_backend: Direction::default(),
@@ -109,14 +101,16 @@ impl Connection {
             counted: (0, 0),
             began: now,
             latest: now,
-            may_splice: settings.splice,
+            may_splice: false,
+            connected_after: None,
             is_resting: false,
         }
     }
 
     /// A backend is asked from now on.
-    pub fn ask(&mut self, backend: Side, place: Place, now: Time) {
+    pub fn ask(&mut self, backend: Side, place: Place, settings: &ServiceSettings, now: Time) {
         self.backend = Some((backend, place));
+        self.may_splice = settings.splice;
         self.latest = now;
     }
 
@@ -133,9 +127,25 @@ impl Connection {
     pub fn relay(&mut self, now: Time) {
         self.stage = Stage::Relaying;
         if let Some((_, place)) = &self.backend {
-            place.connected(std::time::Duration::from_micros(now.saturating_sub(self.latest)));
+            place.connected(Duration::from_micros(now.saturating_sub(self.latest)));
         }
+        self.connected_after = Some(Duration::from_micros(now.saturating_sub(self.began)));
         self.latest = now;
+    }
+
+    /// It waits for a place, at most until then.
+    pub fn wait(&mut self, until: Time) {
+        if let Stage::Connecting(attempts) = &mut self.stage {
+            let attempts = Attempts { deadline: until, ..std::mem::take(attempts) };
+            self.stage = Stage::Waiting(attempts);
+        }
+    }
+
+    /// It waits no more.
+    pub fn stop_waiting(&mut self) {
+        if let Stage::Waiting(attempts) = &mut self.stage {
+            self.stage = Stage::Connecting(std::mem::take(attempts));
+        }
     }
 
     /// The socket to the backend, and the place on it.
@@ -189,7 +199,7 @@ impl Connection {
                 Outcome::Rests => next = Next::Rest,
                 Outcome::Ended => direction.is_over = true,
                 Outcome::CannotRead => {
-                    next = Next::Reset;
+                    next = Next::End(if is_to_backend { Cause::Client } else { Cause::Backend });
                     break;
                 }
                 Outcome::CannotWrite => {
@@ -202,45 +212,58 @@ impl Connection {
                 }
             }
         }
+        // Of a side that broke, nothing is left but what is still to be read.
+        if self.to_client.is_over && backend.has_failed {
+            next = Next::End(Cause::Backend);
+        } else if self.to_backend.is_over && self.client.has_failed {
+            next = Next::End(Cause::Client);
+        } else if self.to_backend.is_over && self.to_client.is_over {
+            next = Next::End(Cause::Done);
+        }
         if self.to_backend.moved + self.to_client.moved != before {
             self.latest = now;
             self.count(COUNT_BYTES);
         }
-        if next != Next::Reset && self.to_backend.is_over && self.to_client.is_over {
-            next = if self.is_broken() { Next::Reset } else { Next::End };
-        }
         next
     }
 
-    /// When it is over for lack of movement, or of time; to be asked again then, as that may have
-    /// changed.
-    pub fn deadline(&self, settings: &ServiceSettings) -> Time {
+    /// When it is over for lack of movement, or of time, and what that is called then. Movement and
+    /// settings may change it.
+    pub fn deadline(&self, settings: &ServiceSettings) -> (Time, Cause) {
         match &self.stage {
-            Stage::Connecting(attempts) => attempts.deadline,
+            Stage::Waiting(attempts) => (attempts.deadline, Cause::QueueTimeout),
+            Stage::Connecting(attempts) => (attempts.deadline, Cause::NoBackend),
             Stage::Relaying => {
                 let idle = self.latest.saturating_add(micros(settings.timeouts.idle));
                 let total = settings.timeouts.total.map(micros);
-                total.map_or(idle, |total| idle.min(self.began.saturating_add(total)))
+                match total.map(|total| self.began.saturating_add(total)) {
+                    Some(total) if total < idle => (total, Cause::TooLong),
+                    _ => (idle, Cause::Idle),
+                }
             }
         }
     }
 
-    /// Gives back what it has of the worker, and closes it.
-    pub fn close(mut self, is_reset: bool, tools: &mut Tools) {
+    /// Gives back what it has of the worker, and closes it: with a reset, unless all was said.
+    pub fn close(mut self, cause: Cause, now: Time, tools: &mut Tools) -> Ending {
         self.count(0);
         self.to_backend.drop_held(tools);
         self.to_client.drop_held(tools);
-        if is_reset {
+        if cause != Cause::Done {
             reset(&self.client.socket);
             if let Some((backend, _)) = &self.backend {
                 reset(&backend.socket);
             }
         }
-    }
-
-    fn is_broken(&self) -> bool {
-        let backend = self.backend.as_ref();
-        self.client.has_failed || backend.is_some_and(|(backend, _)| backend.has_failed)
+        Ending {
+            flow: self.flow,
+            backend: self.backend.as_ref().map(|(_, place)| place.backend().address),
+            cause,
+            lasted: Duration::from_micros(now.saturating_sub(self.began)),
+            connected_after: self.connected_after,
+            bytes_to_backend: self.to_backend.moved,
+            bytes_to_client: self.to_client.moved,
+        }
     }
 
     /// Adds to the backend's counters, if there is more than `least` to add.
@@ -255,7 +278,18 @@ impl Connection {
     }
 }
 
+impl Attempts {
+    /// Another is made, if there is time for one, which may last that long.
+    pub fn begin(&mut self, limit: Duration, now: Time) -> bool {
+        let all = now.saturating_add(micros(limit * CONNECT_TIMEOUTS));
+        let last = *self.last.get_or_insert(all);
+        self.number = self.number.wrapping_add(1);
+        self.deadline = last.min(now.saturating_add(micros(limit)));
+        now < last
+    }
+}
+
 /// A duration as the worker's clock counts.
-pub fn micros(duration: std::time::Duration) -> Time {
+pub fn micros(duration: Duration) -> Time {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::Lease;
+use super::slab::Key;
 use crate::l4::backend::Backend;
 use crate::l4::listener::Opened;
 use crate::l4::service::Service;
@@ -17,6 +18,8 @@ pub enum Order {
     Serve(u64, Arc<Opened>, Arc<Service>),
     /// Accept what waits on those sockets, and then no more.
     Close(u64, Lease),
+    /// That connection waits, and there may be a place for it.
+    Seat(Key, Arc<Service>),
     /// Reset the connections of that backend, if its service wants it so.
     WentDown(Arc<Backend>),
     /// Reset all connections.

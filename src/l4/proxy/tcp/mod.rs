@@ -2,6 +2,7 @@
 
 mod connection;
 mod direction;
+mod lines;
 mod mailbox;
 mod pipes;
 mod side;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use crate::l4::backend::Backend;
 use crate::l4::listener::Opened;
 use crate::l4::service::Service;
+use lines::Lines;
 use mailbox::{Mailbox, Order};
 use worker::Worker;
 
@@ -32,6 +34,7 @@ pub struct Plane {
 /// How to reach the workers.
 #[derive(Debug, Default)]
 struct Workers {
+    lines: Arc<Lines>,
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
     servings: AtomicU64,
 }
@@ -70,7 +73,8 @@ impl Plane {
         let mut mailboxes = self.workers.mailboxes();
         for number in mailboxes.len()..opened.workers.len() {
             let mailbox = Arc::new(Mailbox::new()?);
-            let worker = Worker::new(number, Arc::clone(&mailbox), Arc::clone(&self.carried))?;
+            let (lines, carried) = (Arc::clone(&self.workers.lines), Arc::clone(&self.carried));
+            let worker = Worker::new(number, Arc::clone(&mailbox), lines, carried)?;
             std::thread::Builder::new()
                 .name(format!("l4-tcp-{number}"))
                 .spawn(move || worker.run())?;

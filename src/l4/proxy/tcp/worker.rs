@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,23 +12,24 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, acceptfrom_with, connect, getpeername, getsockname,
-    socket_with,
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, connect, getsockname, socket_with,
 };
 
 use super::Carried;
 use super::connection::{Attempts, Connection, Next, Stage, Time, micros};
 use super::direction::{BUFFER_BYTES, Tools};
+use super::lines::{Lines, Ticket};
 use super::mailbox::{Mailbox, Order};
 use super::pipes::Pipes;
 use super::side::{INTEREST, Side};
 use super::slab::{Key, Slab};
 use super::wheel::Wheel;
 use crate::l4::backend::{Backend, Place};
+use crate::l4::ending::Cause;
 use crate::l4::flow::Flow;
 use crate::l4::listener::{BACKLOG, Opened};
-use crate::l4::service::Service;
-use crate::l4::settings::{Protocol, ServiceSettings, WhenDown};
+use crate::l4::service::{NoBackend, Service};
+use crate::l4::settings::{Protocol, WhenDown};
 
 /// Events taken at a time.
 const EVENTS: usize = 256;
@@ -35,6 +37,9 @@ const EVENTS: usize = 256;
 const ACCEPTS: usize = 32;
 /// When descriptors have run out, accepting is tried again after this: some connections end.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// Whether there is a place for the first that waits is looked at so often, in milliseconds, besides
+/// whenever one becomes free: backends come up, and settings change.
+const LOOK_FOR_PLACES: u64 = 100;
 /// That it fails is said no more often than this.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -53,6 +58,10 @@ pub struct Worker {
     tools: Tools,
     /// Connections that go on without an event.
     resting: Vec<Key>,
+    /// Of those that wait for a place.
+    lines: Arc<Lines>,
+    /// Those for which there may be one.
+    seats: Vec<(Key, Arc<Service>)>,
     /// When the worker began.
     epoch: Instant,
     /// What the clock said last.
@@ -61,6 +70,7 @@ pub struct Worker {
     accept_again: Option<Time>,
     said: Option<Instant>,
     is_to_leave: bool,
+    near_ports: NearPorts,
 }
 
 /// A socket that accepts.
@@ -115,7 +125,12 @@ impl Token {
 
 impl Worker {
     /// The worker of that number, which is told what to do through the mailbox.
-    pub fn new(number: usize, mailbox: Arc<Mailbox>, carried: Arc<Carried>) -> io::Result<Worker> {
+    pub fn new(
+        number: usize,
+        mailbox: Arc<Mailbox>,
+        lines: Arc<Lines>,
+        carried: Arc<Carried>,
+    ) -> io::Result<Worker> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &mailbox.bell, Token::Bell.data(), epoll::EventFlags::IN)?;
         Ok(Worker {
@@ -128,11 +143,14 @@ impl Worker {
             wheel: Wheel::new(),
             tools: Tools { buffer: vec![0; BUFFER_BYTES].into(), pipes: Pipes::default() },
             resting: Vec::new(),
+            lines,
+            seats: Vec::new(),
             epoch: Instant::now(),
             now: 0,
             accept_again: None,
             said: None,
             is_to_leave: false,
+            near_ports: NearPorts::read(),
         })
     }
 
@@ -167,6 +185,9 @@ impl Worker {
                 }
             }
             self.see_to_timers();
+            while let Some((key, service)) = self.seats.pop() {
+                self.seat(key, &service);
+            }
         }
     }
 
@@ -190,10 +211,11 @@ impl Worker {
                         self.close_entrance(key);
                     }
                 }
-                Order::WentDown(backend) => self.reset_all_of(&backend),
+                Order::Seat(key, service) => self.seats.push((key, service)),
+                Order::WentDown(backend) => self.end_all_of(&backend),
                 Order::Abort => {
                     for key in self.connections.keys(|_| true) {
-                        self.close(key, true);
+                        self.close(key, Cause::Stopped);
                     }
                 }
                 Order::Leave => self.is_to_leave = true,
@@ -281,49 +303,110 @@ impl Worker {
     /// A client has come.
     fn welcome(&mut self, socket: OwnedFd, flow: Flow, service: Arc<Service>) {
         service.accepted_total.fetch_add(1, Relaxed);
-        let settings = service.settings();
         // The listening socket's TCP_NODELAY is its own, too.
         let client = Side::new(socket, true);
         let now = self.now;
-        let key =
-            self.connections.insert(|_| Connection::new(client, flow, &service, &settings, now));
+        let key = self.connections.insert(|_| Connection::new(client, flow, service, now));
         self.carried.begin();
         let data = Token::Client(key).data();
         let Some(connection) = self.connections.get_mut(key) else { return };
         if epoll::add(&self.epoll, connection.client_socket(), data, INTEREST).is_err() {
-            return self.refuse(key);
+            return self.close(key, Cause::Exhausted);
         }
-        self.find_backend(key, &settings);
+        if self.lines.has_some(&connection.service) {
+            return self.line_up(key);
+        }
+        self.find_backend(key);
     }
 
-    /// Asks the backend whose turn it is, and others while that fails at once.
-    fn find_backend(&mut self, key: Key, settings: &ServiceSettings) {
+    /// Asks the backend whose turn it is.
+    fn find_backend(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        let Stage::Connecting(attempts) = &connection.stage else { return };
+        let place = connection.service.choose(&connection.flow, &attempts.tried);
+        self.ask_backend(key, place);
+    }
+
+    /// Asks the backend on which there is a place, and others while that fails at once.
+    fn ask_backend(&mut self, key: Key, mut place: Result<Place, NoBackend>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let settings = connection.service.settings();
+        let Stage::Connecting(attempts) = &mut connection.stage else { return };
         loop {
-            let Stage::Connecting(attempts) = &mut connection.stage else { return };
-            if self.now >= attempts.last {
-                return self.refuse(key);
-            }
-            let Ok(place) = connection.service.choose(&connection.flow, &attempts.tried) else {
-                return self.refuse(key);
+            let taken = match place {
+                Ok(place) => place,
+                Err(NoBackend::Full) => return self.line_up(key),
+                Err(NoBackend::NoneUp) => return self.close(key, Cause::NoBackend),
             };
-            attempts.number = attempts.number.wrapping_add(1);
-            let token = Token::Backend(key, attempts.number);
-            match ask(&self.epoll, place.backend().address, token) {
+            if !attempts.begin(settings.timeouts.connect, self.now) {
+                return self.close(key, Cause::NoBackend);
+            }
+            let address = taken.backend().address;
+            match ask(&self.epoll, address, Token::Backend(key, attempts.number)) {
                 Ok(socket) => {
-                    let limit = micros(settings.timeouts.connect);
-                    attempts.deadline = attempts.last.min(self.now.saturating_add(limit));
                     self.wheel.set(key.index, attempts.deadline.div_ceil(1_000));
-                    return connection.ask(Side::new(socket, false), place, self.now);
+                    return connection.ask(Side::new(socket, false), taken, &settings, self.now);
                 }
                 // No backend's fault, and the next one would fail as well.
-                Err(error) if is_exhaustion(error) => return self.refuse(key),
+                Err(error) if is_exhaustion(error) => {
+                    drop(taken);
+                    return self.close(key, Cause::Exhausted);
+                }
                 Err(_) => {
-                    place.failed();
-                    attempts.tried.push(place.backend().address);
+                    taken.failed();
+                    attempts.tried.push(address);
                 }
             }
+            place = connection.service.choose(&connection.flow, &attempts.tried);
         }
+    }
+
+    /// Every place is taken, or others wait for one already.
+    fn line_up(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let service = Arc::clone(&connection.service);
+        let queue = service.settings().queue;
+        let Ok(is_first) = self.lines.join(&service, queue.length, self.ticket(key)) else {
+            return self.close(key, Cause::QueueFull);
+        };
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.wait(self.now.saturating_add(micros(queue.timeout)));
+        }
+        self.wheel.set(key.index, self.now / 1_000 + LOOK_FOR_PLACES);
+        if is_first {
+            // One may have become free before anybody was known to wait for it.
+            self.seats.push((key, service));
+        }
+    }
+
+    /// There may be a place for the first that waits, which was that one.
+    fn seat(&mut self, key: Key, service: &Arc<Service>) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && let Stage::Waiting(attempts) = &connection.stage
+        {
+            let place = service.choose(&connection.flow, &attempts.tried);
+            if matches!(place, Err(NoBackend::Full)) {
+                return;
+            }
+            connection.stop_waiting();
+            self.lines.leave(service, &self.ticket(key));
+            self.ask_backend(key, place);
+        }
+        // There may be more than one.
+        self.call(service);
+    }
+
+    /// A place may have become free: the first that waits for one is told.
+    fn call(&mut self, service: &Arc<Service>) {
+        let Some(Ticket { mailbox, key }) = self.lines.first(service) else { return };
+        match Arc::ptr_eq(&mailbox, &self.mailbox) {
+            true => self.seats.push((key, Arc::clone(service))),
+            false => mailbox.send(Order::Seat(key, Arc::clone(service))),
+        }
+    }
+
+    fn ticket(&self, key: Key) -> Ticket {
+        Ticket { mailbox: Arc::clone(&self.mailbox), key }
     }
 
     fn hear_client(&mut self, key: Key, events: epoll::EventFlags) {
@@ -331,25 +414,25 @@ impl Worker {
         connection.note_client(events);
         match connection.stage {
             Stage::Relaying => self.go_on(key),
-            Stage::Connecting(_) if connection.client_is_gone() => self.close(key, true),
-            Stage::Connecting(_) => {}
+            _ if connection.client_is_gone() => self.close(key, Cause::Client),
+            _ => {}
         }
     }
 
     fn hear_backend(&mut self, key: Key, attempt: u8, events: epoll::EventFlags) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if let Stage::Connecting(Attempts { number, .. }) = connection.stage {
+        if let Stage::Connecting(Attempts { number, .. }) = &connection.stage {
             if number & 0x3f != attempt {
                 return;
             }
             if events.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP)
-                || connection.backend().is_some_and(|(side, _)| is_to_itself(&side.socket))
+                || connection.backend().is_some_and(|backend| self.near_ports.is_to_itself(backend))
             {
                 return self.try_another(key);
             }
             connection.relay(self.now);
             let settings = connection.service.settings();
-            let deadline = connection.deadline(&settings).div_ceil(1_000);
+            let deadline = connection.deadline(&settings).0.div_ceil(1_000);
             // One that is later is set when the present one has gone off.
             if self.wheel.deadline(key.index).is_none_or(|set| deadline < set) {
                 self.wheel.set(key.index, deadline);
@@ -362,8 +445,9 @@ impl Worker {
     fn try_another(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.give_up_backend();
-        let settings = connection.service.settings();
-        self.find_backend(key, &settings);
+        let service = Arc::clone(&connection.service);
+        self.find_backend(key);
+        self.call(&service);
     }
 
     fn go_on(&mut self, key: Key) {
@@ -375,8 +459,7 @@ impl Worker {
                 connection.is_resting = true;
                 self.resting.push(key);
             }
-            Next::End => self.close(key, false),
-            Next::Reset => self.close(key, true),
+            Next::End(cause) => self.close(key, cause),
         }
     }
 
@@ -387,39 +470,70 @@ impl Worker {
         while let Some(index) = self.wheel.expired(self.now / 1_000) {
             let Some(key) = self.connections.key_at(index) else { continue };
             let Some(connection) = self.connections.get_mut(key) else { continue };
-            let deadline = connection.deadline(&connection.service.settings());
+            let (deadline, cause) = connection.deadline(&connection.service.settings());
             match connection.stage {
-                _ if deadline > self.now => self.wheel.set(index, deadline.div_ceil(1_000)),
-                Stage::Connecting(_) => self.try_another(key),
-                Stage::Relaying => self.close(key, true),
+                Stage::Connecting(_) if deadline <= self.now => self.try_another(key),
+                _ if deadline <= self.now => self.close(key, cause),
+                Stage::Waiting(_) => {
+                    let service = Arc::clone(&connection.service);
+                    let tick = self.now / 1_000 + LOOK_FOR_PLACES;
+                    self.wheel.set(index, tick.min(deadline.div_ceil(1_000)));
+                    if self.lines.first(&service).is_some_and(|first| first.is(&self.ticket(key))) {
+                        self.seats.push((key, service));
+                    }
+                }
+                _ => self.wheel.set(index, deadline.div_ceil(1_000)),
             }
         }
     }
 
-    /// No backend takes the client.
-    fn refuse(&mut self, key: Key) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.service.refused_total.fetch_add(1, Relaxed);
-            self.close(key, true);
-        }
-    }
-
-    fn reset_all_of(&mut self, backend: &Arc<Backend>) {
+    fn end_all_of(&mut self, backend: &Arc<Backend>) {
         let is_meant = |connection: &Connection| {
             let is_there = |(_, place): &(Side, Place)| Arc::ptr_eq(place.backend(), backend);
             connection.backend().is_some_and(is_there)
                 && connection.service.settings().when_down == WhenDown::Reset
         };
         for key in self.connections.keys(is_meant) {
-            self.close(key, true);
+            self.close(key, Cause::BackendDown);
         }
     }
 
-    fn close(&mut self, key: Key, is_reset: bool) {
+    fn close(&mut self, key: Key, cause: Cause) {
         let Some(connection) = self.connections.remove(key) else { return };
         self.wheel.clear(key.index);
-        connection.close(is_reset, &mut self.tools);
+        let service = Arc::clone(&connection.service);
+        if matches!(connection.stage, Stage::Waiting(_)) {
+            self.lines.leave(&service, &self.ticket(key));
+        }
+        let ending = connection.close(cause, self.now, &mut self.tools);
+        service.note_end(&ending);
         self.carried.end();
+        self.call(&service);
+    }
+}
+
+/// The ports that the system chooses from for the near end of a connection.
+#[derive(Debug)]
+struct NearPorts(RangeInclusive<u16>);
+
+impl NearPorts {
+    /// All, where the system does not say.
+    fn read() -> NearPorts {
+        let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+        let text = text.unwrap_or_default();
+        let mut ports = text.split_whitespace().map(str::parse);
+        match (ports.next(), ports.next()) {
+            (Some(Ok(first)), Some(Ok(last))) => NearPorts(first..=last),
+            _ => NearPorts(0..=u16::MAX),
+        }
+    }
+
+    /// True for what TCP makes of a connection to a port of this machine at which nobody listens,
+    /// when that port happens to be chosen as the near one too: a socket that is its own peer.
+    fn is_to_itself(&self, (side, place): &(Side, Place)) -> bool {
+        let far = place.backend().address;
+        self.0.contains(&far.port())
+            && getsockname(&side.socket).is_ok_and(|near| SocketAddr::try_from(near) == Ok(far))
     }
 }
 
@@ -441,12 +555,6 @@ fn ask(epoll: &OwnedFd, address: SocketAddr, token: Token) -> rustix::io::Result
     // Not before: until then it would be told as broken.
     epoll::add(epoll, &socket, token.data(), INTEREST)?;
     Ok(socket)
-}
-
-/// True for what TCP makes of a connection to a port of this machine at which nobody listens, when
-/// that port happens to be chosen as the near one too: a socket that is its own peer.
-fn is_to_itself(socket: &OwnedFd) -> bool {
-    matches!((getsockname(socket), getpeername(socket)), (Ok(near), Ok(Some(far))) if near == far)
 }
 
 fn is_exhaustion(error: Errno) -> bool {
