@@ -39,6 +39,22 @@ pub fn ignore_path_mtu(socket: &impl AsFd, is_v6: bool) -> io::Result<()> {
     }
 }
 
+/// Makes the kernel send no datagram in fragments, whatever it has learnt of the path: the sender
+/// finds out what fits (RFC 9000 §14).
+pub fn never_fragment(socket: &impl AsFd, is_v6: bool) -> io::Result<()> {
+    match is_v6 {
+        false => {
+            set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+        }
+        true => set_option(
+            socket,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_PROBE,
+        ),
+    }
+}
+
 fn set_option(socket: &impl AsFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     let socket = socket.as_fd().as_raw_fd();
     let value: *const c_int = &value;

@@ -14,6 +14,11 @@ pub fn allow_many() {
     }
 }
 
+/// How many this process may have open at a time.
+pub fn most() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// What part these connections take of the files that can be open at a time.
 pub fn taken_by(connections: u64) -> f64 {
     match getrlimit(Resource::Nofile).current {

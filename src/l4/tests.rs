@@ -1,5 +1,6 @@
 //! The forwarder over loopback: real sockets, and backends that behave and misbehave.
 
+mod datagrams;
 mod lifecycle;
 mod relay;
 mod steering;

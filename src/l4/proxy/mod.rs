@@ -1,6 +1,7 @@
 //! The plane in user space: how bytes move when the flows of both sides end here.
 
 mod tcp;
+mod udp;
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::settings::Protocol;
 #[derive(Debug)]
 pub struct Proxy {
     tcp: tcp::Plane,
+    udp: udp::Plane,
 }
 
 /// What comes on some sockets is carried until this is dropped; what has come by then goes on.
@@ -25,12 +27,17 @@ pub enum Serving {
         /// Held, no more.
         _serving: tcp::Serving,
     },
+    /// Datagrams.
+    Udp {
+        /// Held, no more.
+        _serving: udp::Serving,
+    },
 }
 
 impl Proxy {
     /// Carries nothing yet.
     pub fn new() -> Proxy {
-        Proxy { tcp: tcp::Plane::new() }
+        Proxy { tcp: tcp::Plane::new(), udp: udp::Plane::new() }
     }
 
     /// Carries what comes on these sockets to the service's backends.
@@ -41,18 +48,22 @@ impl Proxy {
                 let _serving = self.tcp.serve(service, opened)?;
                 Ok(Serving::Tcp { _serving })
             }
-            Protocol::Udp => Err(io::ErrorKind::Unsupported.into()),
+            Protocol::Udp => {
+                let _serving = self.udp.serve(service, opened)?;
+                Ok(Serving::Udp { _serving })
+            }
         }
     }
 
     /// A backend was up, and is not any more.
     pub fn went_down(&self, backend: &Arc<Backend>) {
         self.tcp.went_down(backend);
+        self.udp.went_down(backend);
     }
 
     /// Returns when all flows have ended, and ends those that have not when `grace` is over. To be
     /// called when nothing is served any more.
     pub async fn stop(&self, grace: Duration) {
-        self.tcp.stop(grace).await;
+        tokio::join!(self.tcp.stop(grace), self.udp.stop(grace));
     }
 }

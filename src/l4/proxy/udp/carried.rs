@@ -1,0 +1,145 @@
+//! A service, as one worker carries it: its sessions there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::session::{Session, Upstream};
+use super::sessions::{Index, Key, Sessions};
+use crate::l4::backend::Place;
+use crate::l4::service::Service;
+use crate::l4::settings::ServiceSettings;
+
+/// A service and the sessions of it that a worker has.
+#[derive(Debug)]
+pub struct Carried {
+    /// The service.
+    pub service: Arc<Service>,
+    /// As of when they were last looked at.
+    pub settings: Arc<ServiceSettings>,
+    /// The sessions.
+    pub sessions: Sessions<Session>,
+    /// Which worker of how many this is.
+    worker: (usize, usize),
+}
+
+impl Carried {
+    /// Without sessions.
+    pub fn new(service: Arc<Service>, worker: (usize, usize)) -> Carried {
+        let settings = service.settings();
+        Carried { service, settings, sessions: Sessions::default(), worker }
+    }
+
+    /// Looks whether its settings have changed.
+    pub fn follow_settings(&mut self) {
+        let settings = self.service.settings();
+        if Arc::ptr_eq(&settings, &self.settings) {
+            return;
+        }
+        self.settings = settings;
+        let indices: Vec<Index> = self.sessions.iter().map(|(index, ..)| index).collect();
+        for index in indices {
+            let Some(session) = self.sessions.get_mut(index) else { continue };
+            let backend = session.place.backend();
+            let now_there = self.service.backend(backend.address);
+            session.is_orphan = !now_there.is_some_and(|there| Arc::ptr_eq(&there, backend));
+            session.server_id = server_id(&self.settings, session);
+        }
+    }
+
+    /// The sessions that this worker may have: its part of what the service may have, as the
+    /// clients are spread over the workers.
+    pub fn most(&self) -> usize {
+        let (worker, workers) = self.worker;
+        let Some(most) = self.settings.max_connections else { return usize::MAX };
+        let (each, rest) = (most / workers as u64, most % workers as u64);
+        let most = each + u64::from((worker as u64) < rest);
+        usize::try_from(most).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Where QUIC connection ids can name a backend: the key of the session that a datagram with
+    /// this server id belongs to (empty: it names none), where that session is, and, for a new
+    /// one, its place.
+    ///
+    /// A client's first session is found by its address alone. Another that it has besides, since
+    /// it has a connection with another backend, is found by the server id.
+    pub fn find_named(&self, key: Key, id: &[u8]) -> (Key, Option<Index>, Option<Place>) {
+        let main = self.sessions.find(&key);
+        let session = main.and_then(|index| self.sessions.get(index));
+        if id.is_empty() || session.is_some_and(|one| one.server_id.as_deref() == Some(id)) {
+            return (key, main, None);
+        }
+        let tagged = key.tagged(tag(id));
+        let besides = self.sessions.find(&tagged);
+        if main.is_some() && besides.is_some() {
+            return (tagged, besides, None);
+        }
+        match (main, self.service.by_server_id(id)) {
+            (Some(_), Some(place)) => (tagged, None, Some(place)),
+            (None, place) => (key, None, place),
+            (main, None) => (key, main, None),
+        }
+    }
+
+    /// How sockets to its backends are opened.
+    pub fn upstream(&self) -> Upstream {
+        let ServiceSettings { transparent, quic, .. } = &*self.settings;
+        Upstream { is_transparent: *transparent, is_quic: quic.is_some() }
+    }
+
+    /// Lets a session know what QUIC connection ids call its backend.
+    pub fn name_server(&mut self, index: Index) {
+        if let Some(session) = self.sessions.get_mut(index) {
+            session.server_id = server_id(&self.settings, session);
+        }
+    }
+
+    /// Ends a session; false when there is none.
+    pub fn end(&mut self, index: Index) -> bool {
+        let Some(mut session) = self.sessions.remove(index) else { return false };
+        session.count();
+        true
+    }
+
+    /// Ends the session that has not been used for longest; false when there is none.
+    pub fn end_oldest(&mut self) -> bool {
+        self.sessions.oldest().is_some_and(|(index, _)| self.end(index))
+    }
+
+    /// Ends a session that has gone idle or is one too many; false when there is none.
+    pub fn end_overdue(&mut self, now: Instant, idle: Duration, most: usize) -> bool {
+        let Some((index, used)) = self.sessions.oldest() else { return false };
+        let is_overdue = now.saturating_duration_since(used) >= idle || self.sessions.len() > most;
+        is_overdue && self.end(index)
+    }
+
+    /// The sessions by this entrance go on by another.
+    pub fn rehome(&mut self, from: u32, to: u32) {
+        let indices: Vec<Index> = self.sessions.iter().map(|(index, ..)| index).collect();
+        for index in indices {
+            if let Some(session) = self.sessions.get_mut(index)
+                && session.entrance == from
+            {
+                session.entrance = to;
+            }
+        }
+    }
+
+    /// From now on, this is such a worker of so many.
+    pub fn set_worker(&mut self, worker: usize, workers: usize) {
+        self.worker = (worker, workers);
+    }
+}
+
+/// A number for a server id, which is not 0.
+fn tag(id: &[u8]) -> u32 {
+    xxh3_64(id) as u32 | 1
+}
+
+fn server_id(settings: &ServiceSettings, session: &Session) -> Option<Box<[u8]>> {
+    settings.quic?;
+    let address = session.place.backend().address;
+    let mut backends = settings.backends.iter();
+    backends.find(|backend| backend.address == address)?.server_id.clone()
+}

@@ -1,0 +1,379 @@
+//! What a worker does with a datagram: from a client to its session's backend, and back.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+
+use super::quic;
+use super::session::Session;
+use super::sessions::{Index, Key};
+use super::worker::{BATCH, LOOK, Reply, Token, Worker};
+use crate::datagram::{Envelope, Wait};
+use crate::l4::backend::{Backend, Place};
+use crate::l4::flow::Flow;
+use crate::l4::service::NoBackend;
+use crate::l4::settings::Protocol;
+
+/// So many batches of one entrance before others have their turn.
+const BATCHES: usize = 4;
+/// The most datagrams that are taken from one backend's socket before others have their turn.
+const MAX_WINDOW: u8 = 32;
+/// So many backends are tried for a session.
+const TRIES: usize = 3;
+
+/// Datagrams of a batch that go to the same session.
+struct Run {
+    carried: u32,
+    session: Index,
+    slots: Range<usize>,
+}
+
+impl Worker {
+    /// Takes what clients have sent to an entrance, and sends it on.
+    pub(super) fn forward(&mut self, number: u32, now: Instant) {
+        for _ in 0..BATCHES {
+            let Some(Some(entrance)) = self.entrances.get_mut(number as usize) else { return };
+            let asked = entrance.window;
+            let received = match self.inbox.receive(entrance, 0, asked, Wait::Never) {
+                Ok(received) => received,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot receive from a UDP socket");
+                    return;
+                }
+            };
+            entrance.note_received(received, BATCH);
+            let mut run: Option<Run> = None;
+            for slot in 0..received {
+                let Some((carried, session)) = self.session_for(number, slot, &mut run, now) else {
+                    continue;
+                };
+                match &mut run {
+                    Some(run)
+                        if (run.carried, run.session) == (carried, session)
+                            && run.slots.end == slot =>
+                    {
+                        run.slots.end = slot + 1;
+                    }
+                    _ => {
+                        let next = Run { carried, session, slots: slot..slot + 1 };
+                        self.pass_on(run.replace(next), now);
+                    }
+                }
+            }
+            self.pass_on(run, now);
+            if received < asked {
+                return;
+            }
+        }
+    }
+
+    /// The session of the datagram in that slot, which may be new. The run before is sent on before
+    /// anything is changed that it may need.
+    fn session_for(
+        &mut self,
+        number: u32,
+        slot: usize,
+        run: &mut Option<Run>,
+        now: Instant,
+    ) -> Option<(u32, Index)> {
+        let entrance = self.entrances.get(number as usize)?.as_ref()?;
+        let slot = self.inbox.slot(slot);
+        let client = slot.envelope.source();
+        if client.port() == 0 {
+            // Nobody could be answered there.
+            return None;
+        }
+        let vip = entrance.vip(&mut slot.envelope)?;
+        let flow = Flow { client, vip, protocol: Protocol::Udp };
+        let key = Key::new(client, vip);
+        let number_carried = entrance.carried;
+        let carried = self.carried.get_mut(number_carried as usize)?.as_mut()?;
+        let mut place = None;
+        let (key, found) = match carried.settings.quic {
+            None => (key, carried.sessions.find(&key)),
+            Some(quic) => {
+                let id = quic::server_id(slot.packet(), quic.server_id_bytes).unwrap_or_default();
+                let (key, found, named) = carried.find_named(key, id);
+                place = named;
+                (key, found)
+            }
+        };
+        if let Some(index) = found
+            && let Some(session) = carried.sessions.touch(index, now)
+        {
+            if session.should_move(now) {
+                self.pass_on(run.take(), now);
+                self.move_session(number_carried, index, now);
+            }
+            return Some((number_carried, index));
+        }
+        self.pass_on(run.take(), now);
+        let index = self.begin(number, key, flow, place, now)?;
+        Some((number_carried, index))
+    }
+
+    /// Sends datagrams on to their session's backend.
+    fn pass_on(&mut self, run: Option<Run>, now: Instant) {
+        let Some(Run { carried: number, session: index, slots: mut rest }) = run else { return };
+        let mut refusals = 0;
+        while !rest.is_empty() {
+            let Some(Some(carried)) = self.carried.get_mut(number as usize) else { return };
+            let Some(session) = carried.sessions.get_mut(index) else { return };
+            let slots = &self.inbox.slots()[rest.clone()];
+            let sent = match slots {
+                [slot] => session.socket.send(slot.packet()).map(|_| 1),
+                slots => {
+                    let datagrams = slots.iter().map(|slot| (None, slot.packet()));
+                    self.outbox.send(&session.socket, datagrams)
+                }
+            };
+            match sent {
+                Ok(0) => return,
+                Ok(sent) => {
+                    let bytes = slots[..sent].iter().map(|slot| slot.packet().len()).sum();
+                    session.note_question(bytes, now);
+                    rest.start += sent;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_refusal(&error) && refusals < TRIES => {
+                    // One that was sent before was refused; this one was not sent.
+                    refusals += 1;
+                    self.note_refusal(number, index, now);
+                }
+                // This one cannot be sent, for instance as it is too long; the next may.
+                Err(_) => rest.start += 1,
+            }
+        }
+    }
+
+    /// Takes what a backend has sent to a session, to be sent on to its client.
+    pub(super) fn take_replies(&mut self, number: u32, index: Index, now: Instant) {
+        if self.replies.len() >= BATCH {
+            self.send_replies();
+        }
+        let first = self.replies.len();
+        let Some(Some(carried)) = self.carried.get_mut(number as usize) else { return };
+        let Some(session) = carried.sessions.get_mut(index) else { return };
+        let asked = usize::from(session.window);
+        match self.inbox.receive(&session.socket, first, asked, Wait::Never) {
+            Ok(0) => {}
+            Ok(received) => {
+                let taken = first..first + received;
+                let slots = &self.inbox.slots()[taken.clone()];
+                session.note_answer(slots.iter().map(|slot| slot.packet().len()).sum(), now);
+                session.window = ((2 * received) as u8).clamp(1, MAX_WINDOW);
+                carried.sessions.touch(index, now);
+                let reply = |slot| Reply { slot: slot as u16, carried: number, session: index };
+                self.replies.extend(taken.map(reply));
+            }
+            Err(error) if is_refusal(&error) => self.note_refusal(number, index, now),
+            Err(error) => tracing::debug!(%error, "cannot receive from a backend"),
+        }
+    }
+
+    /// Sends to the clients what has been taken for them.
+    pub(super) fn send_replies(&mut self) {
+        let (carried, inbox) = (&self.carried, &self.inbox);
+        let session = |reply: &Reply| -> Option<&Session> {
+            carried.get(reply.carried as usize)?.as_ref()?.sessions.get(reply.session)
+        };
+        let entrance = |reply: &Reply| session(reply).map_or(u32::MAX, |one| one.entrance);
+        self.replies.sort_unstable_by_key(|reply| (entrance(reply), reply.slot));
+        let by_entrance = self.replies.chunk_by(|a, b| entrance(a) == entrance(b));
+        for mut rest in by_entrance {
+            let number = rest.first().map_or(u32::MAX, entrance);
+            let Some(Some(socket)) = self.entrances.get(number as usize) else { continue };
+            while !rest.is_empty() {
+                let datagrams = rest.iter().filter_map(|reply| {
+                    let packet = inbox.slots()[usize::from(reply.slot)].packet();
+                    Some((Some(&session(reply)?.to_client), packet))
+                });
+                let sent = match self.outbox.send(socket, datagrams) {
+                    Ok(0) => break,
+                    Ok(sent) => sent,
+                    // Whoever cares asks again, but would not wait for us.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(_) => 1,
+                };
+                rest = rest.get(sent..).unwrap_or_default();
+            }
+        }
+        self.replies.clear();
+    }
+
+    /// Begins a session, on a given place or on one that is chosen.
+    fn begin(
+        &mut self,
+        entrance_number: u32,
+        key: Key,
+        flow: Flow,
+        place: Option<Place>,
+        now: Instant,
+    ) -> Option<Index> {
+        if self.stop.is_some() {
+            return None;
+        }
+        let entrance = self.entrances.get(entrance_number as usize)?.as_ref()?;
+        let number = entrance.carried;
+        let to_client = Envelope::to(flow.client, entrance.leave_from(flow.vip));
+        let carried = self.carried_mut(number)?;
+        carried.follow_settings();
+        carried.service.accepted_total.fetch_add(1, Relaxed);
+        if carried.sessions.len() >= carried.most() && carried.end_oldest() {
+            self.sessions -= 1;
+        }
+        if self.sessions >= self.most {
+            self.end_one_of_the_largest();
+        }
+        let Some((socket, place)) = self.connect(number, &flow, place, ArrayVec::new()) else {
+            self.carried_mut(number)?.service.refused_total.fetch_add(1, Relaxed);
+            return None;
+        };
+        let idle = self.carried_mut(number)?.settings.timeouts.idle;
+        let epoll = &self.epoll;
+        let carried = self.carried.get_mut(number as usize)?.as_mut()?;
+        let session = Session::new(flow, to_client, entrance_number, (socket, place), now);
+        let index = carried.sessions.insert(key, session, now).ok()?;
+        self.sessions += 1;
+        carried.name_server(index);
+        let token = EventData::new_u64(Token::Session(number, index).into());
+        let added = epoll::add(epoll, &carried.sessions.get(index)?.socket, token, EventFlags::IN);
+        if let Err(error) = added {
+            tracing::warn!(%error, "cannot wait for a backend's datagrams");
+            carried.end(index);
+            self.sessions -= 1;
+            return None;
+        }
+        let look = now + idle.min(LOOK);
+        self.next_look = Some(self.next_look.map_or(look, |next| next.min(look)));
+        Some(index)
+    }
+
+    /// A socket to a backend that takes the flow: the given one, or one that is chosen. Where there
+    /// is no room, the session that has not been used for longest makes some.
+    fn connect(
+        &mut self,
+        number: u32,
+        flow: &Flow,
+        mut given: Option<Place>,
+        mut tried: ArrayVec<SocketAddr, 8>,
+    ) -> Option<(UdpSocket, Place)> {
+        for _ in 0..TRIES {
+            let carried = self.carried_mut(number)?;
+            let upstream = carried.upstream();
+            let chosen = match given.take() {
+                Some(place) => Ok(place),
+                None => carried.service.choose(flow, &tried),
+            };
+            let place = match chosen {
+                Ok(place) => place,
+                Err(NoBackend::Full) if carried.end_oldest() => {
+                    self.sessions -= 1;
+                    continue;
+                }
+                Err(_) => return None,
+            };
+            let address = place.backend().address;
+            match upstream.connect(flow.client, address) {
+                Ok(socket) => return Some((socket, place)),
+                // No backend's fault.
+                Err(error) if is_exhaustion(&error) => {
+                    given = Some(place);
+                    if !self.end_one_of_the_largest() {
+                        return None;
+                    }
+                }
+                Err(_) => {
+                    place.failed();
+                    tried.try_push(address).ok()?;
+                }
+            }
+        }
+        None
+    }
+
+    /// The network says that nobody listens where a session's backend is.
+    fn note_refusal(&mut self, number: u32, index: Index, now: Instant) {
+        let Some(carried) = self.carried_mut(number) else { return };
+        let Some(session) = carried.sessions.get_mut(index) else { return };
+        session.note_refusal();
+        if session.may_move(now) {
+            self.move_session(number, index, now);
+        }
+    }
+
+    /// Has a session go on with another backend that is up, if there is one.
+    fn move_session(&mut self, number: u32, index: Index, now: Instant) {
+        let Some(Some(carried)) = self.carried.get_mut(number as usize) else { return };
+        let Some(session) = carried.sessions.get_mut(index) else { return };
+        let mut tried = session.tried();
+        let upstream = carried.upstream();
+        let Some(session) = carried.sessions.get_mut(index) else { return };
+        for _ in 0..TRIES {
+            let chosen = carried.service.choose(&session.flow, &tried);
+            let Some(place) = chosen.ok().filter(|place| place.backend().is_up()) else { break };
+            let address = place.backend().address;
+            let token = EventData::new_u64(Token::Session(number, index).into());
+            let connected = upstream.connect(session.flow.client, address);
+            let moved = connected.and_then(|socket| {
+                epoll::add(&self.epoll, &socket, token, EventFlags::IN)?;
+                Ok(socket)
+            });
+            match moved {
+                Ok(socket) => {
+                    session.move_to(socket, place, now);
+                    carried.name_server(index);
+                    return;
+                }
+                Err(error) if is_exhaustion(&error) => break,
+                Err(_) => {
+                    place.failed();
+                    if tried.try_push(address).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        session.stay(now);
+    }
+
+    /// Has the sessions of a backend that is down go on with others.
+    pub(super) fn leave_backend(&mut self, backend: &Arc<Backend>, now: Instant) {
+        for number in 0..self.carried.len() as u32 {
+            let Some(carried) = self.carried_mut(number) else { continue };
+            let is_on_it = |session: &Session| Arc::ptr_eq(session.place.backend(), backend);
+            let sessions = carried.sessions.iter().filter(|(.., session)| is_on_it(session));
+            let sessions: Vec<Index> = sessions.map(|(index, ..)| index).collect();
+            for index in sessions {
+                self.move_session(number, index, now);
+            }
+        }
+    }
+
+    /// Ends the session that has not been used for longest of the service that has most of them,
+    /// so that a crowd at one service makes room for itself. False when there are none.
+    fn end_one_of_the_largest(&mut self) -> bool {
+        let largest = self.carried.iter_mut().flatten().max_by_key(|one| one.sessions.len());
+        let has_ended = largest.is_some_and(|one| one.end_oldest());
+        self.sessions -= usize::from(has_ended);
+        has_ended
+    }
+}
+
+/// True when nobody listens there, or the network does not reach it.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+}
+
+/// True when this machine has no room: descriptors, memory, or ports.
+fn is_exhaustion(error: &io::Error) -> bool {
+    let errors = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EAGAIN];
+    error.raw_os_error().is_some_and(|error| errors.contains(&error))
+}
