@@ -1,5 +1,6 @@
 //! Builds the floors bottom-up, runs them, and stops them top-down.
 
+mod backends;
 mod replace;
 
 use std::collections::HashSet;
@@ -20,11 +21,12 @@ use crate::control::reload::{FileWatch, Trigger};
 use crate::control::secondary::{Install, Secondaries};
 use crate::control::serials::Serials;
 use crate::control::status::unix_seconds;
-use crate::control::{self, Action, Control, Override, Target};
+use crate::control::{self, Control, Override};
 use crate::handover::{Door, Failed, Handed, Line, Ready};
 use crate::l4::{self, L4};
 use crate::transport;
 use crate::zone::{Condition, Zone};
+use backends::{Forwarder, laid_over};
 
 /// How many announcements of primaries wait to be looked at.
 const ANNOUNCEMENTS: usize = 256;
@@ -61,7 +63,7 @@ struct Daemon {
     dns: Option<transport::Running>,
     /// Tells other servers of changes.
     notifying: Option<tokio::task::JoinHandle<()>>,
-    l4: L4,
+    forwarder: Forwarder,
     admin: Option<Window>,
     /// Where another process asks to take over.
     door: Option<Door>,
@@ -180,11 +182,14 @@ impl Daemon {
         }
         // The VIPs before the checks of pools, which may be checks of these very VIPs.
         let no_l4 = "the L4 services do not start";
-        let l4 = l4::prepare(settings.l4.clone(), &mut inherited).await.context(no_l4)?;
+        let files = settings.l4.clone();
+        let words: Vec<Override> = overrides.list().cloned().collect();
+        let prepared = l4::prepare(laid_over(files.clone(), &words), &mut inherited).await;
+        let forwarder = Forwarder::new(prepared.context(no_l4)?, files, &words);
+        let l4 = forwarder.l4.clone();
         if predecessor.is_none() {
             l4.serve().context(no_l4)?;
         }
-        apply_overrides(&l4, &overrides.list().cloned().collect::<Vec<_>>());
         let probes = settings.control.probes.len();
         if probes > 0 {
             tracing::info!(probes, "everything is checked once before it is answered");
@@ -246,7 +251,7 @@ impl Daemon {
             secondaries,
             dns,
             notifying,
-            l4,
+            forwarder,
             admin,
             door,
         })
@@ -255,7 +260,8 @@ impl Daemon {
     /// Follows the files, the signals and the overrides until a signal ends it, or another process
     /// serves.
     async fn run(&mut self, hang_up: &mut Signal, end: &mut End, files: &mut FileWatch) -> Ending {
-        let following = tokio::spawn(follow_overrides(self.control.clone(), self.l4.clone()));
+        let following =
+            tokio::spawn(follow_overrides(self.control.clone(), self.forwarder.clone()));
         let mut offering = replace::Offering::default();
         let ending = loop {
             let due = tokio::select! {
@@ -337,14 +343,14 @@ impl Daemon {
             self.control.note_failed_load(error);
             return;
         }
-        if let Err(error) = self.l4.replace(loaded.settings.l4.clone()).await {
+        // Before the new checks are waited for: a new backend may be a drained one.
+        let (l4, overrides) = (loaded.settings.l4.clone(), self.control.overrides());
+        if let Err(error) = self.forwarder.replace(l4, &overrides).await {
             let error = format!("{error}");
             tracing::error!("the L4 services stay as they were: {error}");
             self.control.note_failed_load(error);
             return;
         }
-        // Before the new checks are waited for: a new backend may be a drained one.
-        apply_overrides(&self.l4, &self.control.overrides());
         let mut pending = self.fixed.pending(&Fixed::of(&loaded), &self.path);
         let (serials, stale) = self.serials.after(&loaded.settings.control.zones);
         for (origin, serial) in stale {
@@ -400,38 +406,17 @@ impl Daemon {
         if let Some(dns) = self.dns {
             dns.stop().await;
         }
-        self.l4.stop(L4_GRACE).await;
+        self.forwarder.l4.stop(L4_GRACE).await;
     }
 }
 
 /// Tells the forwarder what the operator says of its backends, whenever something happens.
-async fn follow_overrides(control: Control, l4: L4) {
+async fn follow_overrides(control: Control, forwarder: Forwarder) {
     let mut events = control.subscribe();
     loop {
         // Whether one came or some were missed, the list of overrides tells all.
-        apply_overrides(&l4, &control.overrides());
+        forwarder.follow(&control.overrides()).await;
         let _ = events.recv().await;
-    }
-}
-
-fn apply_overrides(l4: &L4, overrides: &[Override]) {
-    for service in l4.load().services {
-        for backend in service.backends {
-            let word = overrides.iter().find(|one| {
-                matches!(&one.target, Target::L4 { service: named, backend: address }
-                    if *named == service.name && *address == backend.address.to_string())
-            });
-            let action = word.map(|one| one.action);
-            let drained = action == Some(Action::Drain);
-            let forced = match action {
-                Some(Action::ForceUp) => Some(true),
-                Some(Action::ForceDown) => Some(false),
-                _ => None,
-            };
-            // A service that a reload has just taken away has nothing to be told.
-            let _ = l4.set_drained(&service.name, backend.address, drained);
-            let _ = l4.force(&service.name, backend.address, forced);
-        }
     }
 }
 

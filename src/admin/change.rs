@@ -12,10 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use super::view::services::ServiceView;
-use super::{Window, api, text};
-use crate::control::{Action, ControlError, Override, Report, Target};
-use crate::l4::L4;
+use super::{Window, api, backend, text};
+use crate::control::{Action, ActionName, Aspect, ControlError, Override, Report, Target};
 
 /// What `POST overrides` asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +22,13 @@ pub struct OverrideRequest {
     /// About what.
     pub target: Target,
     /// What it does.
-    pub action: Action,
+    pub action: ActionName,
+    /// The share of a backend that is added, or weighted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Whether a backend that is added takes flows only while no other can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<bool>,
     /// For how long: `2h`, `90s`; none: until cleared.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasts: Option<String>,
@@ -60,6 +64,8 @@ pub struct ClearReply {
 #[serde(deny_unknown_fields)]
 pub struct ClearRequest {
     target: Target,
+    /// None: all that is said of it.
+    only: Option<Aspect>,
 }
 
 /// `POST overrides`
@@ -68,9 +74,13 @@ pub async fn set(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let OverrideRequest { target, action, lasts, reason } = read(body)?;
+    let OverrideRequest { target, action, weight, backup, lasts, reason } = read(body)?;
+    let action = Action::named(action, weight, backup).map_err(ApiError::bad_request)?;
     let lasts = lasts.as_deref().map(duration).transpose()?;
-    refuse_unknown_backend(&window, &target)?;
+    let target = backend::of_a_service(&window, target, action)?;
+    if action == Action::Remove && backend::is_only_added(&window, &target) {
+        return Ok(told_cleared(&window, &headers, target, None));
+    }
     let set = window.control()?.set_override(target, action, lasts, reason)?;
     let reply = OverrideReply { over: set.set, warning: set.warning };
     Ok(api::told(&headers, &reply, text::overrides::reply))
@@ -85,7 +95,7 @@ pub async fn clear(
 ) -> Result<Response, ApiError> {
     let body =
         body.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let ClearRequest { target } = match query {
+    let ClearRequest { target, only } = match query {
         Ok(Query(request)) => request,
         Err(_) if !body.is_empty() => read(Ok(body))?,
         Err(rejection) => {
@@ -93,10 +103,21 @@ pub async fn clear(
                 .help("expected overrides?target=TARGET"));
         }
     };
-    let cleared = window.control()?.clear_override(&target);
+    window.control()?;
+    Ok(told_cleared(&window, &headers, target, only))
+}
+
+fn told_cleared(
+    window: &Window,
+    headers: &HeaderMap,
+    target: Target,
+    only: Option<Aspect>,
+) -> Response {
+    let control = window.state.control.as_ref();
+    let cleared = control.and_then(|control| control.clear_override(&target, only));
     let warning = cleared.as_ref().and_then(|cleared| cleared.warning.clone());
     let reply = ClearReply { target, cleared: cleared.is_some(), warning };
-    Ok(api::told(&headers, &reply, text::overrides::cleared))
+    api::told(headers, &reply, text::overrides::cleared)
 }
 
 /// `PUT datacenters/NAME/report`
@@ -115,25 +136,11 @@ impl std::convert::From<ControlError> for ApiError {
             ControlError::UnknownTarget(_) | ControlError::UnknownDatacenter(_) => {
                 StatusCode::NOT_FOUND
             }
-            ControlError::BadReport(_) => StatusCode::BAD_REQUEST,
+            ControlError::BadReport(_) | ControlError::Misplaced(_) => StatusCode::BAD_REQUEST,
             ControlError::TooMany(_) => StatusCode::CONFLICT,
         };
         ApiError::new(status, error.to_string())
     }
-}
-
-/// What L4 services there are is not known to control.
-fn refuse_unknown_backend(window: &Window, target: &Target) -> Result<(), ApiError> {
-    let Target::L4 { .. } = target else { return Ok(()) };
-    let load = window.state.l4.as_ref().map(L4::load).unwrap_or_default();
-    let known = ServiceView::all(load, &[]);
-    let mut known = known.iter().flat_map(|service| &service.backends);
-    let text = target.to_string();
-    if known.any(|backend| backend.target == text) {
-        return Ok(());
-    }
-    Err(ApiError::not_found(format!("there is no {text}"))
-        .help("GET l4, or `portolan status`, lists what there is"))
 }
 
 fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {

@@ -174,7 +174,7 @@ fn encode_pools(families: &mut Families, status: &Status) -> fmt::Result {
     families.gauges("member_up", "Whether the member may be answered.", members)?;
     let mut actions: Vec<(String, f64)> = Vec::new();
     for over in &status.overrides {
-        let action = super::text::word(&over.action);
+        let action = super::text::word(&over.action.parts().0);
         match actions.iter_mut().find(|(known, _)| *known == action) {
             Some((_, count)) => *count += 1.0,
             None => actions.push((action, 1.0)),

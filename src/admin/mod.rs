@@ -1,6 +1,7 @@
 //! The window: API, metrics, page, explain.
 
 pub mod api;
+mod backend;
 pub mod change;
 pub mod error;
 pub mod explain;

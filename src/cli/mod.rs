@@ -1,6 +1,7 @@
 //! The verbs of the command line.
 
 pub mod agent;
+pub mod backend;
 pub mod check;
 pub mod demo;
 pub mod explain;
@@ -28,7 +29,8 @@ Exit codes:
   0  done; for `check`: no errors (there may be warnings)
   1  failed; for `check`: there are errors
   2  the command line is not understood
-  3  the running server could not be reached (explain, status, plan, drain, force, clear)";
+  3  the running server could not be reached (explain, status, plan, drain,
+     force, backend, clear)";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -62,7 +64,9 @@ pub enum Verb {
     Drain(overrides::DrainArguments),
     /// Count a target as up or down, whatever its checks say
     Force(overrides::ForceArguments),
-    /// Take back `drain` and `force`
+    /// Add, remove and weight backends of the running server's L4 services
+    Backend(backend::Arguments),
+    /// Take back `drain`, `force` and `backend`
     Clear(overrides::ClearArguments),
 }
 
@@ -95,6 +99,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(arguments) => plan::run(arguments),
         Verb::Drain(arguments) => overrides::drain(arguments),
         Verb::Force(arguments) => overrides::force(arguments),
+        Verb::Backend(arguments) => backend::run(arguments),
         Verb::Clear(arguments) => overrides::clear(arguments),
     }
 }
@@ -126,6 +131,10 @@ mod tests {
             "drain datacenter/fra --for 2h --reason maintenance",
             "force pool/example.com/web down",
             "clear l4/web/10.0.0.5:443",
+            "clear l4/web/10.0.0.5:443 --only standing",
+            "backend add web 10.0.0.5:443 [2001:db8::5]:443 --weight 3 --backup --for 2h",
+            "backend remove web 10.0.0.5:443 --reason broken",
+            "backend weight web 10.0.0.5:443 7",
         ] {
             parse(&format!("portolan {verb} --json")).unwrap_or_else(|e| panic!("{verb}: {e}"));
         }

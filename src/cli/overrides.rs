@@ -57,9 +57,12 @@ pub struct ForceArguments {
 #[derive(Debug, clap::Args)]
 #[command(after_help = TARGETS)]
 pub struct ClearArguments {
-    /// What follows its checks again
+    /// What follows its checks, and its files, again
     #[arg(value_parser = str::parse::<Target>)]
     pub target: Target,
+    /// Take back only this of what is said of it
+    #[arg(long, value_name = "ASPECT")]
+    pub only: Option<OnlyAspect>,
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigPath,
@@ -88,10 +91,21 @@ pub enum Verdict {
     Down,
 }
 
+/// What of a target is overridden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnlyAspect {
+    /// `drain` and `force`
+    Standing,
+    /// `backend add` and `backend remove`
+    Membership,
+    /// `backend weight`
+    Weight,
+}
+
 /// Runs `drain`.
 pub fn drain(arguments: DrainArguments) -> ExitCode {
     let DrainArguments { target, terms, config, output } = arguments;
-    set(target, Action::Drain, terms, &config.config, output.json)
+    set(target, Action::Drain, &terms, &config.config, output.json)
 }
 
 /// Runs `force`.
@@ -101,32 +115,44 @@ pub fn force(arguments: ForceArguments) -> ExitCode {
         Verdict::Up => Action::ForceUp,
         Verdict::Down => Action::ForceDown,
     };
-    set(target, action, terms, &config.config, output.json)
+    set(target, action, &terms, &config.config, output.json)
 }
 
 /// Runs `clear`.
 pub fn clear(arguments: ClearArguments) -> ExitCode {
-    let ClearArguments { target, config, output } = arguments;
+    let ClearArguments { target, only, config, output } = arguments;
+    let only = only.map(|only| match only {
+        OnlyAspect::Standing => "standing",
+        OnlyAspect::Membership => "membership",
+        OnlyAspect::Weight => "weight",
+    });
+    let mut query = vec![("target", target.to_string())];
+    query.extend(only.map(|only| ("only", only.to_owned())));
     let (config, json) = (config.config, output.json);
-    let call = Call {
-        method: Method::DELETE,
-        path: "overrides",
-        query: vec![("target", target.to_string())],
-        body: None,
-        in_words: !json,
-    };
+    let call =
+        Call { method: Method::DELETE, path: "overrides", query, body: None, in_words: !json };
     match Running::find(&config).and_then(|running| running.call(&config, call)) {
         Ok(answer) => say(&answer),
         Err(error) => error.report(json),
     }
 }
 
-fn set(target: Target, action: Action, terms: Terms, config: &Path, json: bool) -> ExitCode {
+/// Sets an override, and prints what comes of it.
+pub(super) fn set(
+    target: Target,
+    action: Action,
+    terms: &Terms,
+    config: &Path,
+    json: bool,
+) -> ExitCode {
+    let (action, weight, backup) = action.parts();
     let wanted = OverrideRequest {
         target,
         action,
+        weight,
+        backup,
         lasts: terms.duration.map(|lasts| humantime::format_duration(lasts).to_string()),
-        reason: terms.reason,
+        reason: terms.reason.clone(),
     };
     let call = Call {
         method: Method::POST,

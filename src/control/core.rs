@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::allotting::{Allotting, News, PlanStatus, Work};
 use super::capacity::Capacity;
 use super::flatten::{Flattening, NameStatus, Resolution};
-use super::overrides::{Overrides, check_target};
+use super::overrides::{Aspect, Overrides, check_target};
 use super::presence::presence;
 use super::publish::{Ground, Publisher, Tables};
 use super::{
@@ -306,7 +306,7 @@ impl Core {
 
     /// Overrides a target.
     pub fn set_override(&mut self, set: Override, now: Now) -> Result<(), ControlError> {
-        check_target(&set.target, &self.settings().steering)?;
+        check_target(&set.target, set.action, &self.settings().steering)?;
         let (subject, text) = (set.target.to_string(), set.action.to_string());
         self.overrides.set(set)?;
         self.refresh(now);
@@ -331,9 +331,9 @@ impl Core {
         }
     }
 
-    /// Takes an override back; returns whether there was one.
-    pub fn clear_override(&mut self, target: &Target, now: Now) -> bool {
-        let was_set = self.overrides.clear(target);
+    /// Takes back what is said of that aspect of a target, or of all; returns whether anything was.
+    pub fn clear_override(&mut self, target: &Target, only: Option<Aspect>, now: Now) -> bool {
+        let was_set = self.overrides.clear(target, only);
         if was_set {
             self.refresh(now);
             self.note(now, EventKind::Override, &target.to_string(), "cleared".into());

@@ -44,7 +44,7 @@ pub use allotting::PlanStatus;
 pub use capacity::{Report, ReportSource, ReportStatus};
 pub use flatten::{NameState, NameStatus};
 pub use notify::{NotifyState, NotifyStatus, NotifyTotals};
-pub use overrides::{Action, Override, Target};
+pub use overrides::{Action, ActionName, Aspect, Override, Target};
 pub use secondary::{SecondarySettings, SecondaryStatus};
 pub use settings::{AllocationSettings, ReportSettings, Settings};
 pub use status::{Event, EventKind, LoadStatus};
@@ -129,6 +129,9 @@ pub enum ControlError {
     /// A report that cannot be true.
     #[error("{0}")]
     BadReport(String),
+    /// An action that is not for its target.
+    #[error("{0}")]
+    Misplaced(String),
     /// More overrides than are kept.
     #[error("{0}")]
     TooMany(String),
@@ -335,11 +338,11 @@ impl Control {
         })
     }
 
-    /// Takes an override back. None when there was none; else why it will be back after a
-    /// restart, if so.
-    pub fn clear_override(&self, target: &Target) -> Option<Cleared> {
+    /// Takes back what is said of that aspect of a target, or of all. None when there was nothing;
+    /// else why it will be back after a restart, if so.
+    pub fn clear_override(&self, target: &Target, only: Option<Aspect>) -> Option<Cleared> {
         self.tell(|state, now| {
-            let was_set = state.core.clear_override(target, now);
+            let was_set = state.core.clear_override(target, only, now);
             was_set.then(|| Cleared { warning: state.save_overrides() })
         })
     }

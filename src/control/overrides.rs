@@ -11,6 +11,8 @@ use crate::decide::{Pool, Standing, Steering};
 
 /// The most overrides that are kept.
 const MAX_OVERRIDES: usize = 10_000;
+/// The greatest weight of a backend.
+const MOST_WEIGHT: u32 = 1_000_000;
 
 /// What an override is about: `datacenter/fra`, `pool/example.com/web`,
 /// `member/example.com/web/fra`, `l4/web/10.0.0.5:443`.
@@ -45,8 +47,7 @@ pub enum Target {
 }
 
 /// What an override does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Counts as up, whatever the checks say.
     ForceUp,
@@ -54,30 +55,89 @@ pub enum Action {
     ForceDown,
     /// Takes no new clients.
     Drain,
+    /// A backend stands behind the service that the files do not name.
+    Add {
+        /// Its share among its equals.
+        weight: u32,
+        /// Takes flows only while no other that is not a backup can.
+        backup: bool,
+    },
+    /// A backend that the files name does not stand behind the service.
+    Remove,
+    /// A backend has another weight than the files say.
+    Weight {
+        /// Its share among its equals.
+        weight: u32,
+    },
+}
+
+/// The names of the actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionName {
+    /// [`Action::ForceUp`]
+    ForceUp,
+    /// [`Action::ForceDown`]
+    ForceDown,
+    /// [`Action::Drain`]
+    Drain,
+    /// [`Action::Add`]
+    Add,
+    /// [`Action::Remove`]
+    Remove,
+    /// [`Action::Weight`]
+    Weight,
+}
+
+/// What of its target an override changes: each aspect can be overridden, and cleared, by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    /// Whether it is up and takes new clients.
+    Standing,
+    /// Whether it is a backend at all.
+    Membership,
+    /// A backend's weight.
+    Weight,
 }
 
 /// An override in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Override {
     /// About what.
     pub target: Target,
     /// What it does.
     pub action: Action,
     /// Why, in the operator's words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it was set: seconds since 1970 (UTC).
     pub since: u64,
     /// When it ends: seconds since 1970 (UTC); none: when cleared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
 }
 
-/// The overrides in force, at most one a target.
+/// An override as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    target: Target,
+    action: ActionName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backup: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    since: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+}
+
+/// The overrides in force, at most one for each aspect of a target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
-    by_target: BTreeMap<Target, Override>,
+    by_target: BTreeMap<(Target, Aspect), Override>,
 }
 
 impl Overrides {
@@ -86,25 +146,30 @@ impl Overrides {
         self.by_target.values()
     }
 
-    /// Takes one in; it replaces an earlier one of the same target.
+    /// Takes one in; it replaces an earlier one of the same aspect of the same target.
     pub fn set(&mut self, new: Override) -> Result<(), ControlError> {
-        if self.by_target.len() >= MAX_OVERRIDES && !self.by_target.contains_key(&new.target) {
+        let key = (new.target.clone(), new.action.aspect());
+        if self.by_target.len() >= MAX_OVERRIDES && !self.by_target.contains_key(&key) {
             return Err(ControlError::TooMany(format!(
                 "{MAX_OVERRIDES} overrides are in force, and no more are kept: clear some"
             )));
         }
-        self.by_target.insert(new.target.clone(), new);
+        self.by_target.insert(key, new);
         Ok(())
     }
 
     /// True when this very one is in force.
     pub fn has(&self, one: &Override) -> bool {
-        self.by_target.get(&one.target) == Some(one)
+        self.by_target.get(&(one.target.clone(), one.action.aspect())) == Some(one)
     }
 
-    /// Takes one back; returns whether there was one.
-    pub fn clear(&mut self, target: &Target) -> bool {
-        self.by_target.remove(target).is_some()
+    /// Takes back what is said of that aspect of a target, or of all; returns whether anything was.
+    pub fn clear(&mut self, target: &Target, only: Option<Aspect>) -> bool {
+        let before = self.by_target.len();
+        self.by_target.retain(|(named, aspect), _| {
+            named != target || only.is_some_and(|only| only != *aspect)
+        });
+        self.by_target.len() < before
     }
 
     /// Removes and returns those that have ended by `now`, in seconds since 1970 (UTC).
@@ -113,7 +178,7 @@ impl Overrides {
             .into_iter()
             .partition(|(_, one)| one.until.is_some_and(|until| until <= now));
         self.by_target = kept;
-        let ended: BTreeMap<Target, Override> = ended;
+        let ended: BTreeMap<(Target, Aspect), Override> = ended;
         ended.into_values().collect()
     }
 
@@ -134,6 +199,7 @@ impl Overrides {
                         Target::of_pool(pool),
                         Target::Datacenter(datacenter.clone()),
                     ]
+                    .map(|target| (target, Aspect::Standing))
                 })
             })
         });
@@ -148,13 +214,87 @@ impl Action {
             Action::ForceUp => Standing::ForcedUp,
             Action::ForceDown => Standing::ForcedDown,
             Action::Drain => Standing::Drained,
+            Action::Add { .. } | Action::Remove | Action::Weight { .. } => Standing::Normal,
+        }
+    }
+
+    /// The action of that name, with what else it takes.
+    pub fn named(
+        name: ActionName,
+        weight: Option<u32>,
+        backup: Option<bool>,
+    ) -> Result<Action, String> {
+        if weight.is_some_and(|weight| weight > MOST_WEIGHT) {
+            return Err(format!("a weight is a number from 0 to {MOST_WEIGHT}"));
+        }
+        match (name, weight, backup) {
+            (ActionName::ForceUp, None, None) => Ok(Action::ForceUp),
+            (ActionName::ForceDown, None, None) => Ok(Action::ForceDown),
+            (ActionName::Drain, None, None) => Ok(Action::Drain),
+            (ActionName::Remove, None, None) => Ok(Action::Remove),
+            (ActionName::Add, weight, backup) => {
+                let (weight, backup) = (weight.unwrap_or(1), backup.unwrap_or(false));
+                Ok(Action::Add { weight, backup })
+            }
+            (ActionName::Weight, Some(weight), None) => Ok(Action::Weight { weight }),
+            (ActionName::Weight, None, _) => Err("the action `weight` takes a `weight`".into()),
+            _ => {
+                Err("`weight` goes with the actions `add` and `weight`, `backup` with `add`".into())
+            }
+        }
+    }
+
+    /// Its name, and the weight and the role as a backup that it takes.
+    pub fn parts(self) -> (ActionName, Option<u32>, Option<bool>) {
+        match self {
+            Action::ForceUp => (ActionName::ForceUp, None, None),
+            Action::ForceDown => (ActionName::ForceDown, None, None),
+            Action::Drain => (ActionName::Drain, None, None),
+            Action::Add { weight, backup } => (ActionName::Add, Some(weight), Some(backup)),
+            Action::Remove => (ActionName::Remove, None, None),
+            Action::Weight { weight } => (ActionName::Weight, Some(weight), None),
+        }
+    }
+
+    /// What of its target it changes.
+    pub fn aspect(self) -> Aspect {
+        match self {
+            Action::ForceUp | Action::ForceDown | Action::Drain => Aspect::Standing,
+            Action::Add { .. } | Action::Remove => Aspect::Membership,
+            Action::Weight { .. } => Aspect::Weight,
         }
     }
 }
 
-/// Says what is known instead, when the configuration has no such target. What L4 services there
-/// are is not known here.
-pub fn check_target(target: &Target, steering: &Steering) -> Result<(), ControlError> {
+impl TryFrom<Written> for Override {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Override, String> {
+        let Written { target, action, weight, backup, reason, since, until } = written;
+        let action = Action::named(action, weight, backup)?;
+        Ok(Override { target, action, reason, since, until })
+    }
+}
+
+impl From<Override> for Written {
+    fn from(over: Override) -> Written {
+        let Override { target, action, reason, since, until } = over;
+        let (action, weight, backup) = action.parts();
+        Written { target, action, weight, backup, reason, since, until }
+    }
+}
+
+/// Says what is known instead, when the configuration has no such target, or that an action is not
+/// for it. What L4 services there are is not known here.
+pub fn check_target(
+    target: &Target,
+    action: Action,
+    steering: &Steering,
+) -> Result<(), ControlError> {
+    if action.aspect() != Aspect::Standing && !matches!(target, Target::L4 { .. }) {
+        let error = format!("{target} is no backend: only l4/SERVICE/ADDRESS:PORT can be {action}");
+        return Err(ControlError::Misplaced(error));
+    }
     let known: Vec<Target> = match target {
         Target::L4 { .. } => return Ok(()),
         Target::Datacenter(_) => {
@@ -209,11 +349,17 @@ impl Target {
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Action::ForceUp => "forced up",
-            Action::ForceDown => "forced down",
-            Action::Drain => "drained",
-        })
+        match self {
+            Action::ForceUp => f.write_str("forced up"),
+            Action::ForceDown => f.write_str("forced down"),
+            Action::Drain => f.write_str("drained"),
+            Action::Add { weight, backup: false } => write!(f, "added with weight {weight}"),
+            Action::Add { weight, backup: true } => {
+                write!(f, "added as a backup with weight {weight}")
+            }
+            Action::Remove => f.write_str("removed"),
+            Action::Weight { weight } => write!(f, "given the weight {weight}"),
+        }
     }
 }
 
@@ -345,16 +491,65 @@ mod tests {
         assert_eq!(standing(&overrides), [Standing::Drained; 2]);
         overrides.set(word("member/example.com/web/fra", Action::ForceUp)).unwrap();
         assert_eq!(standing(&overrides), [Standing::ForcedUp, Standing::Drained]);
-        assert!(overrides.clear(&"pool/example.com/web".parse().unwrap()));
+        assert!(overrides.clear(&"pool/example.com/web".parse().unwrap(), None));
         assert_eq!(standing(&overrides), [Standing::ForcedUp, Standing::Normal]);
     }
 
     #[test]
     fn what_does_not_exist_is_refused_with_the_nearest_that_does() {
-        let check = |text: &str| check_target(&text.parse().unwrap(), &steering());
+        let check = |text: &str| check_target(&text.parse().unwrap(), Action::Drain, &steering());
         assert_eq!(check("member/example.com/web/iad"), Ok(()));
         let error = check("member/example.com/web/ida").unwrap_err().to_string();
         assert!(error.ends_with("member/example.com/web/iad"), "{error}");
+    }
+
+    #[test]
+    fn each_aspect_of_a_backend_is_overridden_and_cleared_by_itself() {
+        let backend = "l4/web/198.51.100.7:443";
+        let target: Target = backend.parse().unwrap();
+        let add = Action::Add { weight: 2, backup: true };
+        let mut overrides = Overrides::default();
+        for action in [add, Action::Drain, Action::Weight { weight: 5 }, Action::ForceUp] {
+            overrides.set(word(backend, action)).unwrap();
+        }
+        let actions = |overrides: &Overrides| -> Vec<Action> {
+            overrides.list().map(|one| one.action).collect()
+        };
+        assert_eq!(actions(&overrides), [Action::ForceUp, add, Action::Weight { weight: 5 }]);
+        assert!(overrides.clear(&target, Some(Aspect::Standing)));
+        assert!(!overrides.clear(&target, Some(Aspect::Standing)));
+        assert_eq!(actions(&overrides), [add, Action::Weight { weight: 5 }]);
+        assert!(overrides.clear(&target, None));
+        assert_eq!(actions(&overrides), []);
+        let misplaced = check_target(&"datacenter/fra".parse().unwrap(), add, &steering());
+        assert!(matches!(misplaced, Err(ControlError::Misplaced(_))), "{misplaced:?}");
+    }
+
+    #[test]
+    fn an_override_survives_a_round_trip_through_json() {
+        for action in [
+            Action::ForceUp,
+            Action::ForceDown,
+            Action::Drain,
+            Action::Add { weight: 0, backup: false },
+            Action::Remove,
+            Action::Weight { weight: MOST_WEIGHT },
+        ] {
+            let one = word("l4/web/198.51.100.7:443", action);
+            let text = serde_json::to_string(&one).unwrap();
+            assert_eq!(serde_json::from_str::<Override>(&text).unwrap(), one, "{text}");
+        }
+        let before = r#"{"target":"datacenter/fra","action":"drain","since":7}"#;
+        let drained = serde_json::from_str::<Override>(before).unwrap();
+        assert_eq!((drained.action, drained.since), (Action::Drain, 7));
+        for wrong in [
+            r#"{"target":"l4/a/b","action":"weight","since":7}"#,
+            r#"{"target":"l4/a/b","action":"weight","weight":1000001,"since":7}"#,
+            r#"{"target":"l4/a/b","action":"drain","weight":3,"since":7}"#,
+            r#"{"target":"l4/a/b","action":"remove","backup":true,"since":7}"#,
+        ] {
+            assert!(serde_json::from_str::<Override>(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Offering {
 impl Daemon {
     /// Duplicates of all listening sockets.
     pub(super) fn handed(&self) -> io::Result<Vec<Handed>> {
-        let mut handed = self.l4.handed()?;
+        let mut handed = self.forwarder.l4.handed()?;
         if let Some(dns) = &self.dns {
             handed.extend(dns.handed()?);
         }
@@ -177,7 +177,7 @@ impl Daemon {
         if let Some(dns) = &mut self.dns {
             dns.retire().await;
         }
-        self.l4.retire().await;
+        self.forwarder.l4.retire().await;
         successor.retired().await;
         tracing::info!(pid, "another process serves; connections that stand go on to their end");
         let linger = self.loaded.settings.l4.linger;
@@ -188,11 +188,11 @@ impl Daemon {
         };
         tokio::select! {
             () = end.comes() => {}
-            _ = async { tokio::join!(dns_ended, self.l4.stop(linger)) } => {}
+            _ = async { tokio::join!(dns_ended, self.forwarder.l4.stop(linger)) } => {}
         }
         if let Some(dns) = self.dns.take() {
             dns.stop().await;
         }
-        self.l4.stop(L4_GRACE).await;
+        self.forwarder.l4.stop(L4_GRACE).await;
     }
 }

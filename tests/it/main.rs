@@ -40,6 +40,7 @@ mod rfc8914;
 mod rfc8945;
 mod rfc9460;
 mod rfc9619;
+mod runtime_backends;
 mod secondary;
 mod shown;
 mod simulate;

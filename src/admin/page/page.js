@@ -31,7 +31,7 @@ async function change(doing, method, path, body) {
 }
 
 const set = (target, action, rest) => change(`${target}: ${ACTIONS[action]}`, "POST", "overrides", { target, action, ...rest });
-const clear = target => change(`${target}: cleared`, "DELETE", `overrides?target=${encodeURIComponent(target)}`);
+const clear = (target, only) => change(`${target}: cleared`, "DELETE", `overrides?target=${encodeURIComponent(target)}&only=${only}`);
 
 // ---- building and updating what is shown ----
 
@@ -79,15 +79,17 @@ function table(heads, rows) {
 const GRADES = { up: "good", served: "good", awaited: "doubt", acknowledged: "good", pending: "doubt", "forced-up": "doubt", drained: "doubt", draining: "doubt", "no-weight": "doubt", degraded: "doubt", unknown: "doubt", fresh: "good", stale: "doubt", empty: "doubt", unresolved: "doubt", full: "doubt", unwatched: "soft", unused: "soft" };
 const state = text => element("span", { class: GRADES[text] ?? "bad" }, text.replace("-", " "));
 const soft = text => element("span", { class: "soft" }, text);
-const button = (text, act, target) => element("button", { type: "button", "data-act": act, "data-target": target, "aria-label": `${text} ${target}` }, text);
+const button = (text, act, target, only) => element("button", { type: "button", "data-act": act, "data-target": target, "data-only": only ?? null, "aria-label": `${text} ${target}` }, text);
+// What of its target an override changes, and is cleared by itself.
+const aspect = override => ({ add: "membership", remove: "membership", weight: "weight" })[override.action] ?? "standing";
 // Overrides are kept by what steers; a site without it has none.
 let keepsOverrides = true;
 const buttons = thing => element("div", { class: "buttons" }, !keepsOverrides ? [] :
-  thing.override ? button("Clear", "clear", thing.target) : [button("Drain", "drain", thing.target), button("Force down", "force-down", thing.target)]);
+  thing.override ? button("Clear", "clear", thing.target, "standing") : [button("Drain", "drain", thing.target), button("Force down", "force-down", thing.target)]);
 
 document.addEventListener("click", event => {
-  const { act, target } = event.target.dataset ?? {};
-  if (act === "clear") clear(target);
+  const { act, target, only } = event.target.dataset ?? {};
+  if (act === "clear") clear(target, only);
   else if (act) set(target, act);
 });
 
@@ -101,12 +103,13 @@ function span(seconds) {
   return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 }
 
-const ACTIONS = { drain: "drained", "force-up": "forced up", "force-down": "forced down" };
+const ACTIONS = { drain: "drained", "force-up": "forced up", "force-down": "forced down", add: "added", remove: "removed", weight: "weighted" };
 const moment = seconds => new Date(seconds * 1000).toLocaleString();
 
 function overrideWords(override) {
   const until = override.until ? ` until ${moment(override.until)}` : "";
-  return `${ACTIONS[override.action] ?? override.action}${until}${override.reason ? `: ${override.reason}` : ""}`;
+  const weight = override.weight === undefined ? "" : ` with weight ${override.weight}${override.backup ? " as a backup" : ""}`;
+  return `${ACTIONS[override.action] ?? override.action}${weight}${until}${override.reason ? `: ${override.reason}` : ""}`;
 }
 
 const endpoint = ({ address, port }) => port === 0 ? address : address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
@@ -165,7 +168,7 @@ function pool(one) {
 
 function service(one) {
   const rows = one.backends.map(backend => [
-    backend.address, [state(backend.state)], number(backend.connections), number(backend.weight), backend.override ? overrideWords(backend.override) : "", [buttons(backend)],
+    backend.address, [state(backend.state)], number(backend.connections), number(backend.weight), [backend.override, ...backend.changes].filter(Boolean).map(overrideWords).join("; "), [buttons(backend)],
   ]);
   return element("div", { class: "card" },
     element("h3", null, `${one.name} `, soft(`${one.listen.join(", ")} · ${one.balance.kind}`)),
@@ -197,7 +200,7 @@ function render(status) {
   show("datacenters", element("div", { class: "cards" }, cards.length ? cards : element("p", { class: "soft" }, "none")));
   show("pools", status.pools.length ? status.pools.map(pool) : element("p", { class: "soft" }, "none"));
   show("overrides", table(["Target", "What", "Since", ""], status.overrides.map(override =>
-    [override.target, overrideWords(override), moment(override.since), [button("Clear", "clear", override.target)]])));
+    [override.target, overrideWords(override), moment(override.since), [button("Clear", "clear", override.target, aspect(override))]])));
   byId("s-l4").hidden = status.l4.length === 0;
   show("l4", status.l4.map(service));
   show("zones", table(["Zone", "State", "Serial", "Names", "Steered names", "From"], status.zones.map(zone =>

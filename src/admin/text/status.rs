@@ -192,7 +192,8 @@ fn service_text(service: &ServiceView) -> String {
     let heading = format!("L4 {name}{on}: {connections}{capacity} connections");
     let rows = service.backends.iter().map(|backend| {
         let connections = count(backend.status.connections as usize, "connection");
-        let over = backend.over.as_ref().map(terms).unwrap_or_default();
+        let over = backend.over.iter().chain(&backend.changes).map(terms);
+        let over = over.collect::<Vec<_>>().join("; ");
         vec![backend.status.address.to_string(), word(&backend.state), connections, over]
     });
     section(&heading, &[], rows.collect())

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::pools::MemberState;
-use crate::control::{Override, Target};
+use crate::control::{Aspect, Override, Target};
 use crate::l4::{BackendStatus, Balance, Listen, Load, ServiceStatus};
 
 /// A service.
@@ -38,9 +38,11 @@ pub struct BackendView {
     pub target: String,
     /// Whether it takes new connections.
     pub state: MemberState,
-    /// The operator's word on it.
+    /// The operator's word on whether it is up and takes new connections.
     #[serde(rename = "override")]
     pub over: Option<Override>,
+    /// What else is said of it: that it was added, or has another weight than the files say.
+    pub changes: Vec<Override>,
     /// What is counted of it.
     #[serde(flatten)]
     pub status: BackendStatus,
@@ -57,10 +59,14 @@ impl ServiceView {
         let backend = |status: BackendStatus| {
             let backend = status.address.to_string();
             let target = Target::L4 { service: name.clone(), backend };
+            let said = overrides.iter().filter(|over| over.target == target).cloned();
+            let (standing, changes): (Vec<_>, _) =
+                said.partition(|over| over.action.aspect() == Aspect::Standing);
             BackendView {
                 target: target.to_string(),
                 state: state(&status),
-                over: overrides.iter().find(|over| over.target == target).cloned(),
+                over: standing.into_iter().next(),
+                changes,
                 status,
             }
         };

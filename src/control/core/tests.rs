@@ -197,7 +197,7 @@ fn a_drained_datacenter_is_emptied_by_and_by() {
     assert_eq!(plan.datacenters[0].state, DatacenterState::Draining);
     clients.seconds(&mut core, 65, honest(140.0));
     assert_eq!(clients.loads[0], 0.0, "half a minute and a TTL later");
-    core.clear_override(&Target::Datacenter("fra".into()), at(clients.now));
+    core.clear_override(&Target::Datacenter("fra".into()), None, at(clients.now));
     clients.seconds(&mut core, 400, honest(140.0));
     assert_eq!(clients.loads, [75.0, 40.0, 35.0]);
 }

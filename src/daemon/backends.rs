@@ -1,0 +1,152 @@
+//! The forwarder as the files and the operator want it: backends that are added, removed and
+//! weighted at run time are laid over those of the files.
+
+use std::sync::Arc;
+
+use crate::control::{Action, Aspect, Override, Target};
+use crate::l4::{self, BackendSettings, L4, StartError};
+
+/// The forwarder, and what it was told; clones are handles on the same one.
+#[derive(Clone)]
+pub(super) struct Forwarder {
+    pub(super) l4: L4,
+    told: Arc<tokio::sync::Mutex<Told>>,
+}
+
+/// What the forwarder runs by.
+struct Told {
+    /// As the files say.
+    files: l4::Settings,
+    /// What the operator changes of it.
+    changes: Vec<Override>,
+}
+
+impl Forwarder {
+    /// One that runs by these, as [`laid_over`] has it.
+    pub(super) fn new(l4: L4, files: l4::Settings, overrides: &[Override]) -> Forwarder {
+        let told = Told { files, changes: changes(overrides) };
+        let forwarder = Forwarder { l4, told: Arc::new(tokio::sync::Mutex::new(told)) };
+        forwarder.tell_standing(overrides);
+        forwarder
+    }
+
+    /// Follows other files, if that is possible; else everything stays as it was.
+    pub(super) async fn replace(
+        &self,
+        files: l4::Settings,
+        overrides: &[Override],
+    ) -> Result<(), StartError> {
+        let mut told = self.told.lock().await;
+        let changes = changes(overrides);
+        self.l4.replace(laid_over(files.clone(), &changes)).await?;
+        *told = Told { files, changes };
+        self.tell_standing(overrides);
+        Ok(())
+    }
+
+    /// Follows other overrides.
+    pub(super) async fn follow(&self, overrides: &[Override]) {
+        let mut told = self.told.lock().await;
+        let changes = changes(overrides);
+        if changes != told.changes {
+            match self.l4.replace(laid_over(told.files.clone(), &changes)).await {
+                Ok(()) => told.changes = changes,
+                Err(error) => tracing::error!("the L4 services stay as they were: {error}"),
+            }
+        }
+        self.tell_standing(overrides);
+    }
+
+    fn tell_standing(&self, overrides: &[Override]) {
+        for service in self.l4.load().services {
+            for backend in service.backends {
+                let word = overrides.iter().find(|one| {
+                    one.action.aspect() == Aspect::Standing
+                        && matches!(&one.target, Target::L4 { service: named, backend: address }
+                            if *named == service.name && *address == backend.address.to_string())
+                });
+                let action = word.map(|one| one.action);
+                let drained = action == Some(Action::Drain);
+                let forced = match action {
+                    Some(Action::ForceUp) => Some(true),
+                    Some(Action::ForceDown) => Some(false),
+                    _ => None,
+                };
+                // A service that a reload has just taken away has nothing to be told.
+                let _ = self.l4.set_drained(&service.name, backend.address, drained);
+                let _ = self.l4.force(&service.name, backend.address, forced);
+            }
+        }
+    }
+}
+
+/// The overrides by which there are other backends, or other weights, than the files say.
+fn changes(overrides: &[Override]) -> Vec<Override> {
+    let changes = overrides.iter().filter(|one| one.action.aspect() != Aspect::Standing);
+    changes.cloned().collect()
+}
+
+/// The settings of the files with what the operator changes of them. What is said of a service
+/// that there is not, or of a backend that is gone, counts for nothing.
+pub(super) fn laid_over(mut settings: l4::Settings, overrides: &[Override]) -> l4::Settings {
+    let said = |of| overrides.iter().filter(move |one| one.action.aspect() == of);
+    // A weight counts for what was added, too.
+    for one in said(Aspect::Membership).chain(said(Aspect::Weight)) {
+        let Target::L4 { service, backend } = &one.target else { continue };
+        let service = settings.services.iter_mut().find(|running| running.name == *service);
+        let (Some(service), Ok(address)) = (service, backend.parse()) else { continue };
+        let backends = &mut service.backends;
+        let known = backends.iter().position(|backend| backend.address == address);
+        match (one.action, known) {
+            (Action::Add { weight, backup }, Some(known)) => {
+                backends[known].weight = weight;
+                backends[known].backup = backup;
+            }
+            (Action::Add { weight, backup }, None) => {
+                backends.push(BackendSettings { backup, ..BackendSettings::new(address, weight) });
+            }
+            (Action::Remove, Some(known)) => drop(backends.remove(known)),
+            (Action::Weight { weight }, Some(known)) => backends[known].weight = weight,
+            _ => {}
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::l4::ServiceSettings;
+
+    fn over(backend: &str, action: Action) -> Override {
+        let target = Target::L4 { service: "web".into(), backend: backend.into() };
+        Override { target, action, reason: None, since: 0, until: None }
+    }
+
+    #[test]
+    fn backends_are_added_removed_and_weighted_over_the_files() {
+        let backend = |address: &str| BackendSettings::new(address.parse().unwrap(), 1);
+        let backends = vec![backend("198.51.100.1:80"), backend("198.51.100.2:80")];
+        let service = ServiceSettings::new("web", Vec::new(), backends);
+        let files = l4::Settings { services: vec![service], ..l4::Settings::default() };
+        let seen = |overrides: &[Override]| -> Vec<String> {
+            let settings = laid_over(files.clone(), overrides);
+            let backends = settings.services[0].backends.iter();
+            backends.map(|one| format!("{}*{}{}", one.address, one.weight, one.backup)).collect()
+        };
+        assert_eq!(laid_over(files.clone(), &[]), files);
+        let overrides = [
+            over("198.51.100.3:80", Action::Weight { weight: 7 }),
+            over("198.51.100.3:80", Action::Add { weight: 2, backup: true }),
+            over("198.51.100.1:80", Action::Remove),
+            over("198.51.100.2:80", Action::Weight { weight: 0 }),
+            over("198.51.100.2:80", Action::Drain),
+            over("198.51.100.9:80", Action::Remove),
+            over("nonsense", Action::Add { weight: 2, backup: true }),
+        ];
+        assert_eq!(seen(&overrides), ["198.51.100.2:80*0false", "198.51.100.3:80*7true"]);
+        let mut elsewhere = over("198.51.100.1:80", Action::Remove);
+        elsewhere.target = Target::L4 { service: "api".into(), backend: "198.51.100.1:80".into() };
+        assert_eq!(laid_over(files.clone(), &[elsewhere]), files);
+    }
+}
