@@ -26,6 +26,7 @@ use super::{Window, change, text};
 use crate::control::{Control, Report};
 use crate::dns::Rtype;
 use crate::l4::L4;
+use crate::l4::capacity::Unit;
 
 /// All paths, without `/api/v1`.
 pub fn routes() -> Router<Arc<Window>> {
@@ -144,10 +145,10 @@ async fn report(From(window): From<Arc<Window>>) -> Reply<Json<Report>> {
     };
     Ok(Json(Report {
         capacity: Some(capacity as f64),
-        load: load.offered_connections,
-        rejected: Some(load.offered_connections - load.connections as f64),
+        load: load.offered,
+        rejected: Some(load.offered - load.carried),
         utilisation: load.utilisation,
-        unit: Some("connections".into()),
+        unit: Some(load.unit.unwrap_or(Unit::Connections).as_str().into()),
         time: Some(humantime::format_rfc3339_millis(SystemTime::now()).to_string()),
     }))
 }

@@ -25,6 +25,7 @@ use super::view::zones::ZoneView;
 use crate::control::LoadStatus;
 use crate::decide::Room;
 use crate::health::Verdict;
+use crate::l4::capacity::Unit;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The older format.
@@ -270,10 +271,20 @@ fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
     let limited = services.clone().map(|(labels, service)| (labels, service.limited_total));
     let help = "Connections that came too fast to be let in.";
     families.counters("l4_limited_connections", help, limited)?;
-    let capacity = services
-        .clone()
-        .filter_map(|(labels, service)| service.capacity.map(|most| (labels, most as f64)));
-    families.gauges("l4_capacity_connections", "Connections a service can take.", capacity)?;
+    let capacity = |unit| {
+        let services = services.clone().filter(move |(_, one)| one.capacity_unit == Some(unit));
+        services.filter_map(|(labels, one)| one.capacity.map(|most| (labels, most as f64)))
+    };
+    let at_a_time = capacity(Unit::Connections);
+    families.gauges("l4_capacity_connections", "Connections a service can take.", at_a_time)?;
+    let help = "New connections a second that a service can take.";
+    let a_second = capacity(Unit::ConnectionsPerSecond);
+    families.gauges("l4_capacity_connections_per_second", help, a_second)?;
+    let rate = services.clone().map(|(labels, one)| (labels, one.connections_per_second));
+    let help = "Connections a second from clients, over the last ten.";
+    families.gauges("l4_connections_per_second", help, rate)?;
+    let healthy = services.clone().map(|(labels, one)| (labels, one.healthy_backends as f64));
+    families.gauges("l4_healthy_backends", "Backends that take new connections.", healthy)?;
 
     let backends = services.flat_map(|([service], view)| {
         view.backends.iter().map(move |backend| {

@@ -141,7 +141,7 @@ fn read_fate(table: &mut Table<'_>, settings: &mut ServiceSettings) {
     let slow_start = table.take("slow_start").and_then(|v| v.duration(Duration::ZERO..=hour));
     settings.slow_start = slow_start.unwrap_or_default();
     let min_healthy = table.take("min_healthy").and_then(|value| value.integer(1..=u16::MAX));
-    settings.min_healthy = min_healthy.map_or(1, usize::from);
+    settings.min_healthy = min_healthy.map_or(0, usize::from);
 }
 
 fn read_timeouts(table: &mut Table<'_>, settings: &ServiceSettings) -> Timeouts {

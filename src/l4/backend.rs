@@ -1,14 +1,19 @@
 //! A backend: what is known and counted of it, and a place on it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::health::Verdict;
+use super::pace::{FULL, Measure, Pace};
+use super::settings::BackendSettings;
+use crate::health::{Advice, Verdict};
+
+/// One that is not checked and cannot be reached is left alone for so long.
+const AVOIDED_FOR: Duration = Duration::from_secs(10);
 
 /// A backend of one service; it stays the same over reloads for as long as its address does.
 #[derive(Debug)]
@@ -17,6 +22,12 @@ pub struct Backend {
     pub address: SocketAddr,
     service: Arc<Shared>,
     up: AtomicBool,
+    /// Its agent says that it is down.
+    advised_out: AtomicBool,
+    /// It is not checked, and could not be reached.
+    avoided: AtomicBool,
+    /// As its agent advises; [`NO_LIMIT`]: no limit.
+    advised_limit: AtomicU64,
     drained: AtomicBool,
     /// The operator's word on its health.
     forced: AtomicU8,
@@ -30,6 +41,17 @@ pub struct Backend {
     pub bytes_to_backend_total: AtomicU64,
     /// Bytes to clients.
     pub bytes_to_client_total: AtomicU64,
+    /// Never on the way of a flow.
+    course: Mutex<Course>,
+}
+
+/// What decides how much of its weight a backend has.
+#[derive(Debug)]
+struct Course {
+    pace: Pace,
+    advice: Advice,
+    /// Until when it is avoided.
+    avoided_until: Option<Instant>,
 }
 
 /// What the backends of a service share with it.
@@ -46,6 +68,7 @@ pub struct Shared {
 const NOT_FORCED: u8 = 0;
 const FORCED_UP: u8 = 1;
 const FORCED_DOWN: u8 = 2;
+const NO_LIMIT: u64 = u64::MAX;
 
 /// A place on a backend: taken when it is chosen, given back when dropped.
 #[derive(Debug)]
@@ -60,6 +83,16 @@ pub struct BackendStatus {
     pub address: SocketAddr,
     /// Its share among its equals.
     pub weight: u32,
+    /// How much of that it has now, by slow start and by what its agent advises.
+    pub weight_percent: u32,
+    /// Takes flows only while no other that is not a backup can.
+    pub backup: bool,
+    /// Flows at a time, at most, as configured or advised by its agent.
+    pub max_connections: Option<u64>,
+    /// What its agent advises of that.
+    pub advised_max_connections: Option<u32>,
+    /// True when its agent wants no new flows.
+    pub advised_drained: bool,
     /// Healthy, or up by the operator's word.
     pub up: bool,
     /// True when it takes no new connections by the operator's word.
@@ -81,12 +114,18 @@ pub struct BackendStatus {
 }
 
 impl Backend {
-    /// Not known to be up.
-    pub fn new(address: SocketAddr, service: Arc<Shared>) -> Backend {
+    /// Not known to be up. `is_joining`: it comes to a service that runs.
+    pub fn new(address: SocketAddr, service: Arc<Shared>, is_joining: bool) -> Backend {
+        let pace = if is_joining { Pace::joining() } else { Pace::at_start() };
+        let course = Course { pace, advice: Advice::default(), avoided_until: None };
         Backend {
             address,
             service,
+            course: Mutex::new(course),
             up: AtomicBool::new(false),
+            advised_out: AtomicBool::new(false),
+            avoided: AtomicBool::new(false),
+            advised_limit: AtomicU64::new(NO_LIMIT),
             drained: AtomicBool::new(false),
             forced: AtomicU8::new(NOT_FORCED),
             connections: AtomicU64::new(0),
@@ -108,6 +147,53 @@ impl Backend {
         }
     }
 
+    /// It is not checked, so that it is up unless it cannot be reached.
+    pub fn learn_up(&self) {
+        self.up.store(true, Relaxed);
+    }
+
+    /// What its agents say of it, all in all.
+    pub fn take_advice(&self, advice: Advice) {
+        self.course().advice = advice;
+        self.advised_out.store(advice.is_out(), Relaxed);
+        self.advised_limit.store(advice.limit().map_or(NO_LIMIT, u64::from), Relaxed);
+    }
+
+    /// Whether it has become suspect since this was last asked.
+    pub fn take_suspicion(&self) -> bool {
+        let suspect_after = self.service.suspect_after.load(Relaxed);
+        let is_suspect = suspect_after > 0 && self.failures_in_a_row.load(Relaxed) >= suspect_after;
+        if is_suspect {
+            self.failures_in_a_row.store(0, Relaxed);
+        }
+        is_suspect
+    }
+
+    /// It is left alone for a while.
+    pub fn avoid(&self, now: Instant) {
+        self.course().avoided_until = now.checked_add(AVOIDED_FOR);
+        self.avoided.store(true, Relaxed);
+    }
+
+    /// Notes how things stand; once a second (`is_due`) its weight may follow.
+    pub fn keep_pace(&self, slow_start: Duration, is_due: bool, now: Instant) {
+        let mut course = self.course();
+        if course.avoided_until.is_some_and(|until| until <= now) {
+            course.avoided_until = None;
+            self.avoided.store(false, Relaxed);
+        }
+        let measure = Measure { slow_start, percent: course.advice.weight_percent };
+        course.pace.note(self.is_up(), measure, now);
+        if is_due {
+            course.pace.adapt(measure, now);
+        }
+    }
+
+    /// What is left of this weight now, in steps of [`FULL`] for each unit of it.
+    pub fn paced(&self, weight: u32) -> u32 {
+        weight.saturating_mul(self.course().pace.steps())
+    }
+
     /// Whether it takes new connections.
     pub fn set_drained(&self, drained: bool) {
         self.drained.store(drained, Relaxed);
@@ -126,7 +212,11 @@ impl Backend {
     /// Healthy, or up by the operator's word. Cheap enough to be asked for every packet.
     pub fn is_up(&self) -> bool {
         match self.forced.load(Relaxed) {
-            NOT_FORCED => self.up.load(Relaxed),
+            NOT_FORCED => {
+                self.up.load(Relaxed)
+                    && !self.advised_out.load(Relaxed)
+                    && !self.avoided.load(Relaxed)
+            }
             forced => forced == FORCED_UP,
         }
     }
@@ -136,16 +226,33 @@ impl Backend {
         !self.drained.load(Relaxed) && self.forced.load(Relaxed) != FORCED_DOWN
     }
 
+    /// Takes new connections as long as others do.
+    pub fn is_healthy(&self) -> bool {
+        self.is_up() && self.is_in() && !self.course().advice.is_drained()
+    }
+
+    /// The flows that it may have at a time, where this many are configured; none: no limit.
+    pub fn limit(&self, configured: Option<u64>) -> Option<u64> {
+        let limit = configured.unwrap_or(NO_LIMIT).min(self.advised_limit.load(Relaxed));
+        (limit != NO_LIMIT).then_some(limit)
+    }
+
     /// Flows now.
     pub fn connections(&self) -> u64 {
         self.connections.load(Relaxed)
     }
 
-    /// What is known of it, which has this weight.
-    pub fn status(&self, weight: u32) -> BackendStatus {
+    /// What is known of it, of which this is configured.
+    pub fn status(&self, settings: &BackendSettings) -> BackendStatus {
+        let Course { advice, pace, .. } = &*self.course();
         BackendStatus {
             address: self.address,
-            weight,
+            weight: settings.weight,
+            weight_percent: pace.steps() * 100 / FULL,
+            backup: settings.backup,
+            max_connections: self.limit(settings.max_connections),
+            advised_max_connections: advice.limit(),
+            advised_drained: advice.is_drained(),
             up: self.is_up(),
             drained: self.drained.load(Relaxed),
             forced: match self.forced.load(Relaxed) {
@@ -159,6 +266,10 @@ impl Backend {
             bytes_to_backend_total: self.bytes_to_backend_total.load(Relaxed),
             bytes_to_client_total: self.bytes_to_client_total.load(Relaxed),
         }
+    }
+
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,24 +5,25 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
 use super::backend::Backend;
 use super::descriptors;
 use super::listener::{self, Opened};
+use super::load::Load;
+use super::probing::{Probed, probes};
 use super::proxy::{Proxy, Serving};
-use super::service::{Service, ServiceStatus};
+use super::service::Service;
 use super::settings::{Listen, Protocol};
 use super::{ServiceSettings, Settings};
 use crate::handover::{Handed, Inherited, Use};
-use crate::health::{Probe, Verdict, Verdicts, Watch};
+use crate::health::{Verdicts, Watch};
 
-/// How often it is looked at how many connections are refused.
-const LOOK_AT_REFUSALS: Duration = Duration::from_secs(1);
+/// How often it is looked at what comes, and weights follow what is known.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The running forwarder; clones are handles on the same one. It stops to accept when the last is
 /// dropped.
@@ -51,8 +52,7 @@ struct Inner {
 struct State {
     /// In the order of the settings.
     running: Vec<Running>,
-    /// The generation of the probes, and their backends in the same order.
-    probed: (u64, Vec<Arc<Backend>>),
+    probed: Probed,
 }
 
 /// A service, and where it is reached.
@@ -81,22 +81,6 @@ struct Planned {
     targets: Arc<[Weak<Service>]>,
     /// Where it is reached, and, for a place where it is already, the entrance.
     listens: Vec<(Listen, Option<Arc<Entrance>>)>,
-}
-
-/// The load of the forwarder, for people and machines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Load {
-    /// Connections now, of the services that say what they can take.
-    pub connections: u64,
-    /// What those services would carry, had they refused nothing of late.
-    pub offered_connections: f64,
-    /// The most that they say they can take together; none when none says.
-    pub capacity: Option<u64>,
-    /// What part is taken of what is scarcest, their capacity or the files that this process may
-    /// have open; none without a capacity.
-    pub utilisation: Option<f64>,
-    /// All services.
-    pub services: Vec<ServiceStatus>,
 }
 
 /// Why the forwarder does not do what the settings say.
@@ -184,7 +168,7 @@ impl L4 {
         let _alone = self.inner.replacing.lock().await;
         let workers = settings.workers.unwrap_or_else(cores);
         let planned = self.plan(settings, workers)?;
-        self.probe(planned.iter().flat_map(Planned::probes));
+        self.probe(planned.iter().map(|one| (&*one.settings, &*one.backends)));
         if planned.iter().any(|one| one.is_new) {
             let watch = &self.inner.watch;
             watch.first_round(watch.round_limit()).await;
@@ -196,9 +180,9 @@ impl L4 {
         let entered = match entered {
             Ok(entered) => entered,
             Err(error) => {
-                let running: Vec<Planned> =
-                    self.state().running.iter().map(Planned::as_it_runs).collect();
-                self.probe(running.iter().flat_map(Planned::probes));
+                let of = |one: &Running| (one.service.settings(), one.service.backends());
+                let running: Vec<_> = self.state().running.iter().map(of).collect();
+                self.probe(running.iter().map(|(settings, backends)| (&**settings, &**backends)));
                 return Err(error);
             }
         };
@@ -221,16 +205,8 @@ impl L4 {
             let listens = one.entrances.iter().map(|entrance| entrance.opened.listen.clone());
             one.service.status(listens.collect())
         };
-        let services: Vec<ServiceStatus> = self.state().running.iter().map(status).collect();
-        let with_capacity = || services.iter().filter(|service| service.capacity.is_some());
-        let connections = with_capacity().map(|service| service.connections).sum();
-        let offered_connections = with_capacity().map(|one| one.offered_connections).sum();
-        let capacity = with_capacity().filter_map(|one| one.capacity).reduce(u64::saturating_add);
-        let all = services.iter().map(|service| service.connections).sum();
-        let utilisation = capacity
-            .filter(|capacity| *capacity > 0)
-            .map(|capacity| (connections as f64 / capacity as f64).max(descriptors::taken_by(all)));
-        Load { connections, offered_connections, capacity, utilisation, services }
+        let services = self.state().running.iter().map(status).collect();
+        Load::of(services)
     }
 
     /// Whether a backend takes no new connections; those it has go on.
@@ -296,10 +272,6 @@ impl L4 {
                 |one| Arc::clone(&one.service),
             );
             let backends = service.backends_for(&settings);
-            if settings.check.is_none() {
-                // Nothing will ever say so.
-                backends.iter().for_each(|backend| backend.learn(Verdict::Up));
-            }
             planned.push(Planned {
                 settings: Arc::new(settings),
                 service,
@@ -327,12 +299,13 @@ impl L4 {
         Ok(planned)
     }
 
-    /// From now on, probes these backends.
-    fn probe(&self, probes: impl Iterator<Item = (Probe, Arc<Backend>)>) {
-        let (probes, backends) = probes.unzip();
+    /// From now on, probes these backends of these services.
+    fn probe<'a>(&self, services: impl Iterator<Item = (&'a ServiceSettings, &'a [Arc<Backend>])>) {
+        let probes = services.flat_map(|(settings, backends)| probes(settings, backends));
+        let (probes, watched) = probes.unzip();
         {
             let mut state = self.state();
-            state.probed = (self.inner.watch.replace(probes), backends);
+            state.probed = Probed { generation: self.inner.watch.replace(probes), watched };
         }
         self.take_verdicts();
     }
@@ -341,7 +314,7 @@ impl L4 {
     fn enter(&self, planned: &Planned, workers: usize) -> Result<Vec<Arc<Entrance>>, StartError> {
         let Planned { settings, service, listens, .. } = planned;
         if planned.is_new {
-            service.refresh();
+            service.refresh(true, Instant::now());
         }
         let enter = |(listen, kept): &(Listen, Option<Arc<Entrance>>)| {
             if let Some(kept) = kept {
@@ -371,13 +344,27 @@ impl L4 {
     fn follow(&self) {
         let inner = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(LOOK_AT_REFUSALS);
+            let mut ticks = tokio::time::interval(LOOK);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 let now = ticks.tick().await.into_std();
                 let Some(inner) = inner.upgrade() else { return };
                 let l4 = L4 { inner };
-                l4.state().running.iter().for_each(|one| one.service.note_refusals(now));
+                let state = l4.state();
+                for Running { service, .. } in &state.running {
+                    service.note_recent(now);
+                    l4.refresh(service, true, now);
+                }
+            }
+        });
+        let inner = Arc::downgrade(&self.inner);
+        let suspicion = Arc::clone(&self.inner.suspicion);
+        tokio::spawn(async move {
+            loop {
+                // So that this ends with the forwarder, too.
+                let _ = tokio::time::timeout(LOOK, suspicion.notified()).await;
+                let Some(inner) = inner.upgrade() else { return };
+                L4 { inner }.take_suspicions(Instant::now());
             }
         });
         let inner = Arc::downgrade(&self.inner);
@@ -391,20 +378,24 @@ impl L4 {
     }
 
     fn take_verdicts(&self) {
-        let state = self.state();
+        let (state, now) = (self.state(), Instant::now());
         let verdicts = self.inner.verdicts.borrow().clone();
-        let (generation, backends) = &state.probed;
-        if verdicts.generation == *generation {
-            for (backend, verdict) in backends.iter().zip(&*verdicts.verdicts) {
-                backend.learn(*verdict);
-            }
+        state.probed.learn(&verdicts);
+        state.running.iter().for_each(|one| self.refresh(&one.service, false, now));
+    }
+
+    fn take_suspicions(&self, now: Instant) {
+        let state = self.state();
+        state.probed.suspect(&self.inner.watch);
+        for Running { service, .. } in &state.running {
+            service.avoid_suspects(now);
+            self.refresh(service, false, now);
         }
-        state.running.iter().for_each(|one| self.refresh(&one.service));
     }
 
     /// Takes what is known of its backends over to a service. To be called under the lock.
-    fn refresh(&self, service: &Service) {
-        for backend in service.refresh() {
+    fn refresh(&self, service: &Service, is_due: bool, now: Instant) {
+        for backend in service.refresh(is_due, now) {
             self.inner.proxy.went_down(&backend);
         }
     }
@@ -422,7 +413,7 @@ impl L4 {
             return Err(UnknownBackend { service: service.into(), backend });
         };
         word(&told);
-        self.refresh(&one.service);
+        self.refresh(&one.service, false, Instant::now());
         Ok(())
     }
 
@@ -469,35 +460,6 @@ impl Entrance {
 impl StartError {
     fn new(settings: &ServiceSettings, listen: &Listen, error: io::Error) -> StartError {
         StartError { service: settings.name.clone(), listen: listen.clone(), error }
-    }
-}
-
-impl Planned {
-    /// A service that shall stay as it is.
-    fn as_it_runs(running: &Running) -> Planned {
-        let service = Arc::clone(&running.service);
-        let (settings, backends) = (service.settings(), service.backends());
-        let targets = Arc::default();
-        Planned { settings, service, is_new: false, backends, targets, listens: Vec::new() }
-    }
-
-    /// The probe of each backend, if they are probed.
-    fn probes(&self) -> Vec<(Probe, Arc<Backend>)> {
-        let Some((check, port)) = &self.settings.check else { return Vec::new() };
-        let probe = |backend: &Arc<Backend>| {
-            let port = match check.kind.has_port() {
-                true => port.unwrap_or(backend.address.port()),
-                false => 0,
-            };
-            let probe = Probe {
-                name: format!("l4/{}/{}", self.settings.name, backend.address),
-                check: Arc::clone(check),
-                address: backend.address.ip(),
-                port,
-            };
-            (probe, Arc::clone(backend))
-        };
-        self.backends.iter().map(probe).collect()
     }
 }
 

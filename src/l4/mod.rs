@@ -4,21 +4,27 @@
 pub mod admission;
 pub mod backend;
 pub mod balance;
+pub mod capacity;
 mod descriptors;
 pub mod ending;
 pub mod flow;
 mod forwarder;
 mod listener;
+mod load;
+mod pace;
 pub mod preface;
+mod probing;
 mod proxy;
-mod refusals;
+mod recent;
 pub mod service;
 pub mod settings;
+mod table;
 
 pub use backend::BackendStatus;
 pub use descriptors::allow_many as allow_many_descriptors;
 pub use flow::Flow;
-pub use forwarder::{L4, Load, StartError, UnknownBackend, prepare, start};
+pub use forwarder::{L4, StartError, UnknownBackend, prepare, start};
+pub use load::Load;
 pub use service::{NoBackend, ServiceStatus};
 pub use settings::{BackendSettings, Balance, Capacity, Listen, ServiceSettings, Settings};
 

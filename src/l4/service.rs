@@ -1,9 +1,8 @@
 //! A service and its backends: what is known of them, and which takes a new flow.
 
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -13,12 +12,13 @@ use tokio::sync::Notify;
 
 use super::admission::{Admission, Refusal};
 use super::backend::{Backend, BackendStatus, Place, Shared};
-use super::balance::Chooser;
+use super::capacity::{self, ServiceLoad};
 use super::ending::Ending;
 use super::flow::Flow;
 use super::preface::Routes;
-use super::refusals::Refusals;
-use super::settings::{BackendSettings, Balance, Capacity, Listen, ServiceSettings, WhenAllDown};
+use super::recent::Recent;
+use super::settings::{BackendSettings, Balance, Listen, ServiceSettings};
+use super::table::Table;
 
 /// So many attempts in a row that fail make a backend without a check suspect.
 const SUSPECT_AFTER: u32 = 3;
@@ -45,7 +45,7 @@ pub struct Service {
     /// The same, by the limits on their rate.
     pub limited_total: AtomicU64,
     /// Never on the way of a connection.
-    refusals: Mutex<Refusals>,
+    recent: Mutex<Recent>,
 }
 
 /// Why no backend takes a flow now.
@@ -60,19 +60,6 @@ pub enum NoBackend {
     NoneUp,
 }
 
-/// What a reload, or a change of what is known of a backend, replaces.
-#[derive(Debug)]
-struct Table {
-    settings: Arc<ServiceSettings>,
-    /// In the order of the settings.
-    backends: Arc<[Arc<Backend>]>,
-    tiers: Tiers,
-    /// Among the first tier.
-    chooser: Arc<Chooser>,
-    /// Which backends were up.
-    up: Box<[bool]>,
-}
-
 /// What a flow passes before a backend is chosen; a reload replaces it.
 #[derive(Debug)]
 struct Door {
@@ -80,17 +67,6 @@ struct Door {
     routes: Routes,
     /// What the settings' routes lead to, in their order.
     targets: Arc<[Weak<Service>]>,
-}
-
-/// The weights of backends, in the order of the settings; 0 for one that a tier has not.
-#[derive(Debug, PartialEq)]
-struct Tiers {
-    /// Those that take flows.
-    first: Box<[u32]>,
-    /// Those that take what none of the first can: the backups, if they are not the first.
-    second: Box<[u32]>,
-    /// Those that are tried when all else has failed.
-    last: Box<[u32]>,
 }
 
 /// What is known of a service, for people and machines.
@@ -104,11 +80,14 @@ pub struct ServiceStatus {
     pub balance: Balance,
     /// Connections now.
     pub connections: u64,
-    /// What it would carry, had it refused nothing of late; `connections` when it has not.
-    pub offered_connections: f64,
-    /// The most it says it can take, for the backends that take new connections now: 0 while none
-    /// does.
-    pub capacity: Option<u64>,
+    /// Connections that came in each of the last seconds.
+    pub connections_per_second: f64,
+    /// What it takes of what it can take; none if it does not say what that is.
+    pub load: Option<ServiceLoad>,
+    /// Backends that take new connections.
+    pub healthy_backends: usize,
+    /// Those are fewer than it needs, so that the region is out.
+    pub is_short: bool,
     /// Connections accepted.
     pub accepted_total: u64,
     /// Connections that no backend took.
@@ -137,21 +116,21 @@ impl Service {
             refused_total: AtomicU64::new(0),
             denied_total: AtomicU64::new(0),
             limited_total: AtomicU64::new(0),
-            refusals: Mutex::default(),
+            recent: Mutex::default(),
         }
     }
 
-    /// Looks at how many connections are refused; to be called about every second.
-    pub fn note_refusals(&self, now: Instant) {
+    /// Looks at how many connections come and are refused; to be called about every second.
+    pub fn note_recent(&self, now: Instant) {
         // Those that are refused were accepted before: read in this order, there are no more.
         let refused = self.refused_total.load(Relaxed);
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.note(now, self.accepted_total.load(Relaxed), refused);
+        self.recent().note(now, self.accepted_total.load(Relaxed), refused);
     }
 
     /// The backends that settings speak of: those that are there already, and new ones.
     pub fn backends_for(&self, settings: &ServiceSettings) -> Arc<[Arc<Backend>]> {
-        let new = |address| Arc::new(Backend::new(address, Arc::clone(&self.shared)));
+        let is_joining = !self.table.load().backends.is_empty();
+        let new = |address| Arc::new(Backend::new(address, Arc::clone(&self.shared), is_joining));
         let known = |address| self.backend(address).unwrap_or_else(|| new(address));
         settings.backends.iter().map(|backend| known(backend.address)).collect()
     }
@@ -172,14 +151,18 @@ impl Service {
         self.table.store(Arc::new(Table::new(settings, backends, Some(&old))));
     }
 
-    /// To be called when the health or the operator's word of a backend may have changed. Returns
-    /// those that were up and are not any more.
-    pub fn refresh(&self) -> Vec<Arc<Backend>> {
+    /// To be called when the health or the operator's word of a backend may have changed, and once
+    /// a second (`is_due`), when weights may follow what their agents say. Returns those that were
+    /// up and are not any more.
+    pub fn refresh(&self, is_due: bool, now: Instant) -> Vec<Arc<Backend>> {
         let old = self.table.load();
+        let Table { settings, backends, .. } = &**old;
+        for backend in &**backends {
+            backend.keep_pace(settings.slow_start, is_due, now);
+        }
         if old.is_current() {
             return Vec::new();
         }
-        let Table { settings, backends, .. } = &**old;
         let new = Table::new(Arc::clone(settings), Arc::clone(backends), Some(&old));
         let was_up = old.up.iter().zip(&new.up);
         let went_down = was_up.zip(&**backends).filter(|((was, is), _)| **was && !**is);
@@ -192,6 +175,15 @@ impl Service {
     pub fn note_end(&self, ending: &Ending) {
         if ending.cause.is_refusal() {
             self.refused_total.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Leaves backends alone for a while that are not checked and could not be reached.
+    pub fn avoid_suspects(&self, now: Instant) {
+        let table = self.table.load();
+        if table.settings.check.is_none() {
+            let suspects = table.backends.iter().filter(|backend| backend.take_suspicion());
+            suspects.for_each(|backend| backend.avoid(now));
         }
     }
 
@@ -210,8 +202,7 @@ impl Service {
         let turn = self.turn.fetch_add(1, Relaxed);
         for _ in 0..CHOICES {
             let index = table.choose(flow, turn, tried)?;
-            let limit = table.settings.backends[index].max_connections;
-            if let Some(place) = Place::take(&table.backends[index], limit) {
+            if let Some(place) = Place::take(&table.backends[index], table.limit(index)) {
                 return Ok(place);
             }
         }
@@ -266,27 +257,30 @@ impl Service {
     /// What is known of it, which listens there.
     pub fn status(&self, listen: Vec<Listen>) -> ServiceStatus {
         let table = self.table.load();
-        let weights = table.settings.backends.iter().map(|backend| backend.weight);
+        let pairs = table.backends.iter().zip(&table.settings.backends);
         let backends: Vec<BackendStatus> =
-            table.backends.iter().zip(weights).map(|(b, weight)| b.status(weight)).collect();
-        let connections = backends.iter().map(|backend| backend.connections).sum();
-        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            pairs.map(|(backend, settings)| backend.status(settings)).collect();
+        let recent = self.recent();
+        let healthy = capacity::healthy(&backends);
         ServiceStatus {
             name: self.name.clone(),
             listen,
             balance: table.settings.balance,
-            connections,
-            offered_connections: connections as f64 * refusals.offered_per_carried(),
-            capacity: match table.settings.capacity {
-                Some(Capacity::Connections(capacity)) => Some(share(capacity, &backends)),
-                _ => None,
-            },
+            connections: backends.iter().map(|backend| backend.connections).sum(),
+            connections_per_second: recent.per_second().0,
+            load: capacity::load(&table.settings, &backends, &recent),
+            healthy_backends: healthy,
+            is_short: healthy < table.settings.min_healthy,
             accepted_total: self.accepted_total.load(Relaxed),
             refused_total: self.refused_total.load(Relaxed),
             denied_total: self.denied_total.load(Relaxed),
             limited_total: self.limited_total.load(Relaxed),
             backends,
         }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -301,100 +295,5 @@ impl Door {
     }
 }
 
-impl Table {
-    /// What can be taken from an old one is.
-    fn new(
-        settings: Arc<ServiceSettings>,
-        backends: Arc<[Arc<Backend>]>,
-        old: Option<&Table>,
-    ) -> Table {
-        let tiers = Tiers::of(&settings, &backends);
-        let addresses: Box<[_]> = backends.iter().map(|backend| backend.address).collect();
-        let same = old.map(|old| &old.chooser).filter(|chooser| {
-            // A large table is not made again for other things' sake.
-            chooser.is_for(settings.balance, &addresses, &tiers.first)
-        });
-        let chooser = same
-            .cloned()
-            .unwrap_or_else(|| Arc::new(Chooser::new(settings.balance, &addresses, &tiers.first)));
-        let up = backends.iter().map(|backend| backend.is_up()).collect();
-        Table { settings, backends, tiers, chooser, up }
-    }
-
-    /// False when backends are now eligible that were not, or the other way round.
-    fn is_current(&self) -> bool {
-        self.backends.iter().zip(&self.up).all(|(backend, up)| backend.is_up() == *up)
-            && Tiers::of(&self.settings, &self.backends) == self.tiers
-    }
-
-    fn choose(&self, flow: &Flow, turn: u64, tried: &[SocketAddr]) -> Result<usize, NoBackend> {
-        let is_any_full = Cell::new(false);
-        let flows = |index: usize| {
-            let backend = &self.backends[index];
-            if tried.contains(&backend.address) {
-                return None;
-            }
-            let flows = backend.connections();
-            let is_full =
-                self.settings.backends[index].max_connections.is_some_and(|most| flows >= most);
-            is_any_full.set(is_any_full.get() || is_full);
-            (!is_full).then_some(flows)
-        };
-        let next = |tier: &[u32]| {
-            let first = turn.checked_rem(tier.len() as u64)? as usize;
-            let ring = (first..tier.len()).chain(0..first).filter(|&index| tier[index] > 0);
-            ring.filter_map(|index| flows(index).map(|_| index)).next()
-        };
-        let chosen = self.chooser.choose(flow, turn, flows).or_else(|| next(&self.tiers.second));
-        if let Some(index) = chosen {
-            return Ok(index);
-        }
-        if is_any_full.get() {
-            // Rather wait for one that is up than try one that is not.
-            return Err(NoBackend::Full);
-        }
-        let last = next(&self.tiers.last);
-        let none = if is_any_full.get() { NoBackend::Full } else { NoBackend::NoneUp };
-        last.ok_or(none)
-    }
-}
-
-impl Tiers {
-    fn of(settings: &ServiceSettings, backends: &[Arc<Backend>]) -> Tiers {
-        let weights = |of: &dyn Fn(&BackendSettings, &Backend) -> bool| -> Box<[u32]> {
-            let pairs = settings.backends.iter().zip(backends);
-            pairs.map(|(set, backend)| if of(set, backend) { set.weight } else { 0 }).collect()
-        };
-        let is_some = |tier: &[u32]| tier.iter().any(|weight| *weight > 0);
-        let none = || weights(&|_, _| false);
-        let in_two = |is_eligible: fn(&Backend) -> bool| {
-            let main = weights(&|set, backend| !set.backup && is_eligible(backend));
-            let backups = weights(&|set, backend| set.backup && is_eligible(backend));
-            if is_some(&main) { (main, backups) } else { (backups, none()) }
-        };
-        let (first, second) = in_two(|backend| backend.is_up() && backend.is_in());
-        match settings.when_all_down {
-            WhenAllDown::TryAll if is_some(&first) => {
-                Tiers { first, second, last: weights(&|_, backend| backend.is_in()) }
-            }
-            // As if all were up: a wrong check changes no more than it must.
-            WhenAllDown::TryAll => {
-                let (first, second) = in_two(Backend::is_in);
-                Tiers { first, second, last: none() }
-            }
-            WhenAllDown::Refuse => Tiers { first, second, last: none() },
-        }
-    }
-}
-
-/// What the backends that take new connections can take of what all can.
-fn share(capacity: u64, backends: &[BackendStatus]) -> u64 {
-    let weight = |of: fn(&BackendStatus) -> bool| {
-        let those = backends.iter().filter(|backend| of(backend));
-        those.map(|backend| u128::from(backend.weight)).sum::<u128>()
-    };
-    let (taking, all) = (weight(|backend| backend.up && !backend.drained), weight(|_| true));
-    let share = (u128::from(capacity) * taking).checked_div(all).unwrap_or(0);
-    // It is no more than the capacity.
-    share as u64
-}
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,8 @@ pub struct ServiceSettings {
     /// What this service can take with all its backends, which is the capacity it reports. None: no
     /// capacity is reported.
     pub capacity: Option<Capacity>,
-    /// With fewer healthy backends than this the service reports no capacity: the region is out.
+    /// With fewer healthy backends than this the region is out: nothing has capacity in what is
+    /// reported. 0: a service without healthy backends has none itself, and no more.
     pub min_healthy: usize,
     /// How long things may take.
     pub timeouts: Timeouts,
@@ -309,7 +310,7 @@ impl ServiceSettings {
             when_down: WhenDown::default(),
             slow_start: Duration::ZERO,
             capacity: None,
-            min_healthy: 1,
+            min_healthy: 0,
             timeouts: Timeouts::default(),
             max_connections: None,
             queue: Queue::default(),

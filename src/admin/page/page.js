@@ -172,7 +172,7 @@ function service(one) {
   ]);
   return element("div", { class: "card" },
     element("h3", null, `${one.name} `, soft(`${one.listen.join(", ")} · ${one.balance.kind}`)),
-    element("p", null, `${number(one.connections)} connections${one.capacity ? ` of ${number(one.capacity)}` : ""}`),
+    element("p", null, `${number(one.connections)} connections${one.capacity_unit === "connections" ? ` of ${number(one.capacity)}` : ""}`),
     table(["Backend", "State", "Connections", "Weight", "Why", ""], rows));
 }
 

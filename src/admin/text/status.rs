@@ -10,6 +10,7 @@ use crate::admin::view::services::ServiceView;
 use crate::admin::view::status::{Status, TransfersView};
 use crate::admin::view::zones::ZoneView;
 use crate::control::{LoadStatus, NameStatus, Override, SecondaryStatus};
+use crate::l4::capacity::Unit;
 use crate::transport::TransferTotals;
 
 /// Everything at once.
@@ -185,11 +186,21 @@ fn member_row(member: &MemberView) -> Vec<String> {
 }
 
 fn service_text(service: &ServiceView) -> String {
-    let capacity = service.capacity.map(|most| format!(" of {most}")).unwrap_or_default();
+    let capacity = match (service.capacity, service.capacity_unit) {
+        (Some(most), Some(Unit::Connections)) => format!(" of {most}"),
+        _ => String::new(),
+    };
+    let rate = match (service.capacity, service.capacity_unit) {
+        (Some(most), Some(Unit::ConnectionsPerSecond)) => {
+            format!(", {:.1} of {most} new a second", service.connections_per_second)
+        }
+        _ => String::new(),
+    };
+    let short = if service.is_short { ", fewer healthy backends than it needs" } else { "" };
     let ServiceView { name, listen, connections, .. } = service;
     let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
     let on = if listen.is_empty() { String::new() } else { format!(" on {}", listen.join(", ")) };
-    let heading = format!("L4 {name}{on}: {connections}{capacity} connections");
+    let heading = format!("L4 {name}{on}: {connections}{capacity} connections{rate}{short}");
     let rows = service.backends.iter().map(|backend| {
         let connections = count(backend.status.connections as usize, "connection");
         let over = backend.over.iter().chain(&backend.changes).map(terms);

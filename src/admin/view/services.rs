@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::pools::MemberState;
 use crate::control::{Aspect, Override, Target};
+use crate::l4::capacity::Unit;
 use crate::l4::{BackendStatus, Balance, Listen, Load, ServiceStatus};
 
 /// A service.
@@ -17,8 +18,16 @@ pub struct ServiceView {
     pub balance: Balance,
     /// Connections now.
     pub connections: u64,
-    /// Connections it can take.
+    /// Connections that came in each of the last seconds.
+    pub connections_per_second: f64,
+    /// What it can take, in `capacity_unit`.
     pub capacity: Option<u64>,
+    /// What `capacity` counts.
+    pub capacity_unit: Option<Unit>,
+    /// Backends that take new connections.
+    pub healthy_backends: usize,
+    /// Those are fewer than `min_healthy`, so that the site reports no capacity.
+    pub is_short: bool,
     /// Connections accepted.
     pub accepted_total: u64,
     /// Connections that no backend took.
@@ -74,7 +83,11 @@ impl ServiceView {
             listen: service.listen,
             balance: service.balance,
             connections: service.connections,
-            capacity: service.capacity,
+            connections_per_second: service.connections_per_second,
+            capacity: service.load.map(|load| load.capacity),
+            capacity_unit: service.load.map(|load| load.unit),
+            healthy_backends: service.healthy_backends,
+            is_short: service.is_short,
             accepted_total: service.accepted_total,
             refused_total: service.refused_total,
             denied_total: service.denied_total,
@@ -90,6 +103,7 @@ fn state(backend: &BackendStatus) -> MemberState {
         _ if backend.drained => MemberState::Drained,
         Some(true) => MemberState::ForcedUp,
         Some(false) => MemberState::ForcedDown,
+        None if backend.advised_drained && backend.up => MemberState::Drained,
         None if backend.weight == 0 => MemberState::NoWeight,
         None if backend.up => MemberState::Up,
         None => MemberState::Down,

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use super::hashing::{identity, mix};
+use super::turns::greatest_common_divisor;
 
 /// No backend stands there yet.
 const FREE: u32 = u32::MAX;
@@ -45,7 +46,8 @@ impl Maglev {
             let turns = (0..backends.len()).cycle();
             takes.zip(turns).for_each(|(_, turn)| filling.take(turn, backends[turn].2));
         } else {
-            let mut turns = Turns::new(backends.iter().map(|one| one.1));
+            let divisor = backends.iter().fold(0, |a, one| greatest_common_divisor(a, one.1));
+            let mut turns = Turns::new(backends.iter().map(|one| one.1 / divisor));
             for _ in takes {
                 let turn = turns.next();
                 filling.take(turn, backends[turn].2);

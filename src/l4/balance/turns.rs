@@ -35,6 +35,7 @@ pub fn schedule(weights: &[u32]) -> Box<[u32]> {
     (0..total).map(step).collect()
 }
 
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+/// Of 0 and another, the other.
+pub fn greatest_common_divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

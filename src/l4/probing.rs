@@ -1,0 +1,97 @@
+//! The probes of a service's backends, and what the backends learn from them.
+
+use std::sync::Arc;
+
+use super::backend::Backend;
+use super::settings::ServiceSettings;
+use crate::health::{Advice, Check, Probe, Verdicts, Watch};
+
+/// What a probe is for.
+#[derive(Debug)]
+pub struct Watched {
+    backend: Arc<Backend>,
+    role: Role,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    /// It says whether the backend is up; so many failures in a row make it down.
+    Check { fall: u32 },
+    /// What it advises is taken, and no more: an agent that is silent changes nothing.
+    Agent,
+}
+
+/// What the probes of one generation are for, in their order.
+#[derive(Debug, Default)]
+pub struct Probed {
+    /// That of the watch.
+    pub generation: u64,
+    /// Those of a backend follow each other, its check first.
+    pub watched: Vec<Watched>,
+}
+
+/// The probes of a service with these backends. One that is not checked learns here that it is up,
+/// as nothing else will ever say so.
+pub fn probes(settings: &ServiceSettings, backends: &[Arc<Backend>]) -> Vec<(Probe, Watched)> {
+    let mut probes = Vec::new();
+    for backend in backends {
+        let name = format!("l4/{}/{}", settings.name, backend.address);
+        let mut add = |name, check: &Arc<Check>, port, role| {
+            let (check, address) = (Arc::clone(check), backend.address.ip());
+            let port = if check.kind.has_port() { port } else { 0 };
+            let watched = Watched { backend: Arc::clone(backend), role };
+            probes.push((Probe { name, check, address, port }, watched));
+        };
+        match &settings.check {
+            Some((check, port)) => {
+                let port = port.unwrap_or(backend.address.port());
+                add(name.clone(), check, port, Role::Check { fall: check.fall });
+            }
+            None => backend.learn_up(),
+        }
+        match &settings.agent {
+            Some((agent, port)) => add(format!("{name} agent"), agent, *port, Role::Agent),
+            None if settings.check.is_none() => backend.take_advice(Advice::default()),
+            None => {}
+        }
+    }
+    probes
+}
+
+impl Probed {
+    /// Tells the backends what is known, if it is of this generation.
+    pub fn learn(&self, known: &Verdicts) {
+        if known.generation != self.generation {
+            return;
+        }
+        let mut advice = Advice::default();
+        for (index, Watched { backend, role }) in self.watched.iter().enumerate() {
+            let (Some(verdict), Some(advised)) =
+                (known.verdicts.get(index), known.advice.get(index))
+            else {
+                return;
+            };
+            if let Role::Check { .. } = role {
+                backend.learn(*verdict);
+            }
+            advice = advice.then(*advised);
+            let next = self.watched.get(index + 1);
+            if !next.is_some_and(|next| Arc::ptr_eq(&next.backend, backend)) {
+                backend.take_advice(std::mem::take(&mut advice));
+            }
+        }
+    }
+
+    /// Those that could not be reached so often that they are suspect fail their checks, until
+    /// the checks say otherwise.
+    pub fn suspect(&self, watch: &Watch) {
+        for (index, Watched { backend, role }) in self.watched.iter().enumerate() {
+            let Role::Check { fall } = *role else { continue };
+            if backend.take_suspicion() {
+                for _ in 0..fall {
+                    watch.note_traffic_failure(self.generation, index, "connections to it fail");
+                }
+            }
+        }
+    }
+}

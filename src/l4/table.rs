@@ -1,0 +1,125 @@
+//! What a choice reads, replaced whole: a service's settings, its backends in tiers, and what is
+//! prepared for its balance.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::backend::Backend;
+use super::balance::{self, Chooser};
+use super::flow::Flow;
+use super::service::NoBackend;
+use super::settings::{BackendSettings, ServiceSettings, WhenAllDown};
+
+/// What a reload, or a change of what is known of a backend, replaces.
+#[derive(Debug)]
+pub struct Table {
+    /// As configured.
+    pub settings: Arc<ServiceSettings>,
+    /// In the order of the settings.
+    pub backends: Arc<[Arc<Backend>]>,
+    tiers: Tiers,
+    /// Among the first tier.
+    chooser: Arc<Chooser>,
+    /// Which backends were up.
+    pub up: Box<[bool]>,
+}
+
+/// The weights of backends, in the order of the settings; 0 for one that a tier has not.
+#[derive(Debug, PartialEq)]
+struct Tiers {
+    /// Those that take flows.
+    first: Box<[u32]>,
+    /// Those that take what none of the first can: the backups, if they are not the first.
+    second: Box<[u32]>,
+    /// Those that are tried when all else has failed.
+    last: Box<[u32]>,
+}
+
+impl Table {
+    /// What can be taken from an old one is.
+    pub fn new(
+        settings: Arc<ServiceSettings>,
+        backends: Arc<[Arc<Backend>]>,
+        old: Option<&Table>,
+    ) -> Table {
+        let tiers = Tiers::of(&settings, &backends);
+        let addresses: Box<[_]> = backends.iter().map(|backend| backend.address).collect();
+        let same = old.map(|old| &old.chooser).filter(|chooser| {
+            // A large table is not made again for other things' sake.
+            chooser.is_for(settings.balance, &addresses, &tiers.first)
+        });
+        let chooser = same
+            .cloned()
+            .unwrap_or_else(|| Arc::new(Chooser::new(settings.balance, &addresses, &tiers.first)));
+        let up = backends.iter().map(|backend| backend.is_up()).collect();
+        Table { settings, backends, tiers, chooser, up }
+    }
+
+    /// False when backends are now eligible that were not, or the other way round, or weigh more or
+    /// less.
+    pub fn is_current(&self) -> bool {
+        self.backends.iter().zip(&self.up).all(|(backend, up)| backend.is_up() == *up)
+            && Tiers::of(&self.settings, &self.backends) == self.tiers
+    }
+
+    /// A backend for a flow, but not one of those tried.
+    pub fn choose(&self, flow: &Flow, turn: u64, tried: &[SocketAddr]) -> Result<usize, NoBackend> {
+        let is_any_full = Cell::new(false);
+        let flows = |index: usize| {
+            let backend = &self.backends[index];
+            if tried.contains(&backend.address) {
+                return None;
+            }
+            let flows = backend.connections();
+            let is_full = self.limit(index).is_some_and(|most| flows >= most);
+            is_any_full.set(is_any_full.get() || is_full);
+            (!is_full).then_some(flows)
+        };
+        let next = |tier: &[u32]| balance::ring(tier, turn).find(|&index| flows(index).is_some());
+        let chosen = self.chooser.choose(flow, turn, flows).or_else(|| next(&self.tiers.second));
+        if let Some(index) = chosen {
+            return Ok(index);
+        }
+        if is_any_full.get() {
+            // Rather wait for one that is up than try one that is not.
+            return Err(NoBackend::Full);
+        }
+        let last = next(&self.tiers.last);
+        let none = if is_any_full.get() { NoBackend::Full } else { NoBackend::NoneUp };
+        last.ok_or(none)
+    }
+
+    /// The flows that a backend may have at a time.
+    pub fn limit(&self, index: usize) -> Option<u64> {
+        self.backends[index].limit(self.settings.backends[index].max_connections)
+    }
+}
+
+impl Tiers {
+    fn of(settings: &ServiceSettings, backends: &[Arc<Backend>]) -> Tiers {
+        let weights = |of: &dyn Fn(&BackendSettings, &Backend) -> bool| -> Box<[u32]> {
+            let pairs = settings.backends.iter().zip(backends);
+            pairs.map(|(set, one)| if of(set, one) { one.paced(set.weight) } else { 0 }).collect()
+        };
+        let is_some = |tier: &[u32]| tier.iter().any(|weight| *weight > 0);
+        let none = || weights(&|_, _| false);
+        let in_two = |is_eligible: fn(&Backend) -> bool| {
+            let main = weights(&|set, backend| !set.backup && is_eligible(backend));
+            let backups = weights(&|set, backend| set.backup && is_eligible(backend));
+            if is_some(&main) { (main, backups) } else { (backups, none()) }
+        };
+        let (first, second) = in_two(Backend::is_healthy);
+        match settings.when_all_down {
+            WhenAllDown::TryAll if is_some(&first) => {
+                Tiers { first, second, last: weights(&|_, backend| backend.is_in()) }
+            }
+            // As if all were up: a wrong check changes no more than it must.
+            WhenAllDown::TryAll => {
+                let (first, second) = in_two(Backend::is_in);
+                Tiers { first, second, last: none() }
+            }
+            WhenAllDown::Refuse => Tiers { first, second, last: none() },
+        }
+    }
+}
