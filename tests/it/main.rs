@@ -12,6 +12,7 @@ mod encode;
 #[allow(dead_code, reason = "the benchmark knows them by their names")]
 mod peers;
 
+mod agent;
 mod capacity;
 mod check;
 mod demo;
@@ -22,6 +23,7 @@ mod gdnsd;
 mod load;
 mod master_file;
 mod no_allocation;
+mod probes;
 mod readme;
 mod record_types;
 mod recorded_peers;
