@@ -40,6 +40,12 @@ pub enum Cause {
     Idle,
     /// It lasted for as long as the service lets one.
     TooLong,
+    /// The client did not say in time, or not well, whom it stands for.
+    NoHello,
+    /// Whom it stands for is not let in.
+    Denied,
+    /// Whom it stands for has brought too many of late, or all have together.
+    Limited,
     /// No backend was up that took it.
     NoBackend,
     /// Every place was taken, and as many waited as may.

@@ -10,12 +10,12 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use super::admission::{Admission, Refusal};
+use super::admission::{Admission, Prefixes, Refusal};
 use super::backend::{Backend, BackendStatus, Place, Shared};
 use super::capacity::{self, ServiceLoad};
 use super::ending::Ending;
 use super::flow::Flow;
-use super::preface::Routes;
+use super::preface::{Awaited, Routes};
 use super::recent::Recent;
 use super::settings::{BackendSettings, Balance, Listen, ServiceSettings};
 use super::table::Table;
@@ -64,6 +64,8 @@ pub enum NoBackend {
 #[derive(Debug)]
 struct Door {
     admission: Admission,
+    /// Whose connections begin with a PROXY header.
+    proxies: Prefixes,
     routes: Routes,
     /// What the settings' routes lead to, in their order.
     targets: Arc<[Weak<Service>]>,
@@ -219,6 +221,15 @@ impl Service {
         backend.is_up().then(|| Place::take_always(Arc::clone(backend)))
     }
 
+    /// What is awaited of a connection of this peer before a backend is chosen.
+    pub fn awaited(&self, peer: IpAddr) -> Awaited {
+        let door = self.door.load();
+        Awaited {
+            proxy_header: door.proxies.contains(peer.to_canonical()),
+            server_name: !door.targets.is_empty(),
+        }
+    }
+
     /// Lets a new flow of this source in, or not, and counts it. To be asked before anything is
     /// made of the flow; when a PROXY header is awaited from its peer, when that has come.
     pub fn admit(&self, source: IpAddr, now: Instant) -> Result<(), Refusal> {
@@ -291,7 +302,8 @@ impl Door {
         before: Option<&Admission>,
     ) -> Door {
         let admission = Admission::new(settings, before);
-        Door { admission, routes: Routes::new(&settings.routes), targets }
+        let proxies = Prefixes::new(&settings.accept_proxy);
+        Door { admission, proxies, routes: Routes::new(&settings.routes), targets }
     }
 }
 

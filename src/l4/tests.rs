@@ -1,6 +1,7 @@
 //! The forwarder over loopback: real sockets, and backends that behave and misbehave.
 
 mod datagrams;
+mod door;
 mod lifecycle;
 mod relay;
 mod steering;

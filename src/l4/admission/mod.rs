@@ -3,6 +3,8 @@
 mod prefixes;
 mod rate;
 
+pub use prefixes::Prefixes;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +12,6 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::settings::{Access, ServiceSettings};
-use prefixes::Prefixes;
 use rate::Rate;
 
 /// What stands at the door of a service.

@@ -13,6 +13,13 @@ pub struct Awaited {
     pub server_name: bool,
 }
 
+impl Awaited {
+    /// True when a backend can be chosen at once.
+    pub fn is_nothing(self) -> bool {
+        !self.proxy_header && !self.server_name
+    }
+}
+
 /// What has come so far.
 #[derive(Debug)]
 pub struct Preface {
@@ -40,7 +47,7 @@ pub struct Hello {
 pub enum Progress {
     /// More must come first.
     Waits,
-    /// All that is awaited has come.
+    /// All that is awaited has come, or never will.
     Done(Hello),
 }
 

@@ -7,12 +7,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
 
 use super::direction::{Direction, Outcome, Tools};
 use super::side::{Side, reset};
 use crate::l4::backend::Place;
 use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
+use crate::l4::preface::proxy_header::Malformed;
+use crate::l4::preface::{Awaited, Preface, Progress};
 use crate::l4::service::Service;
 use crate::l4::settings::ServiceSettings;
 
@@ -54,12 +57,25 @@ pub struct Connection {
 /// How far a connection has come.
 #[derive(Debug)]
 pub enum Stage {
+    /// It is not known yet whom the client stands for, or which service carries it.
+    Hello(Box<Greeting>),
     /// Every place is taken.
     Waiting(Attempts),
     /// A backend has been asked, and has not answered.
     Connecting(Attempts),
     /// Bytes are passed on.
     Relaying,
+}
+
+/// What the client says before a backend is chosen.
+#[derive(Debug)]
+pub struct Greeting {
+    /// So far.
+    pub preface: Preface,
+    /// It tells whom it stands for.
+    pub is_proxied: bool,
+    /// It must have been said by then.
+    pub deadline: Time,
 }
 
 /// Attempts to connect to a backend.
@@ -104,6 +120,39 @@ impl Connection {
             may_splice: false,
             connected_after: None,
             is_resting: false,
+        }
+    }
+
+    /// The client is heard before a backend is chosen.
+    pub fn await_hello(&mut self, awaited: Awaited, deadline: Time) {
+        let (preface, is_proxied) = (Preface::new(awaited), awaited.proxy_header);
+        self.stage = Stage::Hello(Box::new(Greeting { preface, is_proxied, deadline }));
+    }
+
+    /// Hears what the client says first; an error is one that ends the connection.
+    pub fn hear(&mut self, buffer: &mut [u8]) -> Result<Progress, Malformed> {
+        let Stage::Hello(greeting) = &mut self.stage else { return Ok(Progress::Waits) };
+        while self.client.readable {
+            match self.client.read(buffer) {
+                // Nothing more comes.
+                Ok(0) => return greeting.preface.give_up().map(Progress::Done),
+                Ok(read) => match greeting.preface.take(&buffer[..read])? {
+                    Progress::Waits => {}
+                    done => return Ok(done),
+                },
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.client.readable = false,
+                Err(_) => return Err(Malformed::Absent),
+            }
+        }
+        Ok(Progress::Waits)
+    }
+
+    /// A backend is chosen from now on, which is given these bytes before others.
+    pub fn go_to_backend(&mut self, bytes: Vec<u8>) {
+        self.stage = Stage::Connecting(Attempts::default());
+        if !bytes.is_empty() {
+            self.to_backend.hold(bytes.into());
         }
     }
 
@@ -231,6 +280,7 @@ impl Connection {
     /// settings may change it.
     pub fn deadline(&self, settings: &ServiceSettings) -> (Time, Cause) {
         match &self.stage {
+            Stage::Hello(greeting) => (greeting.deadline, Cause::NoHello),
             Stage::Waiting(attempts) => (attempts.deadline, Cause::QueueTimeout),
             Stage::Connecting(attempts) => (attempts.deadline, Cause::NoBackend),
             Stage::Relaying => {

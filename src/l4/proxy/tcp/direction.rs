@@ -106,6 +106,11 @@ impl Direction {
         Outcome::Rests
     }
 
+    /// What the destination is given before anything is read.
+    pub fn hold(&mut self, bytes: Box<[u8]>) {
+        self.held = Held::Bytes { bytes, from: 0 };
+    }
+
     /// Gives back what it holds.
     pub fn drop_held(&mut self, tools: &mut Tools) {
         if let Held::Pipe(pipe) = std::mem::take(&mut self.held) {

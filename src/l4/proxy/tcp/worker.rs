@@ -1,5 +1,7 @@
 //! A worker's event loop: it accepts, asks backends, and moves bytes, all on one thread.
 
+mod hello;
+
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -21,7 +23,7 @@ use super::direction::{BUFFER_BYTES, Tools};
 use super::lines::{Lines, Ticket};
 use super::mailbox::{Mailbox, Order};
 use super::pipes::Pipes;
-use super::side::{INTEREST, Side};
+use super::side::{INTEREST, Side, reset};
 use super::slab::{Key, Slab};
 use super::wheel::Wheel;
 use crate::l4::backend::{Backend, Place};
@@ -302,6 +304,11 @@ impl Worker {
 
     /// A client has come.
     fn welcome(&mut self, socket: OwnedFd, flow: Flow, service: Arc<Service>) {
+        let awaited = service.awaited(flow.client.ip());
+        // A proxy's clients are asked for when it has said who they are.
+        if !awaited.proxy_header && service.admit(flow.client.ip(), self.instant()).is_err() {
+            return reset(&socket);
+        }
         service.accepted_total.fetch_add(1, Relaxed);
         // The listening socket's TCP_NODELAY is its own, too.
         let client = Side::new(socket, true);
@@ -313,10 +320,12 @@ impl Worker {
         if epoll::add(&self.epoll, connection.client_socket(), data, INTEREST).is_err() {
             return self.close(key, Cause::Exhausted);
         }
-        if self.lines.has_some(&connection.service) {
-            return self.line_up(key);
-        }
-        self.find_backend(key);
+        self.begin(key, awaited);
+    }
+
+    /// The time of the worker's clock.
+    fn instant(&self) -> Instant {
+        self.epoch + Duration::from_micros(self.now)
     }
 
     /// Asks the backend whose turn it is.
@@ -414,6 +423,7 @@ impl Worker {
         connection.note_client(events);
         match connection.stage {
             Stage::Relaying => self.go_on(key),
+            Stage::Hello(_) => self.hear_hello(key),
             _ if connection.client_is_gone() => self.close(key, Cause::Client),
             _ => {}
         }
@@ -472,6 +482,7 @@ impl Worker {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             let (deadline, cause) = connection.deadline(&connection.service.settings());
             match connection.stage {
+                Stage::Hello(_) if deadline <= self.now => self.end_hello(key),
                 Stage::Connecting(_) if deadline <= self.now => self.try_another(key),
                 _ if deadline <= self.now => self.close(key, cause),
                 Stage::Waiting(_) => {
