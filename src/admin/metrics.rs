@@ -151,6 +151,9 @@ fn encode_probes(families: &mut Families, status: &Status) -> fmt::Result {
     families.counters("probe_checks", "Probes that ended.", checks)?;
     let failures = probes().map(|(labels, probe)| (labels, probe.failures_total));
     families.counters("probe_failures", "Probes that ended badly.", failures)?;
+    let traffic = probes().map(|(labels, probe)| (labels, probe.traffic_failures_total));
+    let help = "How often connections to what is probed were seen to fail.";
+    families.counters("probe_traffic_failures", help, traffic)?;
     let durations = probes()
         .filter_map(|(labels, probe)| probe.last_duration_ms.map(|took| (labels, took / 1e3)));
     families.gauges("probe_duration_seconds", "How long the latest good probe took.", durations)

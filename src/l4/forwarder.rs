@@ -20,7 +20,7 @@ use super::service::Service;
 use super::settings::{Listen, Protocol};
 use super::{ServiceSettings, Settings};
 use crate::handover::{Handed, Inherited, Use};
-use crate::health::{Verdicts, Watch};
+use crate::health::{ProbeStatus, Verdicts, Watch};
 
 /// How often it is looked at what comes, and weights follow what is known.
 const LOOK: Duration = Duration::from_secs(1);
@@ -207,6 +207,11 @@ impl L4 {
         };
         let services = self.state().running.iter().map(status).collect();
         Load::of(services)
+    }
+
+    /// What is known of the probes of the backends, which are named `l4/SERVICE/ADDRESS`.
+    pub fn probe_statuses(&self) -> Vec<ProbeStatus> {
+        self.inner.watch.statuses()
     }
 
     /// Whether a backend takes no new connections; those it has go on.

@@ -15,6 +15,7 @@ mod peers;
 mod agent;
 mod capacity;
 mod check;
+mod checks;
 mod demo;
 mod failover;
 mod flatten;

@@ -40,7 +40,7 @@ pub struct Status {
     pub datacenters: Vec<DatacenterView>,
     /// The pools.
     pub pools: Vec<PoolView>,
-    /// The probes.
+    /// The probes of pool members, and of backends.
     pub probes: Vec<ProbeStatus>,
     /// The names that stand for addresses.
     pub names: NamesView,
@@ -92,9 +92,10 @@ impl Status {
         };
         let names = picture.as_ref().map(Picture::first_names).unwrap_or_default();
         let generation = picture.as_ref().map(|picture| picture.snapshot.generation);
-        let (probes, overrides) =
+        let (mut probes, overrides) =
             picture.map(|picture| (picture.probes, picture.overrides)).unwrap_or_default();
         let l4 = state.l4.as_ref().map(|l4| ServiceView::all(l4.load(), &overrides));
+        probes.extend(state.l4.iter().flat_map(|l4| l4.probe_statuses()));
         Status {
             version: VERSION,
             started: started.as_secs(),
