@@ -266,6 +266,9 @@ fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
     let services = status.l4.iter().map(|service| ([("service", service.name.clone())], service));
     let accepted = services.clone().map(|(labels, service)| (labels, service.accepted_total));
     families.counters("l4_accepted_connections", "Connections from clients.", accepted)?;
+    let waiting = services.clone().map(|(labels, service)| (labels, service.waiting as f64));
+    let help = "Connections that wait for a place on a backend.";
+    families.gauges("l4_waiting_connections", help, waiting)?;
     let refused = services.clone().map(|(labels, service)| (labels, service.refused_total));
     families.counters("l4_refused_connections", "Connections that no backend took.", refused)?;
     let denied = services.clone().map(|(labels, service)| (labels, service.denied_total));

@@ -1,8 +1,48 @@
-//! File descriptors: every connection takes two.
+//! File descriptors: every connection takes two, and not so many that nothing is left for others.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Lets the process open as many as the system allows it to. Shells start programs with far fewer,
+/// Of all that this process may have open, this part is not for what is carried: answers over TCP,
+/// health checks and files need some, too.
+const PART_KEPT: u64 = 8;
+
+/// Descriptors that what is carried has.
+static CLAIMED: AtomicU64 = AtomicU64::new(0);
+/// How many may be open, as asked once: claims are taken for every connection.
+static MOST: LazyLock<u64> =
+    LazyLock::new(|| getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX));
+
+/// The right to open some; given back when dropped.
+#[derive(Debug)]
+pub struct Claim {
+    count: u64,
+}
+
+impl Claim {
+    /// For so many, if that leaves enough for others.
+    pub fn take(count: u64) -> Option<Claim> {
+        Claim::of(count, for_flows())
+    }
+
+    fn of(count: u64, most: u64) -> Option<Claim> {
+        // Given back at once by being dropped, where it is too much.
+        let claim = Claim { count };
+        let before = CLAIMED.fetch_add(count, Relaxed);
+        (before.saturating_add(count) <= most).then_some(claim)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        CLAIMED.fetch_sub(self.count, Relaxed);
+    }
+}
+
+/// Lets the process open as many as the system allows it to; to be
+/// called before any are counted. Shells start programs with far fewer,
 /// for the sake of old ones; what that leaves is some five hundred connections.
 pub fn allow_many() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -16,13 +56,30 @@ pub fn allow_many() {
 
 /// How many this process may have open at a time.
 pub fn most() -> u64 {
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    *MOST
 }
 
-/// What part these connections take of the files that can be open at a time.
+/// What part these connections take of the files that can be open for them at a time.
 pub fn taken_by(connections: u64) -> f64 {
-    match getrlimit(Resource::Nofile).current {
-        Some(most) if most > 0 => 2.0 * connections as f64 / most as f64,
-        _ => 0.0,
+    2.0 * connections as f64 / for_flows().max(1) as f64
+}
+
+/// How many may be open for what is carried.
+fn for_flows() -> u64 {
+    most() - most() / PART_KEPT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_granted_while_there_is_room_and_given_back() {
+        // Other tests have claims, too.
+        let most = CLAIMED.load(Relaxed) + 1_000_000;
+        let first = Claim::of(999_000, most).unwrap();
+        assert!(Claim::of(900_000, most).is_none());
+        drop(first);
+        assert!(Claim::of(900_000, most).is_some());
     }
 }

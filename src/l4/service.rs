@@ -40,6 +40,8 @@ pub struct Service {
     pub accepted_total: AtomicU64,
     /// Connections that no backend took.
     pub refused_total: AtomicU64,
+    /// Connections that wait for a place on a backend.
+    pub waiting: AtomicU64,
     /// Those that were not let in, by the access lists; they are not accepted either.
     pub denied_total: AtomicU64,
     /// The same, by the limits on their rate.
@@ -82,6 +84,8 @@ pub struct ServiceStatus {
     pub balance: Balance,
     /// Connections now.
     pub connections: u64,
+    /// Connections that wait for a place on a backend, which are not among those.
+    pub waiting: u64,
     /// Connections that came in each of the last seconds.
     pub connections_per_second: f64,
     /// What it takes of what it can take; none if it does not say what that is.
@@ -116,6 +120,7 @@ impl Service {
             turn: AtomicU64::new(0),
             accepted_total: AtomicU64::new(0),
             refused_total: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
             denied_total: AtomicU64::new(0),
             limited_total: AtomicU64::new(0),
             recent: Mutex::default(),
@@ -278,6 +283,7 @@ impl Service {
             listen,
             balance: table.settings.balance,
             connections: backends.iter().map(|backend| backend.connections).sum(),
+            waiting: self.waiting.load(Relaxed),
             connections_per_second: recent.per_second().0,
             load: capacity::load(&table.settings, &backends, &recent),
             healthy_backends: healthy,

@@ -3,6 +3,7 @@
 mod datagrams;
 mod door;
 mod lifecycle;
+mod limits;
 mod relay;
 mod steering;
 

@@ -18,6 +18,8 @@ pub struct ServiceView {
     pub balance: Balance,
     /// Connections now.
     pub connections: u64,
+    /// Connections that wait for a place on a backend.
+    pub waiting: u64,
     /// Connections that came in each of the last seconds.
     pub connections_per_second: f64,
     /// What it can take, in `capacity_unit`.
@@ -83,6 +85,7 @@ impl ServiceView {
             listen: service.listen,
             balance: service.balance,
             connections: service.connections,
+            waiting: service.waiting,
             connections_per_second: service.connections_per_second,
             capacity: service.load.map(|load| load.capacity),
             capacity_unit: service.load.map(|load| load.unit),

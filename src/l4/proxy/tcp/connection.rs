@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::direction::{Direction, Outcome, Tools};
 use super::side::{Side, reset};
 use crate::l4::backend::Place;
+use crate::l4::descriptors::Claim;
 use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
 use crate::l4::preface::proxy_header::Malformed;
@@ -36,6 +37,8 @@ pub struct Connection {
     pub flow: Flow,
     /// How far it has come.
     pub stage: Stage,
+    /// The descriptors of its two sides.
+    _claim: Claim,
     client: Side,
     /// None until one is chosen.
     backend: Option<(Side, Place)>,
@@ -105,8 +108,15 @@ pub enum Next {
 
 impl Connection {
     /// One that was accepted just now.
-    pub fn new(client: Side, flow: Flow, service: Arc<Service>, now: Time) -> Connection {
+    pub fn new(
+        client: Side,
+        claim: Claim,
+        flow: Flow,
+        service: Arc<Service>,
+        now: Time,
+    ) -> Connection {
         Connection {
+            _claim: claim,
             service,
             flow,
             stage: Stage::Connecting(Attempts::default()),
@@ -154,6 +164,16 @@ impl Connection {
         if !bytes.is_empty() {
             self.to_backend.hold(bytes.into());
         }
+    }
+
+    /// Reads what the client has said already; false when it is gone.
+    pub fn read_ahead(&mut self, tools: &mut Tools) -> bool {
+        self.to_backend.read_ahead(&mut self.client, tools).is_ok()
+    }
+
+    /// The backend will be told something as soon as it has taken the connection.
+    pub fn has_words(&self) -> bool {
+        self.to_backend.holds()
     }
 
     /// A backend is asked from now on.

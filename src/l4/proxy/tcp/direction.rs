@@ -67,6 +67,22 @@ pub enum Outcome {
 }
 
 impl Direction {
+    /// Reads what is there already, while there is nobody yet to give it to.
+    pub fn read_ahead(&mut self, from: &mut Side, tools: &mut Tools) -> Result<()> {
+        match from.read(&mut tools.buffer) {
+            Ok(0) => self.has_ended = true,
+            Ok(read) => self.held = Held::Bytes { bytes: tools.buffer[..read].into(), from: 0 },
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// True when something waits to be passed on.
+    pub fn holds(&self) -> bool {
+        !matches!(self.held, Held::Nothing)
+    }
+
     /// Moves what can be moved now.
     pub fn run(
         &mut self,
@@ -129,7 +145,8 @@ impl Direction {
             return self.end(from);
         }
         let bytes = &tools.buffer[..read];
-        let written = match to.write(bytes) {
+        let are_last = !from.has_failed && from.is_read_out(read < tools.buffer.len());
+        let written = match to.write(bytes, are_last) {
             Ok(written) => written,
             Err(Errno::INTR) => 0,
             Err(Errno::AGAIN) => {
@@ -143,9 +160,7 @@ impl Direction {
             self.held = Held::Bytes { bytes: bytes[written..].into(), from: 0 };
         }
         self.is_bulk = self.moved > SPLICE_AFTER && read >= SPLICE_LEAST;
-        if from.is_read_out(read < tools.buffer.len()) {
-            return self.end(from);
-        }
+        self.has_ended = are_last;
         Ok(())
     }
 
@@ -192,7 +207,7 @@ impl Direction {
             let written = match &mut self.held {
                 Held::Nothing => return Ok(true),
                 _ if !to.writable => return Ok(false),
-                Held::Bytes { bytes, from } => to.write(&bytes[*from..]),
+                Held::Bytes { bytes, from } => to.write(&bytes[*from..], false),
                 Held::Pipe(pipe) => {
                     to.be_prompt();
                     pipe.empty(&to.socket)

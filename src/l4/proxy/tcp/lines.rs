@@ -53,6 +53,7 @@ impl Lines {
         }
         line.push_back(ticket);
         self.waiting.fetch_add(1, Ordering::AcqRel);
+        service.waiting.fetch_add(1, Ordering::Relaxed);
         Ok(line.len() == 1)
     }
 
@@ -64,6 +65,7 @@ impl Lines {
         if let Some(position) = line.iter().position(|other| other.is(ticket)) {
             line.remove(position);
             self.waiting.fetch_sub(1, Ordering::AcqRel);
+            service.waiting.fetch_sub(1, Ordering::Relaxed);
         }
         if line.is_empty() {
             lines.remove(&id(service));

@@ -1,12 +1,15 @@
 //! The TCP plane: connections, carried by one thread a core.
 
 mod connection;
+mod dial;
 mod direction;
 mod lines;
 mod mailbox;
 mod pipes;
+mod places;
 mod side;
 mod slab;
+mod token;
 mod wheel;
 mod worker;
 
@@ -15,6 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tokio::sync::Notify;
 
 use crate::l4::backend::Backend;
@@ -69,6 +73,13 @@ impl Plane {
 
     /// Accepts on these sockets from now on.
     pub fn serve(&self, service: Arc<Service>, opened: Arc<Opened>) -> io::Result<Serving> {
+        if service.settings().transparent {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            dial::allow_any_source(&socket).map_err(|error| {
+                let text = format!("`transparent` needs the capability CAP_NET_ADMIN: {error}");
+                io::Error::new(error.kind(), text)
+            })?;
+        }
         let id = self.workers.servings.fetch_add(1, Ordering::Relaxed);
         let mut mailboxes = self.workers.mailboxes();
         for number in mailboxes.len()..opened.workers.len() {

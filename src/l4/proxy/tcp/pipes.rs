@@ -4,6 +4,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
+use crate::l4::descriptors::Claim;
+
 /// What a pipe may hold. Several times a socket's segment, and not more than what an unprivileged
 /// process may have for a hundred pipes and more (`pipe-user-pages-soft`).
 const PIPE_BYTES: usize = 256 * 1024;
@@ -17,6 +19,8 @@ const MOST: usize = 512;
 pub struct Pipe {
     out: OwnedFd,
     into: OwnedFd,
+    /// Of these two.
+    _claim: Claim,
     /// Bytes in it.
     pub held: usize,
 }
@@ -37,10 +41,11 @@ impl Pipes {
         let pipe = match self.spare.pop() {
             Some(pipe) => pipe,
             None => {
+                let claim = Claim::take(2)?;
                 let (out, into) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
                 // A smaller one does as well.
                 let _ = fcntl_setpipe_size(&into, PIPE_BYTES);
-                Pipe { out, into, held: 0 }
+                Pipe { out, into, _claim: claim, held: 0 }
             }
         };
         self.used += 1;

@@ -76,10 +76,12 @@ impl Side {
         came_short && self.has_ended && !self.stops_short
     }
 
-    /// Writes.
-    pub fn write(&mut self, bytes: &[u8]) -> rustix::io::Result<usize> {
+    /// Writes. With the last bytes, the kernel waits for the end that is told next, to send both in
+    /// one segment.
+    pub fn write(&mut self, bytes: &[u8], are_last: bool) -> rustix::io::Result<usize> {
         self.be_prompt();
-        let written = send(&self.socket, bytes, SendFlags::NOSIGNAL)?;
+        let more = if are_last { SendFlags::MORE } else { SendFlags::empty() };
+        let written = send(&self.socket, bytes, SendFlags::NOSIGNAL | more)?;
         // Of the rest an event will tell.
         self.writable = written == bytes.len();
         Ok(written)

@@ -4,7 +4,6 @@ mod hello;
 
 use std::io;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,24 +12,27 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, acceptfrom_with, connect, getsockname, socket_with,
-};
+use rustix::net::sockopt::set_tcp_nodelay;
+use rustix::net::{SocketFlags, acceptfrom_with, getsockname};
 
 use super::Carried;
 use super::connection::{Attempts, Connection, Next, Stage, Time, micros};
+use super::dial::{self, NearPorts};
 use super::direction::{BUFFER_BYTES, Tools};
-use super::lines::{Lines, Ticket};
+use super::lines::Lines;
 use super::mailbox::{Mailbox, Order};
 use super::pipes::Pipes;
+use super::places::LOOK_FOR_PLACES;
 use super::side::{INTEREST, Side, reset};
 use super::slab::{Key, Slab};
+use super::token::Token;
 use super::wheel::Wheel;
 use crate::l4::backend::{Backend, Place};
+use crate::l4::descriptors::Claim;
 use crate::l4::ending::Cause;
 use crate::l4::flow::Flow;
 use crate::l4::listener::{BACKLOG, Opened};
-use crate::l4::service::{NoBackend, Service};
+use crate::l4::service::Service;
 use crate::l4::settings::{Protocol, WhenDown};
 
 /// Events taken at a time.
@@ -39,9 +41,6 @@ const EVENTS: usize = 256;
 const ACCEPTS: usize = 32;
 /// When descriptors have run out, accepting is tried again after this: some connections end.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
-/// Whether there is a place for the first that waits is looked at so often, in milliseconds, besides
-/// whenever one becomes free: backends come up, and settings change.
-const LOOK_FOR_PLACES: u64 = 100;
 /// That it fails is said no more often than this.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -50,24 +49,24 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 pub struct Worker {
     /// Which one it is.
     number: usize,
-    epoll: OwnedFd,
-    mailbox: Arc<Mailbox>,
+    pub(super) epoll: OwnedFd,
+    pub(super) mailbox: Arc<Mailbox>,
     entrances: Slab<Entrance>,
-    connections: Slab<Connection>,
+    pub(super) connections: Slab<Connection>,
     carried: Arc<Carried>,
     /// A timer for each connection, in milliseconds.
-    wheel: Wheel,
+    pub(super) wheel: Wheel,
     tools: Tools,
     /// Connections that go on without an event.
     resting: Vec<Key>,
     /// Of those that wait for a place.
-    lines: Arc<Lines>,
+    pub(super) lines: Arc<Lines>,
     /// Those for which there may be one.
-    seats: Vec<(Key, Arc<Service>)>,
+    pub(super) seats: Vec<(Key, Arc<Service>)>,
     /// When the worker began.
     epoch: Instant,
     /// What the clock said last.
-    now: Time,
+    pub(super) now: Time,
     /// When entrances that accept nothing for want of descriptors do so again.
     accept_again: Option<Time>,
     said: Option<Instant>,
@@ -86,43 +85,6 @@ struct Entrance {
     vip: SocketAddr,
     service: Arc<Service>,
     is_paused: bool,
-}
-
-/// What an event is about, as epoll is told to tell it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    /// Others have sent orders.
-    Bell,
-    /// Somebody comes.
-    Entrance(Key),
-    /// A connection's client.
-    Client(Key),
-    /// A connection's backend, and which attempt.
-    Backend(Key, u8),
-}
-
-impl Token {
-    fn data(self) -> epoll::EventData {
-        // Index, generation, attempt, and 2 bits of which it is.
-        let of = |key: Key| u64::from(key.index) | u64::from(key.generation & 0xff_ffff) << 32;
-        epoll::EventData::new_u64(match self {
-            Token::Bell => 0,
-            Token::Entrance(key) => 1 << 62 | of(key),
-            Token::Client(key) => 2 << 62 | of(key),
-            Token::Backend(key, attempt) => 3 << 62 | u64::from(attempt & 0x3f) << 56 | of(key),
-        })
-    }
-
-    fn read(data: epoll::EventData) -> Token {
-        let data = data.u64();
-        let key = Key { index: data as u32, generation: (data >> 32) as u32 & 0xff_ffff };
-        match data >> 62 {
-            0 => Token::Bell,
-            1 => Token::Entrance(key),
-            2 => Token::Client(key),
-            _ => Token::Backend(key, (data >> 56) as u8 & 0x3f),
-        }
-    }
 }
 
 impl Worker {
@@ -231,6 +193,8 @@ impl Worker {
             let socket = &opened.workers[self.number][index];
             let vip = getsockname(socket).ok().and_then(|vip| SocketAddr::try_from(vip).ok());
             let Some(vip) = vip else { continue };
+            // The sockets that it accepts have it from it.
+            let _ = set_tcp_nodelay(socket, true);
             let key = self.entrances.insert(|_| Entrance {
                 serving,
                 opened: Arc::clone(opened),
@@ -260,13 +224,15 @@ impl Worker {
     fn accept(&mut self, key: Key, most: usize) {
         for _ in 0..most {
             let Some(entrance) = self.entrances.get_mut(key) else { return };
+            let Some(claim) = Claim::take(2) else { return self.pause(key, Errno::MFILE) };
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match acceptfrom_with(entrance.socket(self.number), flags) {
                 Ok((socket, client)) => {
                     let client = client.and_then(|client| SocketAddr::try_from(client).ok());
                     let (vip, service) = (entrance.vip, Arc::clone(&entrance.service));
                     let Some(client) = client else { continue };
-                    self.welcome(socket, Flow { client, vip, protocol: Protocol::Tcp }, service);
+                    let flow = Flow { client, vip, protocol: Protocol::Tcp };
+                    self.welcome(socket, claim, flow, service);
                 }
                 Err(Errno::AGAIN) => return,
                 // It was gone before it was accepted, or the network has something to say of it
@@ -303,17 +269,16 @@ impl Worker {
     }
 
     /// A client has come.
-    fn welcome(&mut self, socket: OwnedFd, flow: Flow, service: Arc<Service>) {
+    fn welcome(&mut self, socket: OwnedFd, claim: Claim, flow: Flow, service: Arc<Service>) {
         let awaited = service.awaited(flow.client.ip());
         // A proxy's clients are asked for when it has said who they are.
         if !awaited.proxy_header && service.admit(flow.client.ip(), self.instant()).is_err() {
             return reset(&socket);
         }
         service.accepted_total.fetch_add(1, Relaxed);
-        // The listening socket's TCP_NODELAY is its own, too.
         let client = Side::new(socket, true);
         let now = self.now;
-        let key = self.connections.insert(|_| Connection::new(client, flow, service, now));
+        let key = self.connections.insert(|_| Connection::new(client, claim, flow, service, now));
         self.carried.begin();
         let data = Token::Client(key).data();
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -326,96 +291,6 @@ impl Worker {
     /// The time of the worker's clock.
     fn instant(&self) -> Instant {
         self.epoch + Duration::from_micros(self.now)
-    }
-
-    /// Asks the backend whose turn it is.
-    fn find_backend(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Stage::Connecting(attempts) = &connection.stage else { return };
-        let place = connection.service.choose(&connection.flow, &attempts.tried);
-        self.ask_backend(key, place);
-    }
-
-    /// Asks the backend on which there is a place, and others while that fails at once.
-    fn ask_backend(&mut self, key: Key, mut place: Result<Place, NoBackend>) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let settings = connection.service.settings();
-        let Stage::Connecting(attempts) = &mut connection.stage else { return };
-        loop {
-            let taken = match place {
-                Ok(place) => place,
-                Err(NoBackend::Full) => return self.line_up(key),
-                Err(NoBackend::NoneUp) => return self.close(key, Cause::NoBackend),
-            };
-            if !attempts.begin(settings.timeouts.connect, self.now) {
-                return self.close(key, Cause::NoBackend);
-            }
-            let address = taken.backend().address;
-            match ask(&self.epoll, address, Token::Backend(key, attempts.number)) {
-                Ok(socket) => {
-                    self.wheel.set(key.index, attempts.deadline.div_ceil(1_000));
-                    return connection.ask(Side::new(socket, false), taken, &settings, self.now);
-                }
-                // No backend's fault, and the next one would fail as well.
-                Err(error) if is_exhaustion(error) => {
-                    drop(taken);
-                    return self.close(key, Cause::Exhausted);
-                }
-                Err(_) => {
-                    taken.failed();
-                    attempts.tried.push(address);
-                }
-            }
-            place = connection.service.choose(&connection.flow, &attempts.tried);
-        }
-    }
-
-    /// Every place is taken, or others wait for one already.
-    fn line_up(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let service = Arc::clone(&connection.service);
-        let queue = service.settings().queue;
-        let Ok(is_first) = self.lines.join(&service, queue.length, self.ticket(key)) else {
-            return self.close(key, Cause::QueueFull);
-        };
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.wait(self.now.saturating_add(micros(queue.timeout)));
-        }
-        self.wheel.set(key.index, self.now / 1_000 + LOOK_FOR_PLACES);
-        if is_first {
-            // One may have become free before anybody was known to wait for it.
-            self.seats.push((key, service));
-        }
-    }
-
-    /// There may be a place for the first that waits, which was that one.
-    fn seat(&mut self, key: Key, service: &Arc<Service>) {
-        if let Some(connection) = self.connections.get_mut(key)
-            && let Stage::Waiting(attempts) = &connection.stage
-        {
-            let place = service.choose(&connection.flow, &attempts.tried);
-            if matches!(place, Err(NoBackend::Full)) {
-                return;
-            }
-            connection.stop_waiting();
-            self.lines.leave(service, &self.ticket(key));
-            self.ask_backend(key, place);
-        }
-        // There may be more than one.
-        self.call(service);
-    }
-
-    /// A place may have become free: the first that waits for one is told.
-    fn call(&mut self, service: &Arc<Service>) {
-        let Some(Ticket { mailbox, key }) = self.lines.first(service) else { return };
-        match Arc::ptr_eq(&mailbox, &self.mailbox) {
-            true => self.seats.push((key, Arc::clone(service))),
-            false => mailbox.send(Order::Seat(key, Arc::clone(service))),
-        }
-    }
-
-    fn ticket(&self, key: Key) -> Ticket {
-        Ticket { mailbox: Arc::clone(&self.mailbox), key }
     }
 
     fn hear_client(&mut self, key: Key, events: epoll::EventFlags) {
@@ -436,7 +311,9 @@ impl Worker {
                 return;
             }
             if events.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP)
-                || connection.backend().is_some_and(|backend| self.near_ports.is_to_itself(backend))
+                || connection.backend().is_some_and(|(side, place)| {
+                    self.near_ports.are_to_itself(&side.socket, place.backend().address)
+                })
             {
                 return self.try_another(key);
             }
@@ -509,7 +386,8 @@ impl Worker {
         }
     }
 
-    fn close(&mut self, key: Key, cause: Cause) {
+    /// It is over.
+    pub fn close(&mut self, key: Key, cause: Cause) {
         let Some(connection) = self.connections.remove(key) else { return };
         self.wheel.clear(key.index);
         let service = Arc::clone(&connection.service);
@@ -523,55 +401,12 @@ impl Worker {
     }
 }
 
-/// The ports that the system chooses from for the near end of a connection.
-#[derive(Debug)]
-struct NearPorts(RangeInclusive<u16>);
-
-impl NearPorts {
-    /// All, where the system does not say.
-    fn read() -> NearPorts {
-        let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
-        let text = text.unwrap_or_default();
-        let mut ports = text.split_whitespace().map(str::parse);
-        match (ports.next(), ports.next()) {
-            (Some(Ok(first)), Some(Ok(last))) => NearPorts(first..=last),
-            _ => NearPorts(0..=u16::MAX),
-        }
-    }
-
-    /// True for what TCP makes of a connection to a port of this machine at which nobody listens,
-    /// when that port happens to be chosen as the near one too: a socket that is its own peer.
-    fn is_to_itself(&self, (side, place): &(Side, Place)) -> bool {
-        let far = place.backend().address;
-        self.0.contains(&far.port())
-            && getsockname(&side.socket).is_ok_and(|near| SocketAddr::try_from(near) == Ok(far))
-    }
-}
-
 impl Entrance {
     fn socket(&self, worker: usize) -> &socket2::Socket {
         &self.opened.workers[worker][self.index]
     }
 }
 
-/// Begins to connect to a backend.
-fn ask(epoll: &OwnedFd, address: SocketAddr, token: Token) -> rustix::io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    match connect(&socket, &address) {
-        Ok(()) | Err(Errno::INPROGRESS) => {}
-        Err(error) => return Err(error),
-    }
-    // Not before: until then it would be told as broken.
-    epoll::add(epoll, &socket, token.data(), INTEREST)?;
-    Ok(socket)
-}
-
-fn is_exhaustion(error: Errno) -> bool {
-    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC)
-}
-
 fn is_of_one_client(error: Errno) -> bool {
-    !is_exhaustion(error) && !matches!(error, Errno::BADF | Errno::INVAL | Errno::NOTSOCK)
+    !dial::is_our_own(error) && !matches!(error, Errno::BADF | Errno::INVAL | Errno::NOTSOCK)
 }

@@ -83,6 +83,9 @@ impl Worker {
             bytes = first;
         }
         connection.go_to_backend(bytes);
+        if !connection.has_words() && !connection.read_ahead(&mut self.tools) {
+            return self.close(key, Cause::Client);
+        }
         if self.lines.has_some(&connection.service) {
             return self.line_up(key);
         }
