@@ -77,7 +77,8 @@ impl Drop for Backends {
 /// Portolan on a host of its own.
 struct Balancer {
     host: Host,
-    child: Child,
+    /// The process that serves, after those that it has replaced.
+    processes: Vec<Child>,
     directory: tempfile::TempDir,
 }
 
@@ -86,10 +87,22 @@ impl Balancer {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("portolan.toml"), configuration(backends))
             .expect("a file");
-        let child = serve(&host, directory.path(), &[]);
-        let balancer = Balancer { host, child, directory };
+        let processes = vec![serve(&host, directory.path(), &[])];
+        let balancer = Balancer { host, processes, directory };
         balancer.until_backends("they are up", backends, |backend| backend["up"] == true);
         balancer
+    }
+
+    /// Has another process take its place.
+    #[track_caller]
+    fn replace(&mut self) {
+        self.processes.push(serve(&self.host, self.directory.path(), &["--replace"]));
+        let processes = self.processes.len();
+        until("the new process serves", || {
+            let ended = self.processes[processes - 1].try_wait().expect("a process");
+            assert!(ended.is_none(), "it ended: {}", self.log());
+            self.log().matches(" serving").count() == processes
+        });
     }
 
     /// A verb of the command line, said on its host: what it says, and whether it went well.
@@ -152,8 +165,10 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
         if std::thread::panicking() {
             eprintln!("--- log ---\n{}", self.log());
         }
@@ -245,7 +260,7 @@ fn connections_break_where_something_forces_it_and_nowhere_else() {
     allow_many_files();
     let switch = Switch::new("lan");
     let mut backends = Backends::start(&switch, &[("b1", B1), ("b2", B2), ("b3", B3), ("b4", B4)]);
-    let balancer = Balancer::start(switch.host("lb", VIP.0), &[(B1, 1), (B2, 1), (B3, 1)]);
+    let mut balancer = Balancer::start(switch.host("lb", VIP.0), &[(B1, 1), (B2, 1), (B3, 1)]);
     let client = switch.host("client", Ipv4Addr::new(198, 51, 100, 2));
     let holder = Holder::on(&client, VIP.into());
     holder.open(CONNECTIONS);
@@ -281,6 +296,10 @@ fn connections_break_where_something_forces_it_and_nowhere_else() {
         std::thread::sleep(Duration::from_secs(1).saturating_sub(begin.elapsed()));
     }
     story.nothing_broke("the configuration is reloaded every second");
+
+    balancer.replace();
+    story.nothing_broke("the process is replaced");
+    story.new_ones("b2", true);
 
     backends.kill("b2");
     story.all_broke("b2", "a backend is killed");
