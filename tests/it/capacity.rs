@@ -40,6 +40,9 @@ const COUNTRIES: [(&str, usize); 14] = [
     ("KR", 10),
 ];
 
+/// So many of the countries are nearest to Frankfurt.
+const NEAR_FRA: usize = 10;
+
 const TTL: Duration = Duration::from_secs(2);
 /// A server that has just started believes what its datacenters report more than its own counts.
 const KNOWN_AFTER: Duration = Duration::from_secs(13);
@@ -140,6 +143,8 @@ fn answering(sites: &[Site]) -> Server {
 /// Somebody who asks, keeps the answer for as long as its TTL says, and holds one connection.
 struct Client {
     question: Vec<u8>,
+    /// Where they are, as a number into [`COUNTRIES`].
+    country: usize,
     /// When the answer is no longer good; none: it has none yet.
     expires: Option<Instant>,
     vip: Option<Ipv4Addr>,
@@ -210,22 +215,23 @@ impl World {
         let prefixes = COUNTRIES.iter().enumerate().flat_map(|(country, (_, count))| {
             (0..*count).map(move |number| {
                 let prefix = format!("2001:db8:{country:x}:{:x}::/56", number << 8);
-                ((2 * number + 1) as f64 / *count as f64, prefix)
+                ((2 * number + 1) as f64 / *count as f64, country, prefix)
             })
         });
-        let mut prefixes: Vec<(f64, String)> = prefixes.collect();
+        let mut prefixes: Vec<(f64, usize, String)> = prefixes.collect();
         prefixes.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let client = |prefix: String| {
+        let client = |country: usize, prefix: String| {
             let prefix: IpNet = prefix.parse().expect("a prefix");
             Client {
                 question: question_for("www.example.com", prefix),
+                country,
                 expires: None,
                 vip: None,
                 connection: None,
                 try_again: Instant::now(),
             }
         };
-        prefixes.into_iter().map(|(_, prefix)| client(prefix)).collect()
+        prefixes.into_iter().map(|(_, country, prefix)| client(country, prefix)).collect()
     }
 
     /// Everybody does what is due.
@@ -282,6 +288,13 @@ impl World {
             held.filter(|client| client.connection.as_ref().is_some_and(is_open)).count()
         };
         self.sites.iter().map(at).collect()
+    }
+
+    /// How many of those who are nearest to Frankfurt are sent elsewhere.
+    fn sent_away(&self) -> usize {
+        let fra = self.sites[FRA].vip();
+        let near = self.clients.iter().filter(|client| client.country < NEAR_FRA);
+        near.filter(|client| client.vip.is_some_and(|vip| vip != fra)).count()
     }
 
     fn all_are_served(&self) -> bool {
@@ -342,10 +355,17 @@ fn the_loop_is_closed_and_no_datacenter_is_over_its_capacity_for_longer_than_a_t
 
     // The others come one by one; those for whom Frankfurt has no room go on.
     world.mark("100 more come");
+    assert_eq!(world.sent_away(), 0, "there is room for half of them: {}", world.told());
+    let mut full_at_first = None;
     for client in others {
         world.clients.push(client);
         (0..4).for_each(|_| world.step());
+        if world.sent_away() > 0 {
+            full_at_first.get_or_insert_with(|| world.held()[FRA]);
+        }
     }
+    let first = full_at_first.expect("not all find room");
+    assert!(first < SITES[FRA].2, "{first} connections when the first was sent elsewhere");
     let everybody = world.clients.len() as f64;
     world.until("everybody is served and expected", |world| {
         let planned = server.api("/api/v1/plan")["demand"].as_f64().unwrap_or_default();
@@ -356,6 +376,19 @@ fn the_loop_is_closed_and_no_datacenter_is_over_its_capacity_for_longer_than_a_t
     assert!(held[FRA] * 100 >= 70 * SITES[FRA].2, "the near are sent away: {held:?}");
     assert!(held[IAD] > 60, "who is too much goes on to the next: {held:?}");
     told_by_the_plan(&server, &held);
+
+    // Half of them go; who is left comes back to where it is nearest.
+    world.clients.truncate(everybody as usize / 2);
+    world.mark("100 leave");
+    let begin = world.time();
+    world.until("those who were sent away come back", |world| world.sent_away() == 0);
+    let back = world.time() - begin;
+    world.steps(TTL);
+    assert_eq!(world.sent_away(), 0, "{}", world.told());
+    world.mark("they come back");
+    world.clients.extend(World::crowd().split_off(everybody as usize / 2));
+    world.until("all find room again", World::all_are_served);
+    world.steps(2 * TTL);
 
     // One dies, with all that it holds.
     world.sites[IAD].server.kill();
@@ -386,7 +419,8 @@ fn the_loop_is_closed_and_no_datacenter_is_over_its_capacity_for_longer_than_a_t
 
     let longest = world.longest_over();
     println!(
-        "{:.0} s; over capacity for at most {longest:.2?} s, by at most {:.3?}",
+        "{:.0} s; the first was sent on when Frankfurt held {first}, and the last came back after \
+         {back:.1} s; over capacity for at most {longest:.2?} s, by at most {:.3?}",
         world.time(),
         world.most()
     );
