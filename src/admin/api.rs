@@ -1,7 +1,7 @@
 //! The API: its paths, and the calls that change nothing.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -153,15 +153,19 @@ async fn report(From(window): From<Arc<Window>>) -> Reply<Json<Report>> {
     }))
 }
 
-/// What the query of `explain` may say.
+/// What the query of `explain` may say: of a name, or of a flow.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExplainQuery {
-    name: String,
+    name: Option<String>,
     #[serde(rename = "type")]
     rtype: Option<String>,
     client: Option<String>,
     resolver: Option<String>,
+    flow: Option<String>,
+    service: Option<String>,
+    vip: Option<SocketAddr>,
+    server_name: Option<String>,
 }
 
 async fn explained(
@@ -169,17 +173,43 @@ async fn explained(
     headers: HeaderMap,
     query: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Reply<Response> {
+    const EXPECTED: &str = "expected explain?name=NAME&type=TYPE&client=ADDRESS/LENGTH&resolver=\
+                            ADDRESS, or explain?flow=CLIENT&service=NAME&server_name=NAME";
+    let Query(query) =
+        query.map_err(|rejection| ApiError::bad_request(rejection.body_text()).help(EXPECTED))?;
+    let ExplainQuery { name, rtype, client, resolver, flow, service, vip, server_name } = query;
+    if let (Some(client), Some(service)) = (&flow, &service) {
+        let client = flow_client(client).map_err(ApiError::bad_request)?;
+        let l4 = window.state.l4.as_ref();
+        let explained = l4.and_then(|l4| l4.explain(service, client, vip, server_name.as_deref()));
+        let explained = explained.ok_or_else(|| {
+            ApiError::not_found(format!("no L4 service is named `{service}`"))
+                .help("GET l4, or `portolan status`, lists what there is")
+        })?;
+        return Ok(told(&headers, &explained, text::flow::explained));
+    }
+    let Some(name) = name else {
+        return Err(ApiError::bad_request("neither a name is given, nor a flow and its service")
+            .help(EXPECTED));
+    };
     let control = window.control()?;
-    let Query(query) = query.map_err(|rejection| {
-        ApiError::bad_request(rejection.body_text())
-            .help("expected explain?name=NAME&type=TYPE&client=ADDRESS/LENGTH&resolver=ADDRESS")
-    })?;
-    let ExplainQuery { name, rtype, client, resolver } = query;
     let rtype = rtype.as_deref().unwrap_or("A");
     let question = question(&name, rtype, client.as_deref(), resolver.as_deref());
     let mut explained = explain(&control.snapshot(), &question.map_err(ApiError::bad_request)?);
     explained.price(&control.plan());
     Ok(told(&headers, &explained, text::explain::explained))
+}
+
+/// A client's address, with or without its port.
+fn flow_client(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse::<SocketAddr>().ok();
+    let client = with_port.or_else(|| Some(SocketAddr::new(text.parse().ok()?, 0)));
+    client.ok_or_else(|| {
+        format!(
+            "`{text}` is not a client: expected one like 198.51.100.7, 198.51.100.7:4242 or \
+             [2001:db8::7]:4242"
+        )
+    })
 }
 
 /// Reads what is asked, for the API and the command line alike.

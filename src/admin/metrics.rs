@@ -11,7 +11,9 @@ use axum::extract::State as From;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -26,6 +28,7 @@ use crate::control::LoadStatus;
 use crate::decide::Room;
 use crate::health::Verdict;
 use crate::l4::capacity::Unit;
+use crate::l4::histogram::Durations;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The older format.
@@ -308,6 +311,16 @@ fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
     let failures =
         backends.clone().map(|(labels, backend)| (labels, backend.connect_failures_total));
     families.counters("l4_connect_failures", "Connection attempts that failed.", failures)?;
+    let connect = backends.clone().map(|(labels, backend)| (labels, &backend.connect_durations));
+    families.histograms("l4_connect_seconds", "How long it took to connect.", connect)?;
+    let flows = backends.clone().map(|(labels, backend)| (labels, &backend.flow_durations));
+    let help = "How long connections lasted, and sessions of datagrams.";
+    families.histograms("l4_connection_duration_seconds", help, flows)?;
+    if !status.l4.is_empty() {
+        let lost = [([], status.l4_log_lines_lost)];
+        let help = "Lines of the access log that were lost.";
+        families.counters::<0>("l4_access_log_lost_lines", help, lost)?;
+    }
     let bytes = backends.flat_map(|([service, address], backend)| {
         [
             ("to_backend", backend.bytes_to_backend_total),
@@ -349,6 +362,16 @@ impl Families<'_> {
         self.family(name, help, MetricType::Counter, samples)
     }
 
+    fn histograms<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([(&'static str, String); N], &'a Durations)>,
+    ) -> fmt::Result {
+        let samples = samples.into_iter().map(|(labels, value)| (labels, Spread(value)));
+        self.family(name, help, MetricType::Histogram, samples)
+    }
+
     fn family<const N: usize, M: EncodeMetric>(
         &mut self,
         name: &str,
@@ -370,5 +393,19 @@ impl Families<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A histogram.
+struct Spread<'a>(&'a Durations);
+
+impl EncodeMetric for Spread<'_> {
+    fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
+        let Durations { buckets, count, sum_seconds } = self.0;
+        encoder.encode_histogram::<NoLabelSet>(*sum_seconds, *count, buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
     }
 }

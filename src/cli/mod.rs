@@ -52,7 +52,7 @@ pub enum Verb {
     Check(check::Arguments),
     /// Tell load balancers how much this machine can take, by its CPU, memory and load
     Agent(Box<agent::Arguments>),
-    /// Show each step of a decision, and which members were passed over and why
+    /// Show each step of a decision, or of what becomes of a flow, and what was passed over and why
     Explain(explain::Arguments),
     /// Try policies and configurations out in simulated time, without a network
     Simulate(Box<simulate::Arguments>),
@@ -126,6 +126,7 @@ mod tests {
             "demo",
             "check",
             "explain www.example.com --client 203.0.113.9/24",
+            "explain web --flow 203.0.113.9:4242 --server-name www.example.com",
             "status",
             "plan --all",
             "drain datacenter/fra --for 2h --reason maintenance",
@@ -142,7 +143,13 @@ mod tests {
 
     #[test]
     fn a_mistaken_command_line_exits_with_2() {
-        for line in ["portolan", "portolan chek", "portolan force datacenter/fra sideways"] {
+        for line in [
+            "portolan",
+            "portolan chek",
+            "portolan force datacenter/fra sideways",
+            "portolan explain www.example.com",
+            "portolan explain web --flow 203.0.113.9 --client 203.0.113.9",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(USAGE), "{line}");
         }
     }

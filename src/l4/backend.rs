@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use super::histogram::{Durations, Histogram, LONG_US, SHORT_US};
 use super::pace::{FULL, Measure, Pace};
 use super::settings::BackendSettings;
 use crate::health::{Advice, Verdict};
@@ -35,6 +36,9 @@ pub struct Backend {
     connections_total: AtomicU64,
     connect_us_total: AtomicU64,
     connect_failures_total: AtomicU64,
+    /// How long it takes to connect, and how long flows last.
+    connect: Histogram,
+    lasted: Histogram,
     /// Connection attempts that failed since the last that did not.
     failures_in_a_row: AtomicU32,
     /// Bytes from clients.
@@ -105,6 +109,12 @@ pub struct BackendStatus {
     pub connections_total: u64,
     /// How long those took to be established, in microseconds, together.
     pub connect_us_total: u64,
+    /// How long it took to connect to it.
+    #[serde(skip)]
+    pub connect_durations: Durations,
+    /// How long flows lasted.
+    #[serde(skip)]
+    pub flow_durations: Durations,
     /// Connection attempts that failed.
     pub connect_failures_total: u64,
     /// Bytes from clients.
@@ -132,6 +142,8 @@ impl Backend {
             connections_total: AtomicU64::new(0),
             connect_us_total: AtomicU64::new(0),
             connect_failures_total: AtomicU64::new(0),
+            connect: Histogram::new(SHORT_US),
+            lasted: Histogram::new(LONG_US),
             failures_in_a_row: AtomicU32::new(0),
             bytes_to_backend_total: AtomicU64::new(0),
             bytes_to_client_total: AtomicU64::new(0),
@@ -237,6 +249,11 @@ impl Backend {
         (limit != NO_LIMIT).then_some(limit)
     }
 
+    /// A flow has ended that it had.
+    pub fn note_end(&self, lasted: Duration) {
+        self.lasted.note(lasted);
+    }
+
     /// Flows now.
     pub fn connections(&self) -> u64 {
         self.connections.load(Relaxed)
@@ -262,6 +279,8 @@ impl Backend {
             connections: self.connections.load(Relaxed),
             connections_total: self.connections_total.load(Relaxed),
             connect_us_total: self.connect_us_total.load(Relaxed),
+            connect_durations: self.connect.durations(),
+            flow_durations: self.lasted.durations(),
             connect_failures_total: self.connect_failures_total.load(Relaxed),
             bytes_to_backend_total: self.bytes_to_backend_total.load(Relaxed),
             bytes_to_client_total: self.bytes_to_client_total.load(Relaxed),
@@ -302,6 +321,7 @@ impl Place {
         self.backend.connections_total.fetch_add(1, Relaxed);
         let us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         self.backend.connect_us_total.fetch_add(us, Relaxed);
+        self.backend.connect.note(after);
         self.backend.failures_in_a_row.store(0, Relaxed);
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -10,14 +11,16 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
+use super::access_log::AccessLog;
 use super::backend::Backend;
 use super::descriptors;
+use super::flow::Flow;
 use super::listener::{self, Opened};
 use super::load::Load;
 use super::probing::{Probed, probes};
 use super::proxy::{Proxy, Serving};
-use super::service::Service;
-use super::settings::{Listen, Protocol};
+use super::service::{FlowExplained, Service};
+use super::settings::{self, Listen, Protocol};
 use super::{ServiceSettings, Settings};
 use crate::handover::{Handed, Inherited, Use};
 use crate::health::{ProbeStatus, Verdicts, Watch};
@@ -44,6 +47,7 @@ struct Inner {
     inherited: Mutex<Inherited>,
     /// False until this process serves what it has open.
     is_serving: AtomicBool,
+    log: Arc<AccessLog>,
     /// Rung when a backend cannot be reached, whatever its probe says.
     suspicion: Arc<Notify>,
 }
@@ -85,12 +89,27 @@ struct Planned {
 
 /// Why the forwarder does not do what the settings say.
 #[derive(Debug, Error)]
-#[error("service `{service}` cannot listen on {listen}: {error}")]
-pub struct StartError {
-    service: String,
-    listen: Listen,
-    #[source]
-    error: io::Error,
+pub enum StartError {
+    /// A service is not reached.
+    #[error("service `{service}` cannot listen on {listen}: {error}")]
+    Listen {
+        /// Its name.
+        service: String,
+        /// Where.
+        listen: Listen,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The access log is not written.
+    #[error("the access log {} cannot be opened: {error}", path.display())]
+    AccessLog {
+        /// Its file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
 }
 
 /// No service of that name has a backend at that address.
@@ -120,6 +139,7 @@ pub async fn prepare(settings: Settings, inherited: &mut Inherited) -> Result<L4
         proxy: Proxy::new(),
         inherited: Mutex::new(inherited.take_all(&[Use::L4Tcp, Use::L4Udp])),
         is_serving: AtomicBool::new(false),
+        log: Arc::default(),
         suspicion: Arc::default(),
     };
     let l4 = L4 { inner: Arc::new(inner) };
@@ -167,6 +187,7 @@ impl L4 {
     pub async fn replace(&self, settings: Settings) -> Result<(), StartError> {
         let _alone = self.inner.replacing.lock().await;
         let workers = settings.workers.unwrap_or_else(cores);
+        let log = settings.access_log.clone();
         let planned = self.plan(settings, workers)?;
         self.probe(planned.iter().map(|one| (&*one.settings, &*one.backends)));
         if planned.iter().any(|one| one.is_new) {
@@ -175,8 +196,9 @@ impl L4 {
         }
         self.take_verdicts();
         // Only now, so that nobody waits at a service of whose backends nothing is known.
-        let entered: Result<Vec<_>, StartError> =
-            planned.iter().map(|one| self.enter(one, workers)).collect();
+        let entered: Result<Vec<_>, StartError> = self
+            .follow_log(log.as_ref())
+            .and_then(|()| planned.iter().map(|one| self.enter(one, workers)).collect());
         let entered = match entered {
             Ok(entered) => entered,
             Err(error) => {
@@ -212,6 +234,33 @@ impl L4 {
     /// What is known of the probes of the backends, which are named `l4/SERVICE/ADDRESS`.
     pub fn probe_statuses(&self) -> Vec<ProbeStatus> {
         self.inner.watch.statuses()
+    }
+
+    /// Lines of the access log that were lost: the disk was too slow, or full.
+    pub fn log_lines_lost(&self) -> u64 {
+        self.inner.log.lost()
+    }
+
+    /// What would become of a new flow of this client's to a service; at its first address, if none
+    /// is given. None: there is no such service.
+    pub fn explain(
+        &self,
+        service: &str,
+        client: SocketAddr,
+        vip: Option<SocketAddr>,
+        server_name: Option<&str>,
+    ) -> Option<FlowExplained> {
+        let state = self.state();
+        let running = state.running(service)?;
+        let first = running.entrances.first().map(|entrance| {
+            let Listen { addresses, ports } = &entrance.opened.listen;
+            SocketAddr::new(addresses.addr(), *ports.start())
+        });
+        let none = SocketAddr::from(([0, 0, 0, 0], 0));
+        let vip = vip.or(first).unwrap_or(none);
+        let protocol = running.service.settings().protocol;
+        let flow = Flow { client, vip, protocol };
+        Some(running.service.explain(&flow, server_name, Instant::now()))
     }
 
     /// Whether a backend takes no new connections; those it has go on.
@@ -272,7 +321,8 @@ impl L4 {
             let service = running.map_or_else(
                 || {
                     let suspicion = Arc::clone(&self.inner.suspicion);
-                    Arc::new(Service::new(settings.name.clone(), suspicion))
+                    let log = Arc::clone(&self.inner.log);
+                    Arc::new(Service::new(settings.name.clone(), suspicion, log))
                 },
                 |one| Arc::clone(&one.service),
             );
@@ -342,6 +392,11 @@ impl L4 {
             open().map_err(|error| StartError::new(settings, listen, error))
         };
         listens.iter().map(enter).collect()
+    }
+
+    fn follow_log(&self, log: Option<&settings::AccessLog>) -> Result<(), StartError> {
+        let path = log.map(|log| log.path.clone()).unwrap_or_default();
+        self.inner.log.follow(log).map_err(|error| StartError::AccessLog { path, error })
     }
 
     /// Tells the backends what the probes say, and looks at what is refused, until the last handle
@@ -464,7 +519,8 @@ impl Entrance {
 
 impl StartError {
     fn new(settings: &ServiceSettings, listen: &Listen, error: io::Error) -> StartError {
-        StartError { service: settings.name.clone(), listen: listen.clone(), error }
+        let (service, listen) = (settings.name.clone(), listen.clone());
+        StartError::Listen { service, listen, error }
     }
 }
 

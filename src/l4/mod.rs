@@ -1,6 +1,7 @@
 //! The bundled L4 forwarder: listener → service → backend, and apart from it how bytes move
 //! (`proxy`). It knows no DNS message.
 
+mod access_log;
 pub mod admission;
 pub mod backend;
 pub mod balance;
@@ -9,6 +10,7 @@ mod descriptors;
 pub mod ending;
 pub mod flow;
 mod forwarder;
+pub mod histogram;
 mod listener;
 mod load;
 mod pace;

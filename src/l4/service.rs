@@ -1,5 +1,7 @@
 //! A service and its backends: what is known of them, and which takes a new flow.
 
+mod explain;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,6 +12,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use super::access_log::AccessLog;
 use super::admission::{Admission, Prefixes, Refusal};
 use super::backend::{Backend, BackendStatus, Place, Shared};
 use super::capacity::{self, ServiceLoad};
@@ -19,6 +22,8 @@ use super::preface::{Awaited, Routes};
 use super::recent::Recent;
 use super::settings::{BackendSettings, Balance, Listen, ServiceSettings};
 use super::table::Table;
+
+pub use explain::{BackendExplained, ChoiceExplained, FlowExplained, RouteExplained};
 
 /// So many attempts in a row that fail make a backend without a check suspect.
 const SUSPECT_AFTER: u32 = 3;
@@ -48,10 +53,13 @@ pub struct Service {
     pub limited_total: AtomicU64,
     /// Never on the way of a connection.
     recent: Mutex<Recent>,
+    /// Where the ends of its flows are noted; the same for all services.
+    log: Arc<AccessLog>,
 }
 
 /// Why no backend takes a flow now.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NoBackend {
     /// The service, or every backend that is up, has as many flows as it may: one that waits may
     /// find a place.
@@ -108,8 +116,8 @@ pub struct ServiceStatus {
 
 impl Service {
     /// Without backends, until it is given settings. What happens to them that cannot wait for the
-    /// next probe rings `suspicion`.
-    pub fn new(name: String, suspicion: Arc<Notify>) -> Service {
+    /// next probe rings `suspicion`; the ends of its flows are noted in the log.
+    pub fn new(name: String, suspicion: Arc<Notify>, log: Arc<AccessLog>) -> Service {
         let shared = Shared { suspicion, ..Shared::default() };
         let settings = ServiceSettings::new(name.clone(), Vec::new(), Vec::new());
         Service {
@@ -124,6 +132,7 @@ impl Service {
             denied_total: AtomicU64::new(0),
             limited_total: AtomicU64::new(0),
             recent: Mutex::default(),
+            log,
         }
     }
 
@@ -183,6 +192,14 @@ impl Service {
         if ending.cause.is_refusal() {
             self.refused_total.fetch_add(1, Relaxed);
         }
+        if let Some(address) = ending.backend {
+            // In the settings they stand side by side.
+            let table = self.table.load();
+            let index = table.settings.backends.iter().position(|one| one.address == address);
+            let backend = index.and_then(|index| table.backends.get(index));
+            backend.into_iter().for_each(|backend| backend.note_end(ending.lasted));
+        }
+        self.log.note(&self.name, ending);
     }
 
     /// Leaves backends alone for a while that are not checked and could not be reached.

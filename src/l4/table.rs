@@ -36,6 +36,17 @@ struct Tiers {
     last: Box<[u32]>,
 }
 
+/// In which tiers a backend is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Of those that take flows.
+    pub first: bool,
+    /// Of those that take what none of the first can.
+    pub second: bool,
+    /// Of those that are tried when all else has failed.
+    pub last: bool,
+}
+
 impl Table {
     /// What can be taken from an old one is.
     pub fn new(
@@ -88,6 +99,13 @@ impl Table {
         let last = next(&self.tiers.last);
         let none = if is_any_full.get() { NoBackend::Full } else { NoBackend::NoneUp };
         last.ok_or(none)
+    }
+
+    /// In which tiers a backend is.
+    pub fn tier(&self, index: usize) -> Tier {
+        let is_in = |tier: &[u32]| tier.get(index).is_some_and(|weight| *weight > 0);
+        let Tiers { first, second, last } = &self.tiers;
+        Tier { first: is_in(first), second: is_in(second), last: is_in(last) }
     }
 
     /// The flows that a backend may have at a time.

@@ -1,6 +1,7 @@
 //! What the API says in JSON, in words for people.
 
 pub mod explain;
+pub mod flow;
 pub mod overrides;
 pub mod plan;
 pub mod status;

@@ -48,6 +48,8 @@ pub struct Status {
     pub overrides: Vec<Override>,
     /// The L4 services.
     pub l4: Vec<ServiceView>,
+    /// Lines of their access log that were lost: the disk was too slow, or full.
+    pub l4_log_lines_lost: u64,
     /// The DNS messages received.
     pub dns: Option<DnsView>,
     /// The zones that other servers take.
@@ -94,8 +96,10 @@ impl Status {
         let generation = picture.as_ref().map(|picture| picture.snapshot.generation);
         let (mut probes, overrides) =
             picture.map(|picture| (picture.probes, picture.overrides)).unwrap_or_default();
-        let l4 = state.l4.as_ref().map(|l4| ServiceView::all(l4.load(), &overrides));
         probes.extend(state.l4.iter().flat_map(|l4| l4.probe_statuses()));
+        let load = state.l4.as_ref().map(|l4| l4.load()).unwrap_or_default();
+        let l4_log_lines_lost = state.l4.as_ref().map(|l4| l4.log_lines_lost());
+        let l4 = ServiceView::all(load, &overrides);
         Status {
             version: VERSION,
             started: started.as_secs(),
@@ -110,7 +114,8 @@ impl Status {
             probes,
             names,
             overrides,
-            l4: l4.unwrap_or_default(),
+            l4,
+            l4_log_lines_lost: l4_log_lines_lost.unwrap_or_default(),
             dns: state.dns.as_ref().map(|totals| DnsView::of(&totals.totals())),
             transfers: state
                 .dns

@@ -31,7 +31,7 @@ struct World {
 impl World {
     /// All backends are up.
     fn new(settings: ServiceSettings) -> World {
-        let service = Service::new("web".into(), Arc::default());
+        let service = Service::new("web".into(), Arc::default(), Arc::default());
         let world = World { service, now: Instant::now() };
         world.replace(settings);
         world.backends().iter().for_each(|backend| backend.learn_up());
@@ -294,9 +294,9 @@ fn the_flows_of_backends_that_are_gone_still_count_for_the_service() {
 
 #[test]
 fn routes_lead_to_other_services_by_name_the_longest_first() {
-    let [api, wide] =
-        ["api", "wide"].map(|name| Arc::new(Service::new(name.into(), Arc::default())));
-    let web = Service::new("web".into(), Arc::default());
+    let [api, wide] = ["api", "wide"]
+        .map(|name| Arc::new(Service::new(name.into(), Arc::default(), Arc::default())));
+    let web = Service::new("web".into(), Arc::default(), Arc::default());
     let mut settings = settings(&[]);
     let route =
         |name: &str, service: &str| Route { names: vec![name.into()], service: service.into() };

@@ -1,0 +1,164 @@
+//! What would become of a new flow, and why: the same steps, and nothing counts.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{NoBackend, Service};
+use crate::l4::admission::Refusal;
+use crate::l4::flow::Flow;
+use crate::l4::settings::{Balance, HashOf, Protocol};
+use crate::l4::table::{Table, Tier};
+
+/// What becomes of a flow.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FlowExplained {
+    /// The service that it comes to.
+    pub service: String,
+    /// With what.
+    pub protocol: Protocol,
+    /// Who comes.
+    pub client: SocketAddr,
+    /// Where it comes to.
+    pub vip: SocketAddr,
+    /// Why it is not let in, if it is not.
+    pub refusal: Option<Refusal>,
+    /// Where its server name leads to, if one is given.
+    pub route: Option<RouteExplained>,
+    /// The choice of a backend; none for one that is not let in.
+    pub choice: Option<ChoiceExplained>,
+}
+
+/// Where a server name leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouteExplained {
+    /// The name.
+    pub server_name: String,
+    /// The service that carries it; none: no route has it, and the service does itself.
+    pub service: Option<String>,
+}
+
+/// How a backend is chosen.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ChoiceExplained {
+    /// The service that chooses.
+    pub service: String,
+    /// How it does.
+    pub balance: Balance,
+    /// True when the same flow comes to the same backend for as long as nothing changes; else it
+    /// is that whose turn it is, or that has least to do, just now.
+    pub is_lasting: bool,
+    /// The port that the choice follows from was not given.
+    pub wants_port: bool,
+    /// The backend; none when there is none for it.
+    pub backend: Option<SocketAddr>,
+    /// Why there is none.
+    pub none: Option<NoBackend>,
+    /// All of them, in the order of the file.
+    pub backends: Vec<BackendExplained>,
+}
+
+/// A backend, as the choice sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackendExplained {
+    /// Where.
+    pub address: SocketAddr,
+    /// Its share among its equals.
+    pub weight: u32,
+    /// How much of that it has now, by slow start and by what its agent advises.
+    pub weight_percent: u32,
+    /// Flows now.
+    pub connections: u64,
+    /// It is taken.
+    pub is_chosen: bool,
+    /// Why it does not take part, or only when others cannot.
+    pub why_not: Option<&'static str>,
+}
+
+impl Service {
+    /// What would become of a new flow, with this server name.
+    pub fn explain(&self, flow: &Flow, server_name: Option<&str>, now: Instant) -> FlowExplained {
+        let refusal = self.would_admit(flow.client.ip(), now).err();
+        let name = server_name.map(str::to_ascii_lowercase);
+        let target = name.as_deref().and_then(|name| self.route(name));
+        let choice = match (&target, refusal) {
+            (_, Some(_)) => None,
+            (Some(target), None) => Some(target.explain_choice(flow)),
+            (None, None) => Some(self.explain_choice(flow)),
+        };
+        FlowExplained {
+            service: self.name.clone(),
+            protocol: flow.protocol,
+            client: flow.client,
+            vip: flow.vip,
+            refusal,
+            route: name.map(|server_name| RouteExplained {
+                server_name,
+                service: target.map(|target| target.name.clone()),
+            }),
+            choice,
+        }
+    }
+
+    fn explain_choice(&self, flow: &Flow) -> ChoiceExplained {
+        let table = self.table.load();
+        let settings = &table.settings;
+        let is_full = |limit| self.shared.flows.load(Relaxed) >= limit;
+        let chosen = match settings.max_connections.is_some_and(is_full) {
+            true => Err(NoBackend::Full),
+            false => table.choose(flow, self.turn.load(Relaxed), &[]),
+        };
+        let of = match settings.balance {
+            Balance::Hash { of } | Balance::Maglev { of, .. } => Some(of),
+            Balance::BoundedHash { of, .. } => Some(of),
+            Balance::RoundRobin | Balance::LeastConnections | Balance::TwoChoices => None,
+        };
+        let by_port = of.is_some_and(|of| of != HashOf::Source);
+        let indices = 0..table.backends.len();
+        let backends = indices.map(|index| explain_backend(&table, index, &chosen));
+        ChoiceExplained {
+            service: self.name.clone(),
+            balance: settings.balance,
+            is_lasting: of.is_some() && !matches!(settings.balance, Balance::BoundedHash { .. }),
+            wants_port: by_port && flow.client.port() == 0,
+            backend: chosen.ok().map(|index| table.backends[index].address),
+            none: chosen.err(),
+            backends: backends.collect(),
+        }
+    }
+}
+
+fn explain_backend(
+    table: &Table,
+    index: usize,
+    chosen: &Result<usize, NoBackend>,
+) -> BackendExplained {
+    let backend = &table.backends[index];
+    let status = backend.status(&table.settings.backends[index]);
+    let Tier { first, second, last } = table.tier(index);
+    let is_full = table.limit(index).is_some_and(|most| status.connections >= most);
+    let is_chosen = *chosen == Ok(index);
+    let why_not = match () {
+        () if is_chosen => None,
+        () if status.drained => Some("it is drained"),
+        () if status.forced == Some(false) => Some("it is forced down"),
+        () if status.weight == 0 => Some("its weight is 0"),
+        () if status.advised_drained && !first => Some("its agent wants no new connections"),
+        () if !status.up && last => Some("it is down: it is tried when all else fails"),
+        () if !status.up && !first => Some("it is down"),
+        () if is_full => Some("it has as many connections as it may"),
+        () if second => Some("it is a backup: others can take the flow"),
+        () if !first => Some("it could not be reached of late"),
+        () => None,
+    };
+    BackendExplained {
+        address: backend.address,
+        weight: status.weight,
+        weight_percent: status.weight_percent,
+        connections: status.connections,
+        is_chosen,
+        why_not,
+    }
+}
