@@ -188,7 +188,7 @@ impl Daemon {
         };
         tokio::select! {
             () = end.comes() => {}
-            _ = async { tokio::join!(dns_ended, self.forwarder.l4.stop(linger)) } => {}
+            _ = async { tokio::join!(dns_ended, self.forwarder.l4.ended(linger)) } => {}
         }
         if let Some(dns) = self.dns.take() {
             dns.stop().await;

@@ -180,6 +180,12 @@ impl L4 {
         self.state().running.iter_mut().for_each(|one| one.entrances.clear());
     }
 
+    /// Returns when all connections have ended, after [`L4::retire`]; those that have not when
+    /// `grace` is over are reset. Backends are probed on: what goes down is still left.
+    pub async fn ended(&self, grace: Duration) {
+        self.inner.proxy.stop(grace).await;
+    }
+
     /// Runs these services from now on, or, after an error, what ran before. Connections are not
     /// touched: those of a service or backend that is gone go on to their end. A service that
     /// keeps its name keeps its numbers, a backend that keeps its address in it keeps its health
