@@ -54,10 +54,11 @@ async fn ask(target: SocketAddr, check: &AgentCheck) -> io::Result<Option<String
     Ok(None)
 }
 
-/// What one line says.
+/// What one line says; displayed, why it is no good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Said {
-    advice: Advice,
+pub struct Said {
+    /// What its words advise.
+    pub advice: Advice,
     /// The first word that means nothing to us.
     unknown: Option<String>,
     /// What follows a `#`.
@@ -67,7 +68,7 @@ struct Said {
 impl Said {
     /// Reads a line without its end: words between spaces, tabs or commas, in any order and case;
     /// of two of a sort the last counts; a `#` where a word would begin, or in one, begins a reason.
-    fn read(line: &str) -> Said {
+    pub fn read(line: &str) -> Said {
         let (words, reason) = line.split_once('#').unwrap_or((line, ""));
         let mut said = Said {
             advice: Advice::default(),

@@ -13,6 +13,7 @@ use portolan::config::{self, Diagnostic, Loaded, Rejected};
 use portolan::control::publish::{Ground, Publisher, Tables};
 use portolan::decide::{Found, Resolved, ResolvedTable, Validity};
 use portolan::geo;
+use portolan::health::agent::Said;
 use portolan::resolve::message::{Asked, Reading};
 use portolan::resolve::{Family, MAX_ADDRESSES};
 use portolan::snapshot::Snapshot;
@@ -31,11 +32,12 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target by its name, which is also that of its seeds' directory.
 #[allow(dead_code, reason = "each fuzzer runs one")]
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("message", message),
     ("signed", signed),
     ("transfer", transfer),
     ("resolver", resolver),
+    ("agent", agent),
     ("master_file", master_file),
     ("server_file", server_file),
     ("zone_file", zone_file),
@@ -208,6 +210,15 @@ fn ask(snapshot: &Snapshot, request: Request, packet: &[u8]) {
         assert_eq!(read.queries.len(), 1);
         assert_eq!(read.edns.is_some(), has_edns);
     }
+}
+
+/// The line of an agent. What it advises is within bounds, and it advises the same behind blanks.
+pub fn agent(data: &[u8]) {
+    let line = String::from_utf8_lossy(data);
+    let said = Said::read(&line);
+    assert!(said.advice.weight_percent.is_none_or(|percent| percent <= 1_000));
+    assert!(!said.to_string().contains('\n'));
+    assert_eq!(Said::read(&format!(" ,\t{line}")), said);
 }
 
 /// A zone's text, and behind a NUL the one that it includes wherever it includes one. What is said

@@ -1,5 +1,6 @@
 //! Agents: HAProxy takes the word of `portolan agent`, and Portolan that of agents of any make.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -7,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use crate::support::backend::Manner;
 use crate::support::peers::{Peer, write};
 use crate::support::server::{http_get, portolan};
-use crate::support::{Addresses, Server, dig, needs, until};
+use crate::support::{Addresses, Backend, Server, dig, needs, until};
 
 const AGENT_PORT: u16 = 8054;
 
@@ -93,6 +95,11 @@ impl ScriptedAgent {
             }
         });
         ScriptedAgent { line }
+    }
+
+    /// It hangs up on whoever asks.
+    fn is_silent(&self) {
+        self.line.lock().expect("no panic").clear();
     }
 
     fn says(&self, line: &str) {
@@ -262,4 +269,60 @@ fn what_agents_say_decides_which_members_the_dns_answers() {
         let status = http_get(server.admin(), "/api/v1/status").expect("the admin API answers");
         status.contains("Connection refused")
     });
+}
+
+const SERVICE: &str = r#"
+[[l4.services]]
+name     = "web"
+listen   = "{net}.10:8080"
+capacity = "agents"
+check    = { kind = "tcp", interval = "100ms", rise = 1, fall = 1 }
+agent    = { port = 8054, interval = "100ms" }
+backends = [{ address = "{net}.11:9001" }, { address = "{net}.12:9001" }]
+"#;
+
+#[test]
+fn what_agents_say_decides_which_backends_take_connections_and_silence_changes_nothing() {
+    let files = Server::files(SERVICE);
+    let net = files.addresses();
+    let [first, _second] = [11, 12]
+        .map(|host| ScriptedAgent::start((net.host(host), AGENT_PORT), "up ready 100% maxconn:40"));
+    let _backends = [(11, "one\n"), (12, "two\n")].map(|(host, name)| {
+        Backend::that_is((net.host(host), 9001), Manner::Says(200, name.into()))
+    });
+    let server = files.start();
+    let vip = (net.host(10), 8080).into();
+    let taken_by = || -> BTreeSet<String> {
+        (0..6).filter_map(|_| http_get(vip, "/")).map(|name| name.trim().into()).collect()
+    };
+    let take = |what: &str, wanted: &[&str]| {
+        until(what, || taken_by().iter().eq(wanted));
+    };
+    let report = |wanted: f64| {
+        until(&format!("a capacity of {wanted}"), || {
+            server.api("/api/v1/report")["capacity"] == wanted
+        });
+    };
+    take("both", &["one", "two"]);
+    report(80.0);
+    for (line, back) in [
+        ("drain", "ready"),
+        ("maint # new disk", "ready"),
+        ("down # disk full", "up"),
+        ("0%", "100%"),
+    ] {
+        first.says(line);
+        take(&format!("the second alone: the first says {line:?}"), &["two"]);
+        report(40.0);
+        first.says(back);
+        take(&format!("both: the first says {back:?}"), &["one", "two"]);
+    }
+    first.says("25% maxconn:20");
+    report(60.0);
+    until("its weight", || server.api("/api/v1/l4")[0]["backends"][0]["weight_percent"] == 25);
+    // It hangs up without a word, as if it had been stopped.
+    first.is_silent();
+    until("it is seen that it is silent", || server.log().contains("no whole line"));
+    assert_eq!(taken_by().len(), 2);
+    report(60.0);
 }
