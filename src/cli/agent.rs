@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::Output;
 use super::serve::{log_to_stderr, until_stopped};
 use crate::agent::{Gauge, Marks, Policy, Sampler, listen};
 
@@ -74,6 +75,9 @@ pub struct Arguments {
     /// Print the line after one measurement, and end
     #[arg(long)]
     pub once: bool,
+    /// JSON makes the log JSON, or what `--once` prints.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// The marks of a measure; none: it is off.
@@ -82,7 +86,7 @@ pub struct Measure(Option<Marks>);
 
 /// Runs it.
 pub fn run(arguments: Arguments) -> ExitCode {
-    log_to_stderr(false, "info");
+    log_to_stderr(arguments.output.json, "info");
     until_stopped(run_on(arguments))
 }
 
@@ -100,7 +104,11 @@ async fn run_on(arguments: Arguments) -> anyhow::Result<()> {
     agent.measure();
     if arguments.once {
         tokio::time::sleep(arguments.interval).await;
-        print!("{}", agent.measure());
+        let line = agent.measure();
+        match arguments.output.json {
+            true => println!("{}", serde_json::json!({ "line": line.trim_end() })),
+            false => print!("{line}"),
+        }
         return Ok(());
     }
     agent.serve(&arguments.listen, arguments.interval).await
