@@ -9,7 +9,8 @@ use super::nearest::{among, nearest};
 use super::reader::{Reader, Table, Value};
 use super::server::MOST_WORKERS;
 use super::service::{self, ServiceForm};
-use crate::l4::{self, settings::AccessLog, settings::Protocol};
+use crate::l4;
+use crate::l4::settings::{AccessLog, Capacity, Protocol};
 
 /// What `[l4]` says.
 #[derive(Debug, Default)]
@@ -52,6 +53,7 @@ pub(super) fn compile(form: &L4Form, reader: &Reader) -> l4::Settings {
             check_reached(service, &form.services, reader);
         }
     }
+    check_units(&form.services, reader);
     let services = form.services.iter().filter(|service| service.name.is_some());
     let mut settings =
         l4::Settings::new(form.workers, services.map(|service| service.settings.clone()).collect());
@@ -156,6 +158,25 @@ fn check_reached(service: &ServiceForm, services: &[ServiceForm], reader: &Reade
         let message = format!("`{}` has no meaning in this service", key.get_ref());
         let error = reader.error(key.span(), message);
         reader.report(error.label("it has no `listen`: expected in the service that routes to it"));
+    }
+}
+
+/// Reports capacities in different units: what is reported is their sum.
+fn check_units(services: &[ServiceForm], reader: &Reader) {
+    let counted = services.iter().filter_map(|service| {
+        let is_rate = match service.settings.capacity? {
+            Capacity::Connections(_) | Capacity::Agents => false,
+            Capacity::ConnectionsPerSecond(_) => true,
+        };
+        Some((is_rate, service.capacity_at.clone()?, &service.settings.name))
+    });
+    let counted: Vec<_> = counted.collect();
+    let Some((first, _, its)) = counted.first() else { return };
+    if let Some((_, at, _)) = counted.iter().find(|(is_rate, ..)| is_rate != first) {
+        let unit = if *first { "connections a second" } else { "connections" };
+        let error = reader.error(at.clone(), "two services count their capacity differently");
+        let error = error.label(format!("`{its}` counts {unit}"));
+        reader.report(error.help("a site reports one number for all: give all in one unit"));
     }
 }
 

@@ -7,7 +7,7 @@ mod listen;
 mod routes;
 mod whole;
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(super) struct ServiceForm {
     pub routes: Vec<RouteForm>,
     /// Keys that mean something only where a service listens itself.
     pub at_the_door: Vec<Spanned<&'static str>>,
+    /// Where its capacity is given.
+    pub capacity_at: Option<Range<usize>>,
     /// With an empty name if that could not be made out.
     pub settings: ServiceSettings,
 }
@@ -82,6 +84,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<ServiceForm> {
         Some(Spanned::new(value.span(), key))
     });
     let at_the_door = at_the_door.collect();
+    let capacity_at = table.peek("capacity").map(|value| value.span());
 
     let text = name.as_ref().map_or("", |name| name.get_ref().as_str());
     let listens = listen.iter().map(|listen| listen.get_ref().clone()).collect();
@@ -111,7 +114,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<ServiceForm> {
     settings.routes = routes.iter().filter_map(RouteForm::settings).collect();
     whole::check(&given, &settings, table.reader());
     table.finish();
-    Some(ServiceForm { name, listen, has_listen, routes, at_the_door, settings })
+    Some(ServiceForm { name, listen, has_listen, routes, at_the_door, capacity_at, settings })
 }
 
 /// Reports keys that mean nothing with this protocol.

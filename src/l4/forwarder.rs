@@ -452,7 +452,7 @@ impl L4 {
 
     fn take_suspicions(&self, now: Instant) {
         let state = self.state();
-        state.probed.suspect(&self.inner.watch);
+        state.probed.suspect(&self.inner.watch, now);
         for Running { service, .. } in &state.running {
             service.avoid_suspects(now);
             self.refresh(service, false, now);

@@ -1,6 +1,7 @@
 //! The probes of a service's backends, and what the backends learn from them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::backend::Backend;
 use super::settings::ServiceSettings;
@@ -16,7 +17,7 @@ pub struct Watched {
 #[derive(Clone, Copy, Debug)]
 enum Role {
     /// It says whether the backend is up; so many failures in a row make it down.
-    Check { fall: u32 },
+    Check { fall: u32, is_of_port: bool },
     /// What it advises is taken, and no more: an agent that is silent changes nothing.
     Agent,
 }
@@ -45,7 +46,8 @@ pub fn probes(settings: &ServiceSettings, backends: &[Arc<Backend>]) -> Vec<(Pro
         match &settings.check {
             Some((check, port)) => {
                 let port = port.unwrap_or(backend.address.port());
-                add(name.clone(), check, port, Role::Check { fall: check.fall });
+                let is_of_port = check.kind.has_port() && port == backend.address.port();
+                add(name.clone(), check, port, Role::Check { fall: check.fall, is_of_port });
             }
             None => backend.learn_up(),
         }
@@ -82,15 +84,21 @@ impl Probed {
         }
     }
 
-    /// Those that could not be reached so often that they are suspect fail their checks, until
-    /// the checks say otherwise.
-    pub fn suspect(&self, watch: &Watch) {
+    /// Those that could not be reached so often that they are suspect fail their checks, until the
+    /// checks say otherwise. Where a check looks elsewhere, and may be that of others too, they are
+    /// left alone for a while.
+    pub fn suspect(&self, watch: &Watch, now: Instant) {
         for (index, Watched { backend, role }) in self.watched.iter().enumerate() {
-            let Role::Check { fall } = *role else { continue };
-            if backend.take_suspicion() {
-                for _ in 0..fall {
-                    watch.note_traffic_failure(self.generation, index, "connections to it fail");
-                }
+            let Role::Check { fall, is_of_port } = *role else { continue };
+            if !backend.take_suspicion() {
+                continue;
+            }
+            if !is_of_port {
+                backend.avoid(now);
+                continue;
+            }
+            for _ in 0..fall {
+                watch.note_traffic_failure(self.generation, index, "connections to it fail");
             }
         }
     }

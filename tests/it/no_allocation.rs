@@ -1,12 +1,17 @@
-//! The hot path allocates nothing: every answer of the benchmark's corpus, under an allocator that
-//! counts.
+//! The hot path allocates nothing: every answer of the benchmark's corpus, and the choice of a
+//! backend, under an allocator that counts.
 
 #![expect(unsafe_code, reason = "an allocator that counts can be written in no other way")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use portolan::answer::{Verdict, respond};
+use portolan::l4::service::Service;
+use portolan::l4::settings::{HashOf, Protocol};
+use portolan::l4::{BackendSettings, Balance, Flow, ServiceSettings};
 use portolan::ledger::Ledger;
 
 use corpus::{cases, request, snapshot};
@@ -41,6 +46,43 @@ unsafe impl GlobalAlloc for Counting {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: the caller keeps the contract.
         unsafe { System.realloc(memory, layout, new_size) }
+    }
+}
+
+#[test]
+fn the_choice_of_a_backend_allocates_nothing() {
+    let backends = (0..50).map(|n| BackendSettings::new(([10, 1, 0, n], 8443).into(), 1));
+    let mut settings = ServiceSettings::new("web", Vec::new(), backends.collect());
+    let of = HashOf::FiveTuple;
+    for balance in [
+        Balance::RoundRobin,
+        Balance::LeastConnections,
+        Balance::TwoChoices,
+        Balance::Hash { of },
+        Balance::Maglev { of, table_size: 65_537 },
+        Balance::BoundedHash { of, factor: 1.25 },
+    ] {
+        settings.balance = balance;
+        let service = Service::new("web".into(), Arc::default(), Arc::default());
+        let backends = service.backends_for(&settings);
+        backends.iter().for_each(|backend| backend.learn_up());
+        service.replace(Arc::new(settings.clone()), backends, Arc::default());
+        service.refresh(true, Instant::now());
+        let flow = |port| Flow {
+            client: ([198, 51, 100, 1], port).into(),
+            vip: ([203, 0, 113, 10], 443).into(),
+            protocol: Protocol::Tcp,
+        };
+        // What a thread keeps for all its reads is made with the first.
+        let first = service.choose(&flow(0), &[]).unwrap();
+        let tried = [first.backend().address];
+        let before = ALLOCATIONS.get();
+        for port in 1..500 {
+            let place = service.choose(&flow(port), &tried).unwrap();
+            assert_ne!(place.backend().address, tried[0]);
+            place.connected(Duration::from_millis(1));
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{balance:?}");
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::health::{Check, Kind};
+use crate::health::{AgentCheck, Check, Kind};
+use crate::l4::capacity::Unit;
 
-fn tcp_check(interval: Duration) -> Option<(Arc<Check>, Option<u16>)> {
+pub fn tcp_check(interval: Duration) -> Option<(Arc<Check>, Option<u16>)> {
     let check = Check {
         interval,
         jitter: 0.0,
@@ -110,13 +111,13 @@ async fn with_no_backend_left_to_try_the_client_is_reset() {
 }
 
 /// A backend whose queue is full: it answers no SYN.
-struct BlackHole {
-    address: SocketAddr,
+pub struct BlackHole {
+    pub address: SocketAddr,
     _sockets: Vec<Socket>,
 }
 
 impl BlackHole {
-    fn new() -> BlackHole {
+    pub fn new() -> BlackHole {
         let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let listener = socket();
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -247,4 +248,124 @@ async fn a_changed_check_changes_no_verdict_until_it_has_one() {
 fn failures(l4: &L4) -> Vec<u64> {
     let backends = &l4.load().services[0].backends;
     backends.iter().map(|backend| backend.connect_failures_total).collect()
+}
+
+fn hourly_check(port: Option<u16>) -> Option<(Arc<Check>, Option<u16>)> {
+    let interval = Duration::from_secs(3600);
+    let timeout = Duration::from_secs(5);
+    let check = Check {
+        kind: Kind::Tcp,
+        interval,
+        fast_interval: None,
+        jitter: 0.0,
+        timeout,
+        rise: 3,
+        fall: 3,
+    };
+    Some((Arc::new(check), port))
+}
+
+/// Clients come until the first backend is known to be down, and then it is left alone.
+async fn assert_found_out(l4: &L4) {
+    let first = || l4.load().services[0].backends[0].clone();
+    assert!(first().up);
+    while first().connect_failures_total < 3 {
+        assert_eq!(reach(l4).await.1, 7);
+    }
+    until("it is known to be down", || !first().up).await;
+    let failures = first().connect_failures_total;
+    assert_eq!(names(l4, 8).await, [7; 8]);
+    assert_eq!(first().connect_failures_total, failures, "nobody tries it any more");
+}
+
+#[tokio::test]
+async fn a_backend_that_cannot_be_reached_is_down_before_its_next_check() {
+    let [dying, backend] = [Backend::named(0).await, Backend::named(7).await];
+    let mut web = service("web", &[(dying.address, 1), (backend.address, 1)]);
+    web.check = hourly_check(None);
+    let l4 = run(web).await;
+    drop(dying);
+    assert_found_out(&l4).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_cannot_be_reached_is_left_alone_though_a_check_of_elsewhere_is_good() {
+    let (closed, backend) = (Closed::new(), Backend::named(7).await);
+    let mut web = service("web", &[(closed.address, 1), (backend.address, 1)]);
+    let probed = Backend::named(0).await;
+    web.check = hourly_check(Some(probed.address.port()));
+    assert_found_out(&run(web).await).await;
+}
+
+#[tokio::test]
+async fn an_agent_beside_the_check_changes_the_weight() {
+    let backends = [Backend::named(0).await, Backend::named(1).await];
+    let mut web = service_of(&backends, &[1, 1]);
+    // One agent says it for both, as both are at one address; then its line changes.
+    let line = Arc::new(std::sync::Mutex::new("25% maxconn:7\n"));
+    let agent = Backend::start({
+        let line = Arc::clone(&line);
+        move |mut stream| {
+            let line = *line.lock().unwrap();
+            async move { _ = stream.write_all(line.as_bytes()).await }
+        }
+    })
+    .await;
+    let check = Check {
+        kind: Kind::Agent(AgentCheck { send: None }),
+        interval: OFTEN,
+        fast_interval: None,
+        jitter: 0.0,
+        timeout: OFTEN,
+        rise: 1,
+        fall: 1,
+    };
+    web.agent = Some((Arc::new(check), agent.address.port()));
+    web.capacity = Some(Capacity::Agents);
+    let l4 = run(web).await;
+    let first = || l4.load().services[0].backends[0].clone();
+    assert_eq!((first().weight_percent, first().max_connections), (25, Some(7)), "from the start");
+    assert_eq!(l4.load().capacity, Some(14));
+    *line.lock().unwrap() = "drain\n";
+    until("no backend takes connections", || l4.load().services[0].healthy_backends == 0).await;
+    assert!(first().up);
+    assert_eq!(l4.load().capacity, Some(0));
+    *line.lock().unwrap() = "ready up 100% maxconn:0\n";
+    until("all is as configured", || first().weight_percent == 100 && !first().advised_drained)
+        .await;
+}
+
+#[tokio::test]
+async fn with_fewer_healthy_backends_than_a_service_needs_the_region_is_out() {
+    let backends = [Backend::named(0).await, Backend::named(1).await];
+    let mut web = service_of(&backends, &[1, 1]);
+    web.min_healthy = 2;
+    let mut mail = service("mail", &[(backends[0].address, 1)]);
+    mail.capacity = Some(Capacity::Connections(100));
+    let l4 = start(settings([web, mail])).await.unwrap();
+    assert_eq!(l4.load().capacity, Some(100));
+    l4.set_drained("web", backends[1].address, true).unwrap();
+    assert_eq!(l4.load().capacity, Some(0));
+    assert!(l4.load().services[0].is_short);
+    l4.set_drained("web", backends[1].address, false).unwrap();
+    assert_eq!(l4.load().capacity, Some(100));
+}
+
+#[tokio::test]
+async fn a_capacity_in_connections_a_second_is_measured_so() {
+    let backends = [Backend::named(0).await];
+    let mut web = service_of(&backends, &[1]);
+    web.capacity = Some(Capacity::ConnectionsPerSecond(1_000));
+    let l4 = run(web).await;
+    let load = || l4.load();
+    assert_eq!((load().unit, load().capacity), (Some(Unit::ConnectionsPerSecond), Some(1_000)));
+    // In ten seconds' mean there is something of it as soon as a second is over.
+    until("the first second is over", || {
+        let stream = std::net::TcpStream::connect(load().services[0].listen[0].single().unwrap());
+        drop(stream);
+        load().carried > 0.0
+    })
+    .await;
+    assert!(load().utilisation.unwrap() > 0.0);
+    assert_eq!(load().services[0].load.unwrap().offered, load().services[0].connections_per_second);
 }
