@@ -166,13 +166,16 @@ function pool(one) {
     table(["Datacenter", "State", "Addresses", "Weight", "Why", ""], rows));
 }
 
+const weightWords = backend => backend.weight_percent === 100 ? number(backend.weight) : `${number(backend.weight)} at ${backend.weight_percent} %`;
+
 function service(one) {
+  const kept = [["refused", one.refused_total], ["denied", one.denied_total], ["too fast", one.limited_total]].filter(([, count]) => count > 0);
   const rows = one.backends.map(backend => [
-    backend.address, [state(backend.state)], number(backend.connections), number(backend.weight), [backend.override, ...backend.changes].filter(Boolean).map(overrideWords).join("; "), [buttons(backend)],
+    backend.address, [state(backend.state)], number(backend.connections), weightWords(backend), [backend.override, ...backend.changes].filter(Boolean).map(overrideWords).join("; "), [buttons(backend)],
   ]);
   return element("div", { class: "card" },
     element("h3", null, `${one.name} `, soft(`${one.listen.join(", ")} · ${one.balance.kind}`)),
-    element("p", null, `${number(one.connections)} connections${one.capacity_unit === "connections" ? ` of ${number(one.capacity)}` : ""}`),
+    element("p", null, `${number(one.connections)} connections${one.capacity_unit === "connections" ? ` of ${number(one.capacity)}` : ""}, ${number(one.accepted_total)} in all${kept.map(([what, count]) => `, ${number(count)} ${what}`).join("")}`),
     table(["Backend", "State", "Connections", "Weight", "Why", ""], rows));
 }
 
@@ -223,6 +226,7 @@ function render(status) {
   if (status.dns) show("dns", table(["Outcome", "Messages"], Object.entries(status.dns.outcomes).filter(([, count]) => count > 0).map(([name, count]) => [name, number(count)])));
 
   const targets = [status.datacenters, status.pools, ...status.pools.map(one => one.members), ...status.l4.map(one => one.backends)];
+  show("services", status.l4.map(one => element("option", { value: one.name })));
   show("targets", targets.flat().map(thing => element("option", { value: thing.target })));
 }
 
@@ -232,22 +236,25 @@ const values = form => Object.fromEntries([...new FormData(form)].filter(([, val
 
 byId("override").addEventListener("submit", event => {
   event.preventDefault();
-  const { target, action, ...rest } = values(event.target);
-  set(target, action, rest);
+  const { target, action, weight, ...rest } = values(event.target);
+  const takesWeight = weight !== undefined && (action === "add" || action === "weight");
+  set(target, action, takesWeight ? { weight: Number(weight), ...rest } : rest);
 });
 
-byId("explain").addEventListener("submit", async event => {
-  event.preventDefault();
-  const place = byId("explained");
-  try {
-    const answer = await fetch(`api/v1/explain?${new URLSearchParams(values(event.target))}`, { headers: { Accept: "text/plain" } });
-    const text = await answer.text();
-    place.textContent = answer.ok ? text : Object.values(JSON.parse(text)).join("\n");
-  } catch (error) {
-    place.textContent = error.message;
-  }
-  place.hidden = false;
-});
+for (const [form, answered] of [["explain", "explained"], ["explain-flow", "explained-flow"]]) {
+  byId(form).addEventListener("submit", async event => {
+    event.preventDefault();
+    const place = byId(answered);
+    try {
+      const answer = await fetch(`api/v1/explain?${new URLSearchParams(values(event.target))}`, { headers: { Accept: "text/plain" } });
+      const text = await answer.text();
+      place.textContent = answer.ok ? text : Object.values(JSON.parse(text)).join("\n");
+    } catch (error) {
+      place.textContent = error.message;
+    }
+    place.hidden = false;
+  });
+}
 
 // ---- the clockwork ----
 

@@ -200,12 +200,26 @@ fn service_text(service: &ServiceView) -> String {
     let ServiceView { name, listen, connections, .. } = service;
     let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
     let on = if listen.is_empty() { String::new() } else { format!(" on {}", listen.join(", ")) };
-    let heading = format!("L4 {name}{on}: {connections}{capacity} connections{rate}{short}");
+    let ServiceView { waiting, refused_total, denied_total, limited_total, .. } = service;
+    let kept = [
+        ("waiting", waiting),
+        ("refused", refused_total),
+        ("denied", denied_total),
+        ("too fast", limited_total),
+    ];
+    let kept = kept.iter().filter(|(_, count)| **count > 0);
+    let kept: String = kept.map(|(what, count)| format!(", {count} {what}")).collect();
+    let heading = format!("L4 {name}{on}: {connections}{capacity} connections{rate}{kept}{short}");
     let rows = service.backends.iter().map(|backend| {
         let connections = count(backend.status.connections as usize, "connection");
+        let weight = match backend.status.weight_percent {
+            100 => format!("weight {}", backend.status.weight),
+            percent => format!("weight {} at {percent} %", backend.status.weight),
+        };
         let over = backend.over.iter().chain(&backend.changes).map(terms);
         let over = over.collect::<Vec<_>>().join("; ");
-        vec![backend.status.address.to_string(), word(&backend.state), connections, over]
+        let address = backend.status.address.to_string();
+        vec![address, word(&backend.state), connections, weight, over]
     });
     section(&heading, &[], rows.collect())
 }
