@@ -56,6 +56,9 @@ pub enum Cause {
     BackendDown,
     /// This process had not what it takes, such as descriptors.
     Exhausted,
+    /// It made room for another: of datagrams, the session that is used least recently goes when
+    /// there are as many as may be.
+    Displaced,
     /// The forwarder stopped.
     Stopped,
 }

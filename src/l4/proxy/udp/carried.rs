@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::session::{Session, Upstream};
+use super::session::Session;
 use super::sessions::{Index, Key, Sessions};
 use crate::l4::backend::Place;
+use crate::l4::ending::Cause;
 use crate::l4::service::Service;
 use crate::l4::settings::ServiceSettings;
 
@@ -82,12 +83,6 @@ impl Carried {
         }
     }
 
-    /// How sockets to its backends are opened.
-    pub fn upstream(&self) -> Upstream {
-        let ServiceSettings { transparent, quic, .. } = &*self.settings;
-        Upstream { is_transparent: *transparent, is_quic: quic.is_some() }
-    }
-
     /// Lets a session know what QUIC connection ids call its backend.
     pub fn name_server(&mut self, index: Index) {
         if let Some(session) = self.sessions.get_mut(index) {
@@ -96,22 +91,32 @@ impl Carried {
     }
 
     /// Ends a session; false when there is none.
-    pub fn end(&mut self, index: Index) -> bool {
+    pub fn end(&mut self, index: Index, cause: Cause, now: Instant) -> bool {
         let Some(mut session) = self.sessions.remove(index) else { return false };
         session.count();
+        self.service.note_end(&session.ending(cause, now));
         true
     }
 
-    /// Ends the session that has not been used for longest; false when there is none.
-    pub fn end_oldest(&mut self) -> bool {
-        self.sessions.oldest().is_some_and(|(index, _)| self.end(index))
+    /// Ends the session that has not been used for longest, for another; false when there is none.
+    pub fn displace(&mut self, now: Instant) -> bool {
+        self.sessions.oldest().is_some_and(|(index, _)| self.end(index, Cause::Displaced, now))
     }
 
     /// Ends a session that has gone idle or is one too many; false when there is none.
     pub fn end_overdue(&mut self, now: Instant, idle: Duration, most: usize) -> bool {
         let Some((index, used)) = self.sessions.oldest() else { return false };
-        let is_overdue = now.saturating_duration_since(used) >= idle || self.sessions.len() > most;
-        is_overdue && self.end(index)
+        if now.saturating_duration_since(used) >= idle {
+            return self.end(index, Cause::Idle, now);
+        }
+        self.sessions.len() > most && self.displace(now)
+    }
+
+    /// Lets go of the sessions by this entrance, which go on elsewhere. Gives how many.
+    pub fn forget(&mut self, entrance: u32) -> usize {
+        let by_it = self.sessions.iter().filter(|(.., session)| session.entrance == entrance);
+        let indices: Vec<Index> = by_it.map(|(index, ..)| index).collect();
+        indices.iter().filter(|index| self.sessions.remove(**index).is_some()).count()
     }
 
     /// The sessions by this entrance go on by another.

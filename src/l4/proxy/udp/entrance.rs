@@ -17,7 +17,7 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 const MIN_WINDOW: usize = 8;
 
 /// Sets up sockets for datagrams.
-pub fn prepare(opened: &Opened) -> io::Result<()> {
+pub fn prepare(opened: &Opened, is_quic: bool) -> io::Result<()> {
     for socket in opened.workers.iter().flatten() {
         socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
         socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
@@ -25,8 +25,18 @@ pub fn prepare(opened: &Opened) -> io::Result<()> {
         if bound.ip().is_unspecified() {
             datagram::receive_destinations(socket, bound.is_ipv6())?;
         }
+        if is_quic {
+            datagram::never_fragment(socket, bound.is_ipv6())?;
+        }
     }
     Ok(())
+}
+
+/// True for a VIP that these sockets are for.
+pub fn is_at(opened: &Opened, vip: SocketAddr) -> bool {
+    let listen = &opened.listen;
+    let is_any = listen.addresses.addr().is_unspecified() && listen.ports.contains(&vip.port());
+    is_any || listen.contains(vip)
 }
 
 fn local(socket: &Socket) -> io::Result<SocketAddr> {
@@ -85,14 +95,19 @@ impl Entrance {
         self.is_outlet
     }
 
+    /// Which of all sockets that were opened together it is.
+    pub fn position(&self) -> usize {
+        let (worker, number) = self.at;
+        self.opened.workers.iter().take(worker).map(Vec::len).sum::<usize>() + number
+    }
+
     /// To which VIP a datagram came; none for an address that is not listened on.
     pub fn vip(&self, envelope: &mut Envelope) -> Option<SocketAddr> {
         if !self.is_wildcard() {
             return Some(self.bound);
         }
         let vip = SocketAddr::new(envelope.destination()?, self.bound.port());
-        let listen = &self.opened.listen;
-        (listen.addresses.addr().is_unspecified() || listen.contains(vip)).then_some(vip)
+        is_at(&self.opened, vip).then_some(vip)
     }
 
     /// What replies leave from where the socket does not say it.

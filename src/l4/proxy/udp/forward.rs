@@ -5,17 +5,18 @@ use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::quic;
-use super::session::Session;
+use super::session::{self, Session};
 use super::sessions::{Index, Key};
 use super::worker::{BATCH, LOOK, Reply, Token, Worker};
 use crate::datagram::{Envelope, Wait};
 use crate::l4::backend::{Backend, Place};
+use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
 use crate::l4::service::NoBackend;
 use crate::l4::settings::Protocol;
@@ -180,10 +181,10 @@ impl Worker {
     /// Sends to the clients what has been taken for them.
     pub(super) fn send_replies(&mut self) {
         let (carried, inbox) = (&self.carried, &self.inbox);
-        let session = |reply: &Reply| -> Option<&Session> {
+        let session_of = |reply: &Reply| -> Option<&Session> {
             carried.get(reply.carried as usize)?.as_ref()?.sessions.get(reply.session)
         };
-        let entrance = |reply: &Reply| session(reply).map_or(u32::MAX, |one| one.entrance);
+        let entrance = |reply: &Reply| session_of(reply).map_or(u32::MAX, |one| one.entrance);
         self.replies.sort_unstable_by_key(|reply| (entrance(reply), reply.slot));
         let by_entrance = self.replies.chunk_by(|a, b| entrance(a) == entrance(b));
         for mut rest in by_entrance {
@@ -192,7 +193,7 @@ impl Worker {
             while !rest.is_empty() {
                 let datagrams = rest.iter().filter_map(|reply| {
                     let packet = inbox.slots()[usize::from(reply.slot)].packet();
-                    Some((Some(&session(reply)?.to_client), packet))
+                    Some((Some(&session_of(reply)?.to_client), packet))
                 });
                 let sent = match self.outbox.send(socket, datagrams) {
                     Ok(0) => break,
@@ -223,17 +224,21 @@ impl Worker {
         let number = entrance.carried;
         let to_client = Envelope::to(flow.client, entrance.leave_from(flow.vip));
         let carried = self.carried_mut(number)?;
+        carried.service.admit(flow.client.ip(), now).ok()?;
         carried.follow_settings();
         carried.service.accepted_total.fetch_add(1, Relaxed);
-        if carried.sessions.len() >= carried.most() && carried.end_oldest() {
+        if carried.sessions.len() >= carried.most() && carried.displace(now) {
             self.sessions -= 1;
         }
         if self.sessions >= self.most {
-            self.end_one_of_the_largest();
+            self.displace_of_the_largest(now);
         }
-        let Some((socket, place)) = self.connect(number, &flow, place, ArrayVec::new()) else {
-            self.carried_mut(number)?.service.refused_total.fetch_add(1, Relaxed);
-            return None;
+        let (socket, place) = match self.connect(number, &flow, place, now) {
+            Ok(connected) => connected,
+            Err(cause) => {
+                self.carried_mut(number)?.service.note_end(&refused(flow, cause));
+                return None;
+            }
         };
         let idle = self.carried_mut(number)?.settings.timeouts.idle;
         let epoll = &self.epoll;
@@ -246,7 +251,7 @@ impl Worker {
         let added = epoll::add(epoll, &carried.sessions.get(index)?.socket, token, EventFlags::IN);
         if let Err(error) = added {
             tracing::warn!(%error, "cannot wait for a backend's datagrams");
-            carried.end(index);
+            carried.end(index, Cause::Exhausted, now);
             self.sessions -= 1;
             return None;
         }
@@ -262,40 +267,47 @@ impl Worker {
         number: u32,
         flow: &Flow,
         mut given: Option<Place>,
-        mut tried: ArrayVec<SocketAddr, 8>,
-    ) -> Option<(UdpSocket, Place)> {
+        now: Instant,
+    ) -> Result<(UdpSocket, Place), Cause> {
+        let mut tried: ArrayVec<SocketAddr, TRIES> = ArrayVec::new();
+        let mut cause = Cause::NoBackend;
         for _ in 0..TRIES {
-            let carried = self.carried_mut(number)?;
-            let upstream = carried.upstream();
+            let carried = self.carried_mut(number).ok_or(Cause::Stopped)?;
+            let is_quic = carried.settings.quic.is_some();
             let chosen = match given.take() {
                 Some(place) => Ok(place),
                 None => carried.service.choose(flow, &tried),
             };
             let place = match chosen {
                 Ok(place) => place,
-                Err(NoBackend::Full) if carried.end_oldest() => {
+                Err(NoBackend::NoneUp) => return Err(Cause::NoBackend),
+                Err(NoBackend::Full) => {
+                    cause = Cause::QueueFull;
+                    if !carried.displace(now) {
+                        return Err(cause);
+                    }
                     self.sessions -= 1;
                     continue;
                 }
-                Err(_) => return None,
             };
             let address = place.backend().address;
-            match upstream.connect(flow.client, address) {
-                Ok(socket) => return Some((socket, place)),
+            match session::connect(address, is_quic) {
+                Ok(socket) => return Ok((socket, place)),
                 // No backend's fault.
                 Err(error) if is_exhaustion(&error) => {
+                    cause = Cause::Exhausted;
                     given = Some(place);
-                    if !self.end_one_of_the_largest() {
-                        return None;
+                    if !self.displace_of_the_largest(now) {
+                        return Err(cause);
                     }
                 }
                 Err(_) => {
                     place.failed();
-                    tried.try_push(address).ok()?;
+                    tried.push(address);
                 }
             }
         }
-        None
+        Err(cause)
     }
 
     /// The network says that nobody listens where a session's backend is.
@@ -313,14 +325,14 @@ impl Worker {
         let Some(Some(carried)) = self.carried.get_mut(number as usize) else { return };
         let Some(session) = carried.sessions.get_mut(index) else { return };
         let mut tried = session.tried();
-        let upstream = carried.upstream();
+        let is_quic = carried.settings.quic.is_some();
         let Some(session) = carried.sessions.get_mut(index) else { return };
         for _ in 0..TRIES {
             let chosen = carried.service.choose(&session.flow, &tried);
             let Some(place) = chosen.ok().filter(|place| place.backend().is_up()) else { break };
             let address = place.backend().address;
             let token = EventData::new_u64(Token::Session(number, index).into());
-            let connected = upstream.connect(session.flow.client, address);
+            let connected = session::connect(address, is_quic);
             let moved = connected.and_then(|socket| {
                 epoll::add(&self.epoll, &socket, token, EventFlags::IN)?;
                 Ok(socket)
@@ -358,11 +370,24 @@ impl Worker {
 
     /// Ends the session that has not been used for longest of the service that has most of them,
     /// so that a crowd at one service makes room for itself. False when there are none.
-    fn end_one_of_the_largest(&mut self) -> bool {
+    fn displace_of_the_largest(&mut self, now: Instant) -> bool {
         let largest = self.carried.iter_mut().flatten().max_by_key(|one| one.sessions.len());
-        let has_ended = largest.is_some_and(|one| one.end_oldest());
+        let has_ended = largest.is_some_and(|one| one.displace(now));
         self.sessions -= usize::from(has_ended);
         has_ended
+    }
+}
+
+/// The end of a session that did not come to be.
+fn refused(flow: Flow, cause: Cause) -> Ending {
+    Ending {
+        flow,
+        backend: None,
+        cause,
+        lasted: Duration::ZERO,
+        connected_after: None,
+        bytes_to_backend: 0,
+        bytes_to_client: 0,
     }
 }
 

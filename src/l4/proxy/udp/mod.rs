@@ -3,12 +3,14 @@
 mod carried;
 mod entrance;
 mod forward;
+mod passed;
 mod quic;
 mod session;
 mod sessions;
 mod worker;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -19,6 +21,11 @@ use crate::l4::listener::Opened;
 use crate::l4::service::Service;
 use worker::{Command, Mailbox};
 
+pub use passed::Passed;
+
+/// A session that goes to another process, or has come from one, and its socket.
+pub type Lent = (Passed, OwnedFd);
+
 /// Whoever stops waits no longer for what backends still have to say.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -27,6 +34,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Plane {
     workers: Mutex<Vec<Worker>>,
     served: AtomicU64,
+    /// Sessions of the process before, until their service is served.
+    adopted: Mutex<Vec<Lent>>,
 }
 
 #[derive(Debug)]
@@ -50,7 +59,7 @@ impl Plane {
 
     /// Carries what comes to these sockets from now on.
     pub fn serve(&self, service: Arc<Service>, opened: Arc<Opened>) -> io::Result<Serving> {
-        entrance::prepare(&opened)?;
+        entrance::prepare(&opened, service.settings().quic.is_some())?;
         let mut workers = self.workers();
         while workers.len() < opened.workers.len() {
             let (mailbox, thread) = worker::start(workers.len())?;
@@ -58,9 +67,11 @@ impl Plane {
         }
         let id = self.served.fetch_add(1, Relaxed);
         let mailboxes: Vec<Mailbox> = workers.iter().map(|one| one.mailbox.clone()).collect();
+        let mut sessions = self.sessions_for(&service, &opened);
         for (worker, mailbox) in mailboxes.iter().enumerate() {
             let (service, opened) = (Arc::clone(&service), Arc::clone(&opened));
-            mailbox.send(Command::Serve { id, service, opened, worker });
+            let sessions = sessions.get_mut(worker).map(std::mem::take).unwrap_or_default();
+            mailbox.send(Command::Serve { id, service, opened, worker, sessions });
         }
         Ok(Serving { id, mailboxes })
     }
@@ -70,6 +81,33 @@ impl Plane {
         for worker in &*self.workers() {
             worker.mailbox.send(Command::WentDown(Arc::clone(backend)));
         }
+    }
+
+    /// All sessions, for another process, with duplicates of their sockets. Until they are taken
+    /// back nothing is read here, so that nothing that the other should know passes it by.
+    pub async fn lend(&self) -> Vec<Lent> {
+        let (lent, mut all) = tokio::sync::mpsc::unbounded_channel();
+        for worker in &*self.workers() {
+            worker.mailbox.send(Command::Lend(lent.clone()));
+        }
+        drop(lent);
+        let mut sessions = Vec::new();
+        while let Some(some) = all.recv().await {
+            sessions.extend(some);
+        }
+        sessions
+    }
+
+    /// The other process does not want them: as if nothing had been.
+    pub fn take_back(&self) {
+        for worker in &*self.workers() {
+            worker.mailbox.send(Command::TakeBack);
+        }
+    }
+
+    /// Sessions of another process, which go on here when their services are served.
+    pub fn adopt(&self, sessions: Vec<Lent>) {
+        self.adopted().extend(sessions);
     }
 
     /// Returns when all sessions have ended, which they do when their backends have said what they
@@ -85,6 +123,27 @@ impl Plane {
             let _ = tokio::task::spawn_blocking(|| thread.join()).await;
             drop(mailbox);
         }
+    }
+
+    /// The adopted sessions by these sockets, for each worker.
+    fn sessions_for(&self, service: &Service, opened: &Opened) -> Vec<Vec<Lent>> {
+        let of_socket = opened.workers.iter().enumerate();
+        let of_socket: Vec<usize> =
+            of_socket.flat_map(|(worker, sockets)| sockets.iter().map(move |_| worker)).collect();
+        let mut sessions: Vec<Vec<Lent>> = opened.workers.iter().map(|_| Vec::new()).collect();
+        let is_its = |(passed, _): &mut Lent| {
+            passed.service == service.name && entrance::is_at(opened, passed.vip)
+        };
+        for (passed, socket) in self.adopted().extract_if(.., is_its) {
+            if let Some(worker) = of_socket.get(passed.socket % of_socket.len().max(1)) {
+                sessions[*worker].push((passed, socket));
+            }
+        }
+        sessions
+    }
+
+    fn adopted(&self) -> MutexGuard<'_, Vec<Lent>> {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn workers(&self) -> MutexGuard<'_, Vec<Worker>> {

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::datagram::{self, Envelope};
 use crate::l4::backend::Place;
+use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
 
 /// When no other backend took a session, that is tried again after this.
@@ -44,8 +45,12 @@ pub struct Session {
     pub bytes_to_client: u64,
     /// What of these has been counted for the backend.
     counted: (u64, u64),
+    /// When its first datagram came.
+    began: Instant,
     /// When it came to this backend.
     since: Instant,
+    /// When a backend had sent something for the first time, since it began.
+    connected_after: Option<Duration>,
     /// The backend has sent something.
     is_answered: bool,
     /// Since when the client has asked and not been answered.
@@ -56,35 +61,28 @@ pub struct Session {
     stays_until: Instant,
 }
 
-/// How a session's socket is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Upstream {
-    /// From the client's address.
-    pub is_transparent: bool,
-    /// No datagram is cut to fit the path (RFC 9000 §14).
-    pub is_quic: bool,
+/// A socket that is connected to a backend. One for QUIC sends nothing in fragments.
+pub fn connect(backend: SocketAddr, is_quic: bool) -> io::Result<UdpSocket> {
+    let kind = Type::DGRAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(backend), kind, Some(Protocol::UDP))?;
+    if is_quic {
+        datagram::never_fragment(&socket, backend.is_ipv6())?;
+    }
+    socket.connect(&backend.into())?;
+    Ok(socket.into())
 }
 
-impl Upstream {
-    /// A socket that is connected to a backend.
-    pub fn connect(self, client: SocketAddr, backend: SocketAddr) -> io::Result<UdpSocket> {
-        let kind = Type::DGRAM.nonblocking();
-        let socket = Socket::new(Domain::for_address(backend), kind, Some(Protocol::UDP))?;
-        if self.is_quic {
-            datagram::never_fragment(&socket, backend.is_ipv6())?;
-        }
-        if self.is_transparent && client.is_ipv4() == backend.is_ipv4() {
-            // A client that talks to several VIPs has a socket for each.
-            socket.set_reuse_address(true)?;
-            match client {
-                SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
-                SocketAddr::V6(_) => socket.set_ip_transparent_v6(true)?,
-            }
-            socket.bind(&client.into())?;
-        }
-        socket.connect(&backend.into())?;
-        Ok(socket.into())
-    }
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// When its first datagram came.
+    pub began: Instant,
+    /// Its backend has sent something.
+    pub is_answered: bool,
+    /// Bytes from the client.
+    pub bytes_to_backend: u64,
+    /// Bytes to the client.
+    pub bytes_to_client: u64,
 }
 
 impl Session {
@@ -108,12 +106,32 @@ impl Session {
             bytes_to_backend: 0,
             bytes_to_client: 0,
             counted: (0, 0),
+            began: now,
             since: now,
+            connected_after: None,
             is_answered: false,
             asked: None,
             refused: ArrayVec::new(),
             stays_until: now,
         }
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            began: self.began,
+            is_answered: self.is_answered,
+            bytes_to_backend: self.bytes_to_backend,
+            bytes_to_client: self.bytes_to_client,
+        }
+    }
+
+    /// It has come as far elsewhere, where that has been counted.
+    pub fn go_on(&mut self, progress: Progress) {
+        (self.began, self.is_answered) = (progress.began, progress.is_answered);
+        self.bytes_to_backend = progress.bytes_to_backend;
+        self.bytes_to_client = progress.bytes_to_client;
+        self.counted = (self.bytes_to_backend, self.bytes_to_client);
     }
 
     /// The client has sent something.
@@ -131,6 +149,7 @@ impl Session {
         if !self.is_answered {
             self.is_answered = true;
             self.place.connected(now.saturating_duration_since(self.since));
+            self.connected_after.get_or_insert(now.saturating_duration_since(self.began));
             self.refused.clear();
         }
     }
@@ -191,6 +210,19 @@ impl Session {
         backend.bytes_to_backend_total.fetch_add(to_backend - counted_to_backend, Relaxed);
         backend.bytes_to_client_total.fetch_add(to_client - counted_to_client, Relaxed);
         self.counted = (to_backend, to_client);
+    }
+
+    /// What there was of it, when it ends now.
+    pub fn ending(&self, cause: Cause, now: Instant) -> Ending {
+        Ending {
+            flow: self.flow,
+            backend: Some(self.place.backend().address),
+            cause,
+            lasted: now.saturating_duration_since(self.began),
+            connected_after: self.connected_after,
+            bytes_to_backend: self.bytes_to_backend,
+            bytes_to_client: self.bytes_to_client,
+        }
     }
 
     fn is_unanswered(&self, now: Instant) -> bool {

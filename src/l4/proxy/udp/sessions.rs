@@ -29,6 +29,11 @@ impl Key {
         Key { client: bits(client.ip()), vip: bits(vip.ip()), ports, interface }
     }
 
+    /// What tells it from other sessions of the same client with the same VIP.
+    pub fn tag(&self) -> u32 {
+        (self.ports >> 32) as u32
+    }
+
     /// The key of another session of the same client with the same VIP.
     pub fn tagged(self, tag: u32) -> Key {
         Key { ports: self.ports & u64::from(u32::MAX) | u64::from(tag) << 32, ..self }
@@ -154,11 +159,16 @@ impl<S> Sessions<S> {
 
     /// All of them, from the one that has not been used for longest to the one that was used last.
     pub fn iter(&self) -> impl Iterator<Item = (Index, Instant, &S)> {
+        self.iter_with_keys().map(|(index, _, used, session)| (index, used, session))
+    }
+
+    /// The same, with their keys.
+    pub fn iter_with_keys(&self) -> impl Iterator<Item = (Index, &Key, Instant, &S)> {
         let mut next = self.oldest;
         std::iter::from_fn(move || {
             let entry = self.entries.get(next as usize)?;
             let index = std::mem::replace(&mut next, entry.newer);
-            Some((index, entry.used, entry.session.as_ref()?))
+            Some((index, &entry.key, entry.used, entry.session.as_ref()?))
         })
     }
 

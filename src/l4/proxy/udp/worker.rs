@@ -11,13 +11,17 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
+use tokio::sync::mpsc::UnboundedSender;
 
+use super::Lent;
 use super::carried::Carried;
 use super::entrance::Entrance;
+use super::passed::Passed;
 use super::sessions::Index;
 use crate::datagram::{Inbox, Outbox};
 use crate::l4::backend::Backend;
 use crate::l4::descriptors;
+use crate::l4::ending::Cause;
 use crate::l4::listener::Opened;
 use crate::l4::service::Service;
 
@@ -45,11 +49,21 @@ const PART_OF_DESCRIPTORS: u64 = 2;
 #[derive(Debug)]
 pub enum Command {
     /// Carry what comes to these sockets.
-    Serve { id: u64, service: Arc<Service>, opened: Arc<Opened>, worker: usize },
+    Serve {
+        id: u64,
+        service: Arc<Service>,
+        opened: Arc<Opened>,
+        worker: usize,
+        sessions: Vec<Lent>,
+    },
     /// No longer.
     Leave { id: u64 },
     /// A backend's sessions are to go on with others.
     WentDown(Arc<Backend>),
+    /// Tell of all sessions, and read nothing more.
+    Lend(UnboundedSender<Vec<Lent>>),
+    /// Read again.
+    TakeBack,
     /// End, by then.
     Stop { last: Instant },
 }
@@ -91,6 +105,7 @@ pub fn start(number: usize) -> io::Result<(Mailbox, JoinHandle<()>)> {
         most: usize::MAX,
         next_look: None,
         last_look: Instant::now(),
+        is_lent: false,
         stop: None,
     };
     let name = format!("l4-udp-{number}");
@@ -156,6 +171,8 @@ pub struct Worker {
     /// When it is to be looked for what has gone idle; none while there is nothing that could.
     pub(super) next_look: Option<Instant>,
     last_look: Instant,
+    /// Another process has the sessions.
+    is_lent: bool,
     /// When to end.
     pub(super) stop: Option<Instant>,
 }
@@ -227,10 +244,15 @@ impl Worker {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Serve { id, service, opened, worker } => {
+                Command::Serve { id, service, opened, worker, sessions } => {
                     self.serve(id, service, &opened, worker);
+                    self.resume(id, sessions, now);
                 }
                 Command::Leave { id } => self.leave(id, now),
+                Command::Lend(to) => {
+                    let _ = to.send(self.lend(now));
+                }
+                Command::TakeBack => self.take_back(),
                 Command::WentDown(backend) => self.leave_backend(&backend, now),
                 Command::Stop { last } => {
                     self.stop = Some(last);
@@ -268,13 +290,93 @@ impl Worker {
         for entrance in entrances {
             let number = put(&mut self.entrances, entrance);
             let Some(entrance) = &self.entrances[number] else { continue };
-            if entrance.is_outlet() {
-                continue;
-            }
-            let token = EventData::new_u64(Token::Entrance(number as u32).into());
-            if let Err(error) = epoll::add(&self.epoll, entrance, token, EventFlags::IN) {
+            if let Err(error) = self.watch_entrance(number as u32, entrance) {
                 tracing::error!(%error, "cannot wait for a UDP socket");
                 self.entrances[number] = None;
+            }
+        }
+    }
+
+    fn watch_entrance(&self, number: u32, entrance: &Entrance) -> rustix::io::Result<()> {
+        if entrance.is_outlet() || self.is_lent {
+            return Ok(());
+        }
+        let token = EventData::new_u64(Token::Entrance(number).into());
+        epoll::add(&self.epoll, entrance, token, EventFlags::IN)
+    }
+
+    /// Has the sessions of another process go on, which came by the sockets of this serving.
+    fn resume(&mut self, id: u64, sessions: Vec<Lent>, now: Instant) {
+        for (passed, socket) in sessions {
+            let at = passed.socket;
+            let of_serving = |one: &Option<Entrance>| {
+                one.as_ref().is_some_and(|one| one.id == id && one.position() == at)
+            };
+            let Some(number) = self.entrances.iter().position(of_serving) else { continue };
+            let Some(entrance) = &self.entrances[number] else { continue };
+            let (number, of) = (number as u32, entrance.carried);
+            let Some(Some(carried)) = self.carried.get_mut(of as usize) else { continue };
+            let service = Arc::clone(&carried.service);
+            let Some((key, session, used)) =
+                passed.resume(socket, &service, (number, entrance), now)
+            else {
+                continue;
+            };
+            if carried.sessions.find(&key).is_some() {
+                continue;
+            }
+            let Ok(index) = carried.sessions.insert(key, session, used) else { continue };
+            self.sessions += 1;
+            carried.name_server(index);
+            let token = EventData::new_u64(Token::Session(of, index).into());
+            let socket = carried.sessions.get(index).map(|session| &session.socket);
+            if !socket
+                .is_some_and(|one| epoll::add(&self.epoll, one, token, EventFlags::IN).is_ok())
+            {
+                carried.end(index, Cause::Exhausted, now);
+                self.sessions -= 1;
+            }
+            self.next_look = Some(now);
+        }
+    }
+
+    /// All sessions, of which nothing is read any more.
+    fn lend(&mut self, now: Instant) -> Vec<Lent> {
+        self.is_lent = true;
+        for entrance in self.entrances.iter().flatten() {
+            let _ = epoll::delete(&self.epoll, entrance);
+        }
+        let mut lent = Vec::with_capacity(self.sessions);
+        for carried in self.carried.iter_mut().flatten() {
+            carried.sessions.each_used_since(self.last_look, |session| session.count());
+            for (_, key, used, session) in carried.sessions.iter_with_keys() {
+                let _ = epoll::delete(&self.epoll, &session.socket);
+                let entrance =
+                    self.entrances.get(session.entrance as usize).and_then(Option::as_ref);
+                let position = entrance.map_or(0, Entrance::position);
+                // One of which there is no duplicate ends.
+                if let Ok(socket) = session.socket.try_clone() {
+                    let passed = Passed::new(&carried.service, position, (key, used, session), now);
+                    lent.push((passed, socket.into()));
+                }
+            }
+        }
+        lent
+    }
+
+    /// Goes on with what was lent.
+    fn take_back(&mut self) {
+        self.is_lent = false;
+        for (number, entrance) in self.entrances.iter().enumerate() {
+            let Some(entrance) = entrance else { continue };
+            if let Err(error) = self.watch_entrance(number as u32, entrance) {
+                tracing::error!(%error, "cannot wait for a UDP socket");
+            }
+        }
+        for (number, carried) in self.carried.iter().enumerate() {
+            for (index, _, session) in carried.iter().flat_map(|carried| carried.sessions.iter()) {
+                let token = EventData::new_u64(Token::Session(number as u32, index).into());
+                let _ = epoll::add(&self.epoll, &session.socket, token, EventFlags::IN);
             }
         }
     }
@@ -307,8 +409,12 @@ impl Worker {
     fn look(&mut self, now: Instant) {
         let last_look = std::mem::replace(&mut self.last_look, now);
         let mut next = now + LOOK;
+        let is_lent = self.is_lent;
         for number in 0..self.carried.len() as u32 {
             let Some(carried) = self.carried_mut(number) else { continue };
+            if is_lent {
+                continue;
+            }
             carried.follow_settings();
             carried.sessions.each_used_since(last_look, |session| session.count());
             let idle = carried.settings.timeouts.idle;
@@ -337,6 +443,14 @@ impl Worker {
         for number in 0..self.entrances.len() as u32 {
             let Some(left) = self.entrance(number) else { continue };
             let Some(last) = left.leaves else { continue };
+            if self.is_lent {
+                // Its sessions go on elsewhere.
+                let of = left.carried;
+                let lent = self.carried_mut(of).map_or(0, |carried| carried.forget(number));
+                self.sessions -= lent;
+                self.close(number);
+                continue;
+            }
             let (carried, is_over) = (left.carried, now >= last);
             let heir = |one: &Option<Entrance>| one.as_ref().is_some_and(|one| one.inherits(left));
             if let Some(heir) = self.entrances.iter().position(heir) {
@@ -358,7 +472,7 @@ impl Worker {
             let left: Vec<(Index, bool)> =
                 came_by_it.map(|(index, used, _)| (index, is_over || is_quiet(used))).collect();
             let quiet = left.iter().filter(|(_, is_quiet)| *is_quiet);
-            let ended = quiet.filter(|(index, _)| carried.end(*index)).count();
+            let ended = quiet.filter(|(index, _)| carried.end(*index, Cause::Stopped, now)).count();
             self.sessions -= ended;
             if ended == left.len() {
                 self.close(number);
