@@ -22,7 +22,7 @@ use crate::control::secondary::{Install, Secondaries};
 use crate::control::serials::Serials;
 use crate::control::status::unix_seconds;
 use crate::control::{self, Control, Override};
-use crate::handover::{Door, Failed, Handed, Line, Ready};
+use crate::handover::{Door, Failed, Handed, Line, Ready, Turn};
 use crate::l4::{self, L4};
 use crate::transport;
 use crate::zone::{Condition, Zone};
@@ -217,7 +217,10 @@ impl Daemon {
         };
         let mut door = replace::open_door(&settings.socket, entrance, &mut inherited)?;
         if let Some(predecessor) = &predecessor {
-            predecessor.turn().await.context("the server that runs serves on")?;
+            let turn = predecessor.turn().await.context("the server that runs serves on")?;
+            if let Turn::Serve(sessions) = turn {
+                l4.adopt(sessions);
+            }
             l4.serve().context(no_l4)?;
         }
         let dns = match dns {

@@ -156,8 +156,14 @@ impl Daemon {
         offered: Result<Ready, Failed>,
     ) -> Result<Ready, Failed> {
         let ready = offered?;
-        ready.let_serve(Vec::new()).await?;
-        Ok(ready)
+        let sessions = self.forwarder.l4.lend().await;
+        match ready.let_serve(sessions).await {
+            Ok(()) => Ok(ready),
+            Err(failed) => {
+                self.forwarder.l4.take_back();
+                Err(failed)
+            }
+        }
     }
 
     /// Takes nothing new, as another process does, and carries what there is to its end.

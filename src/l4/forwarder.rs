@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
@@ -172,6 +174,30 @@ impl L4 {
             all.extend(entrance.opened.handed()?);
         }
         Ok(all)
+    }
+
+    /// The sessions of datagrams, each with a duplicate of its socket, for another process. Until
+    /// they are taken back nothing is read from them, or from those sockets that listen: it waits
+    /// for whichever process goes on with them.
+    pub async fn lend(&self) -> Vec<(Value, OwnedFd)> {
+        let sessions = self.inner.proxy.lend().await.into_iter();
+        let said = sessions
+            .filter_map(|(session, socket)| Some((serde_json::to_value(session).ok()?, socket)));
+        said.collect()
+    }
+
+    /// The other process did not take over.
+    pub fn take_back(&self) {
+        self.inner.proxy.take_back();
+    }
+
+    /// Has the sessions of another process go on here, from [`L4::serve`] on. One that cannot be
+    /// read ends.
+    pub fn adopt(&self, sessions: Vec<(Value, OwnedFd)>) {
+        let sessions = sessions.into_iter();
+        let read = sessions
+            .filter_map(|(session, socket)| Some((serde_json::from_value(session).ok()?, socket)));
+        self.inner.proxy.adopt(read.collect());
     }
 
     /// Takes nothing new from now on, as another process does; what flows goes on.

@@ -61,6 +61,22 @@ impl Proxy {
         self.udp.went_down(backend);
     }
 
+    /// The sessions of datagrams, for another process: nothing is read from them, or at VIPs of
+    /// theirs, until they are taken back.
+    pub async fn lend(&self) -> Vec<udp::Lent> {
+        self.udp.lend().await
+    }
+
+    /// The other process did not take over.
+    pub fn take_back(&self) {
+        self.udp.take_back();
+    }
+
+    /// Has sessions of another process go on here; to be called before their services are served.
+    pub fn adopt(&self, sessions: Vec<udp::Lent>) {
+        self.udp.adopt(sessions);
+    }
+
     /// Returns when all flows have ended, and ends those that have not when `grace` is over. To be
     /// called when nothing is served any more.
     pub async fn stop(&self, grace: Duration) {

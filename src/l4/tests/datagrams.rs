@@ -1,13 +1,16 @@
 //! What is done with datagrams, and what with sessions.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::*;
-use crate::l4::settings::{Protocol, Quic};
+use crate::handover::Inherited;
+use crate::l4::prepare;
+use crate::l4::settings::{Protocol, Quic, RateLimit};
 
 /// A client waits no longer for what it knows will not come.
 const NOT_COMING: Duration = Duration::from_millis(300);
@@ -338,6 +341,122 @@ async fn with_another_number_of_workers_nothing_is_lost() {
             assert_eq!(client.ask(b"after").packet, b"after");
         }
     }
+}
+
+/// Another process, as it were, which has the sockets of this one but serves nothing yet.
+async fn successor(l4: &L4, service: &ServiceSettings, workers: usize) -> L4 {
+    let mut inherited = Inherited::new(l4.handed().unwrap());
+    prepare(with_workers(service.clone(), workers), &mut inherited).await.unwrap()
+}
+
+#[tokio::test]
+async fn sessions_go_on_in_another_process_by_the_same_sockets() {
+    let (one, other) = (Answering::named(b'a'), Answering::named(b'b'));
+    let mut service = udp("127.0.0.1:0", &[&one, &other]);
+    let old = start(with_workers(service.clone(), 2)).await.unwrap();
+    let vip = super::vip(&old);
+    service.listen = vec![vip.into()];
+    let clients: Vec<Client> = (0..20).map(|_| Client::of(vip)).collect();
+    let before: Vec<Answer> = clients.iter().map(|client| client.ask(b"hello")).collect();
+    let new = successor(&old, &service, 2).await;
+    let lent = old.lend().await;
+    assert_eq!(lent.len(), 20);
+    // What comes now waits for the other.
+    clients.iter().for_each(|client| client.send(b"hello"));
+    new.adopt(lent);
+    new.serve().unwrap();
+    old.retire().await;
+    for (client, before) in clients.iter().zip(&before) {
+        assert_eq!(client.receive().as_ref(), Some(before));
+        assert_eq!(&client.ask(b"hello"), before);
+    }
+    assert_eq!(sessions(&new), 20);
+    until("the old process has let go", || sessions(&old) == 0).await;
+    old.stop(SOON).await;
+    clients
+        .iter()
+        .zip(&before)
+        .for_each(|(client, before)| assert_eq!(&client.ask(b"hello"), before));
+}
+
+#[tokio::test]
+async fn sessions_that_another_process_does_not_take_go_on_here() {
+    let backend = Answering::named(b'a');
+    let service = udp("127.0.0.1:0", &[&backend]);
+    let l4 = start(with_workers(service.clone(), 2)).await.unwrap();
+    let clients: Vec<Client> = (0..20).map(|_| Client::of(super::vip(&l4))).collect();
+    let before: Vec<Answer> = clients.iter().map(|client| client.ask(b"hello")).collect();
+    let lent = l4.lend().await;
+    clients.iter().for_each(|client| client.send(b"hello"));
+    clients[0].0.set_read_timeout(Some(NOT_COMING)).unwrap();
+    assert_eq!(clients[0].receive(), None, "nothing is read meanwhile");
+    clients[0].0.set_read_timeout(Some(SOON)).unwrap();
+    drop(lent);
+    l4.take_back();
+    for (client, before) in clients.iter().zip(&before) {
+        assert_eq!(client.receive().as_ref(), Some(before));
+        assert_eq!(&client.ask(b"hello"), before);
+    }
+    assert!(Client::of(super::vip(&l4)).ask(b"").name == b'a', "others come, too");
+}
+
+#[tokio::test]
+async fn sessions_of_unknown_services_and_backends_are_let_go() {
+    let (one, other) = (Answering::named(b'a'), Answering::named(b'b'));
+    let mut service = udp("127.0.0.1:0", &[&one, &other]);
+    let old = start(with_workers(service.clone(), 1)).await.unwrap();
+    let vip = super::vip(&old);
+    service.listen = vec![vip.into()];
+    service.backends.remove(0);
+    let clients: Vec<Client> = (0..4).map(|_| Client::of(vip)).collect();
+    let before: Vec<Answer> = clients.iter().map(|client| client.ask(b"")).collect();
+    let new = successor(&old, &service, 1).await;
+    let mut lent = old.lend().await;
+    lent.push(("not a session".into(), one_socket()));
+    let mut strange = lent[0].0.clone();
+    strange["service"] = "another".into();
+    lent.push((strange, one_socket()));
+    lent.push((lent[0].0.clone(), one_socket()));
+    new.adopt(lent);
+    new.serve().unwrap();
+    old.retire().await;
+    for (client, before) in clients.iter().zip(&before) {
+        let answer = client.ask(b"");
+        assert_eq!(answer.name, b'b');
+        assert_eq!(answer.port == before.port, before.name == b'b');
+    }
+    assert_eq!(sessions(&new), 4);
+}
+
+fn one_socket() -> OwnedFd {
+    UdpSocket::bind("127.0.0.1:0").unwrap().into()
+}
+
+#[tokio::test]
+async fn who_is_denied_or_comes_too_fast_gets_no_session() {
+    let backend = Answering::named(b'a');
+    let mut service = udp("127.0.0.1:0", &[&backend]);
+    service.access.deny = vec!["127.0.61.64/26".parse().unwrap()];
+    service.rate_limit =
+        Some(RateLimit { per_source: Some(0.001), total: None, burst_seconds: 3_000.0 });
+    let (l4, vip) = run(service).await;
+    let from = |address: &str| {
+        let socket = UdpSocket::bind((address, 0)).unwrap();
+        socket.connect(vip).unwrap();
+        socket.set_read_timeout(Some(NOT_COMING)).unwrap();
+        Client(socket)
+    };
+    let denied = from("127.0.61.65");
+    denied.send(b"");
+    assert_eq!(denied.receive(), None);
+    let clients: Vec<Client> = (0..4).map(|_| from("127.0.61.1")).collect();
+    clients.iter().for_each(|client| client.send(b""));
+    let answered = clients.iter().filter(|client| client.receive().is_some()).count();
+    assert_eq!(answered, 3);
+    assert_eq!(from("127.0.61.2").ask(b"").name, b'a', "another source");
+    let status = l4.load().services[0].clone();
+    assert_eq!((status.denied_total, status.limited_total), (1, 1));
+    assert_eq!((status.accepted_total, status.connections), (4, 4));
 }
 
 fn quic() -> (Vec<Answering>, ServiceSettings) {

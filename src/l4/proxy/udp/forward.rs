@@ -370,7 +370,7 @@ impl Worker {
 
     /// Ends the session that has not been used for longest of the service that has most of them,
     /// so that a crowd at one service makes room for itself. False when there are none.
-    fn displace_of_the_largest(&mut self, now: Instant) -> bool {
+    pub(super) fn displace_of_the_largest(&mut self, now: Instant) -> bool {
         let largest = self.carried.iter_mut().flatten().max_by_key(|one| one.sessions.len());
         let has_ended = largest.is_some_and(|one| one.displace(now));
         self.sessions -= usize::from(has_ended);

@@ -9,6 +9,7 @@ mod session;
 mod sessions;
 mod worker;
 
+use std::cmp::Reverse;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -138,6 +139,10 @@ impl Plane {
             if let Some(worker) = of_socket.get(passed.socket % of_socket.len().max(1)) {
                 sessions[*worker].push((passed, socket));
             }
+        }
+        for sessions in &mut sessions {
+            // In the order of use, in which a table has them.
+            sessions.sort_by_key(|(passed, _)| Reverse(passed.idle_us()));
         }
         sessions
     }

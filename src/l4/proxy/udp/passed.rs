@@ -61,6 +61,11 @@ impl Passed {
         }
     }
 
+    /// For how long it has not been used, in microseconds.
+    pub fn idle_us(&self) -> u64 {
+        self.idle_us
+    }
+
     /// The session, and when it was last used; none when the service has no such backend, or the
     /// socket is not one to it.
     pub fn resume(

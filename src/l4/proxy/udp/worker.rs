@@ -322,8 +322,10 @@ impl Worker {
             else {
                 continue;
             };
-            if carried.sessions.find(&key).is_some() {
-                continue;
+            if let Some(index) = carried.sessions.find(&key) {
+                // It has come here in the meantime: its backend knows it by the other socket.
+                carried.end(index, Cause::Displaced, now);
+                self.sessions -= 1;
             }
             let Ok(index) = carried.sessions.insert(key, session, used) else { continue };
             self.sessions += 1;
@@ -335,6 +337,9 @@ impl Worker {
             {
                 carried.end(index, Cause::Exhausted, now);
                 self.sessions -= 1;
+            }
+            if self.sessions > self.most {
+                self.displace_of_the_largest(now);
             }
             self.next_look = Some(now);
         }
