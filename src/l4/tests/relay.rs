@@ -1,5 +1,7 @@
 //! What two peers see of each other through the forwarder.
 
+use std::io::Write;
+
 use super::*;
 
 /// Longer than what the kernel's buffers of four sockets take.
@@ -62,19 +64,65 @@ async fn a_backend_that_has_said_all_still_hears_the_client() {
 
 #[tokio::test]
 async fn much_goes_both_ways_at_once_unchanged() {
-    let backend = Backend::start(echo).await;
-    let l4 = run(service("web", &[(backend.address, 1)])).await;
-    let (mut from, mut to) = connect(&l4).await.into_split();
-    let sent = bytes(LONG);
-    let expected = sent.clone();
-    let send = tokio::spawn(async move {
-        to.write_all(&sent).await.unwrap();
-        to.shutdown().await.unwrap();
+    for splice in [true, false] {
+        let backend = Backend::start(echo).await;
+        let mut web = service("web", &[(backend.address, 1)]);
+        web.splice = splice;
+        let l4 = run(web).await;
+        let (mut from, mut to) = connect(&l4).await.into_split();
+        let sent = bytes(LONG);
+        let expected = sent.clone();
+        let send = tokio::spawn(async move {
+            to.write_all(&sent).await.unwrap();
+            to.shutdown().await.unwrap();
+        });
+        let mut heard = Vec::new();
+        soon(from.read_to_end(&mut heard)).await.unwrap();
+        send.await.unwrap();
+        assert!(heard == expected, "{} bytes of {}", heard.len(), expected.len());
+        until_over(&l4).await;
+        let status = &l4.load().services[0].backends[0];
+        let long = LONG as u64;
+        assert_eq!((status.bytes_to_client_total, status.bytes_to_backend_total), (long, long));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_at_a_byte_that_is_marked_urgent() {
+    let (l4, client, mut backend) = pair(LONG_IDLE).await;
+    let (mut from, to) = (backend.split().0, client.into_std().unwrap());
+    to.set_nonblocking(false).unwrap();
+    let long = bytes(3 << 20);
+    let mut expected = [&long[..], &b"beforeafter".repeat(50)].concat();
+    expected.retain(|&byte| byte != b'!');
+    let sending = std::thread::spawn(move || {
+        // What is long is spliced.
+        (&to).write_all(&long).unwrap();
+        for _ in 0..50 {
+            (&to).write_all(b"before").unwrap();
+            SockRef::from(&to).send_out_of_band(b"!").unwrap();
+            (&to).write_all(b"after").unwrap();
+        }
+        to.shutdown(std::net::Shutdown::Write).unwrap();
+        to
     });
     let mut heard = Vec::new();
     soon(from.read_to_end(&mut heard)).await.unwrap();
-    send.await.unwrap();
+    sending.join().unwrap();
+    // Of marks that follow each other, the earlier become bytes like others.
+    heard.retain(|&byte| byte != b'!');
     assert!(heard == expected, "{} bytes of {}", heard.len(), expected.len());
+    drop(l4);
+}
+
+#[tokio::test]
+async fn a_reset_is_seen_of_a_client_that_had_said_all() {
+    let (l4, mut client, mut backend) = pair(LONG_IDLE).await;
+    client.shutdown().await.unwrap();
+    assert_eq!(end(&mut backend).await.unwrap(), 0);
+    reset(client);
+    until_over(&l4).await;
+    until("the backend knows", || backend.try_write(b"more").is_err()).await;
 }
 
 #[tokio::test]

@@ -40,6 +40,9 @@ pub struct Connection {
     /// The descriptors of its two sides.
     _claim: Claim,
     client: Side,
+    /// Backends asked so far, modulo 64: an event of an earlier one is not taken for one of the
+    /// last.
+    pub attempt: u8,
     /// None until one is chosen.
     backend: Option<(Side, Place)>,
     to_backend: Direction,
@@ -84,9 +87,6 @@ pub struct Greeting {
 /// Attempts to connect to a backend.
 #[derive(Debug, Default)]
 pub struct Attempts {
-    /// How many there were, modulo 256: an event of an earlier one is not taken for one of the
-    /// last.
-    pub number: u8,
     /// Backends that did not take the connection.
     pub tried: Vec<SocketAddr>,
     /// The present one, or the wait for a place, is given up then.
@@ -121,6 +121,7 @@ impl Connection {
             flow,
             stage: Stage::Connecting(Attempts::default()),
             client,
+            attempt: 0,
             backend: None,
             to_backend: Direction::default(),
             to_client: Direction::default(),
@@ -239,6 +240,17 @@ impl Connection {
         }
     }
 
+    /// True when the client does not take what is there for it, and epoll has not been told that
+    /// this is of interest.
+    pub fn needs_room(&self) -> bool {
+        !self.client.writable && !self.client.asks_for_room
+    }
+
+    /// An event will tell of room to write to the client.
+    pub fn ask_for_room(&mut self) {
+        self.client.asks_for_room = true;
+    }
+
     /// The client has broken the connection off.
     pub fn client_is_gone(&self) -> bool {
         self.client.has_failed
@@ -314,17 +326,8 @@ impl Connection {
         }
     }
 
-    /// Gives back what it has of the worker, and closes it: with a reset, unless all was said.
-    pub fn close(mut self, cause: Cause, now: Time, tools: &mut Tools) -> Ending {
-        self.count(0);
-        self.to_backend.drop_held(tools);
-        self.to_client.drop_held(tools);
-        if cause != Cause::Done {
-            reset(&self.client.socket);
-            if let Some((backend, _)) = &self.backend {
-                reset(&backend.socket);
-            }
-        }
+    /// How it ends, for this cause.
+    pub fn ending(&self, cause: Cause, now: Time) -> Ending {
         Ending {
             flow: self.flow,
             backend: self.backend.as_ref().map(|(_, place)| place.backend().address),
@@ -333,6 +336,19 @@ impl Connection {
             connected_after: self.connected_after,
             bytes_to_backend: self.to_backend.moved,
             bytes_to_client: self.to_client.moved,
+        }
+    }
+
+    /// Gives back what it has of the worker, and closes it: with a reset, unless all was said.
+    pub fn close(mut self, cause: Cause, tools: &mut Tools) {
+        self.count(0);
+        self.to_backend.drop_held(tools);
+        self.to_client.drop_held(tools);
+        if cause != Cause::Done {
+            reset(&self.client.socket);
+            if let Some((backend, _)) = &self.backend {
+                reset(&backend.socket);
+            }
         }
     }
 
@@ -353,7 +369,6 @@ impl Attempts {
     pub fn begin(&mut self, limit: Duration, now: Time) -> bool {
         let all = now.saturating_add(micros(limit * CONNECT_TIMEOUTS));
         let last = *self.last.get_or_insert(all);
-        self.number = self.number.wrapping_add(1);
         self.deadline = last.min(now.saturating_add(micros(limit)));
         now < last
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::io::{Errno, Result};
+use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_quickack;
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, socket_with,
@@ -20,38 +20,48 @@ pub struct Manner {
     pub source: Option<IpAddr>,
 }
 
+/// Why a backend was not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAsked {
+    /// For want of something here: another would not be asked either.
+    Here,
+    /// No port is left from which to reach this one, which is not its fault.
+    NoPort,
+    /// It does not take connections.
+    There,
+}
+
 /// Begins to connect to a backend. An event tells of how that goes.
-pub fn dial(address: SocketAddr, manner: Manner) -> Result<OwnedFd> {
+pub fn dial(address: SocketAddr, manner: Manner) -> Result<OwnedFd, NotAsked> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = socket_with(family, SocketType::STREAM, flags, None);
+    let socket = socket.map_err(|_| NotAsked::Here)?;
     if manner.has_words {
         // The last segment of the handshake goes with the first words.
         let _ = set_tcp_quickack(&socket, false);
     }
     if let Some(source) = manner.source {
-        allow_any_source(&socket)?;
-        bind(&socket, &SocketAddr::new(source, 0))?;
+        allow_any_source(&socket).map_err(|_| NotAsked::Here)?;
+        bind(&socket, &SocketAddr::new(source, 0)).map_err(|_| NotAsked::NoPort)?;
     }
     match connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error),
+        Err(Errno::ADDRNOTAVAIL) => Err(NotAsked::NoPort),
+        Err(error) if is_exhaustion(error) => Err(NotAsked::Here),
+        Err(_) => Err(NotAsked::There),
     }
 }
 
 /// Lets a socket have an address that is not this machine's, which takes CAP_NET_ADMIN.
-pub fn allow_any_source(socket: impl AsFd) -> Result<()> {
+pub fn allow_any_source(socket: impl AsFd) -> std::io::Result<()> {
     // One flag for both families: an IPv6 socket takes it, too.
-    let set = SockRef::from(&socket).set_ip_transparent_v4(true);
-    set.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PERM))
+    SockRef::from(&socket).set_ip_transparent_v4(true)
 }
 
-/// True when it was not for the backend that an attempt failed: another would fail as well.
-pub fn is_our_own(error: Errno) -> bool {
-    matches!(
-        error,
-        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC | Errno::PERM
-    )
+/// True when descriptors or memory have run out.
+pub fn is_exhaustion(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC)
 }
 
 /// The ports that the system chooses from for the near end of a connection.

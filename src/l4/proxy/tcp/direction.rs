@@ -12,7 +12,7 @@ const SPLICE_AFTER: u64 = 64 * 1024;
 /// But not while it brings less than this at a time.
 const SPLICE_LEAST: usize = 2 * 1024;
 /// A source that always has more is left after so many reads, for the sake of other connections.
-const MOST_READS: usize = 16;
+const MOST_READS: usize = 4;
 
 /// What a worker lends to a direction while it moves bytes.
 #[derive(Debug)]
@@ -107,7 +107,8 @@ impl Direction {
             if !to.writable {
                 return if from.has_failed { Outcome::CannotRead } else { Outcome::Waits };
             }
-            let read = match self.is_bulk && may_splice && !self.cannot_splice {
+            let read = match self.is_bulk && may_splice && !self.cannot_splice && !from.stops_short
+            {
                 true => self.splice(from, tools),
                 false => self.copy(from, to, tools),
             };
@@ -171,8 +172,10 @@ impl Direction {
         };
         match pipe.fill(&from.socket) {
             Ok(0) => {
+                // The end, or a byte marked urgent just before it: a read tells which.
                 tools.pipes.give(pipe);
-                self.end(from)
+                self.cannot_splice = true;
+                Ok(())
             }
             Ok(read) => {
                 self.is_bulk = read >= SPLICE_LEAST;

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use rustix::event::epoll;
-use rustix::io::Errno;
 
 use super::connection::{Stage, micros};
-use super::dial::{self, Manner, dial};
+use super::dial::{Manner, NotAsked, dial};
 use super::lines::Ticket;
 use super::mailbox::Order;
-use super::side::{INTEREST, Side};
+use super::side::{BOTH, Side};
 use super::slab::Key;
-use super::token::Token;
+use super::token::{ATTEMPTS, Token};
 use super::worker::Worker;
 use crate::l4::backend::Place;
 use crate::l4::ending::Cause;
@@ -49,29 +48,26 @@ impl Worker {
             let address = taken.backend().address;
             // A client of the other family is seen as this machine.
             let source = source.filter(|source| source.is_ipv4() == address.is_ipv4());
-            let token = Token::Backend(key, attempts.number);
+            connection.attempt = (connection.attempt + 1) % ATTEMPTS;
+            let token = Token::Backend(key, connection.attempt);
             let asked = dial(address, Manner { has_words, source }).and_then(|socket| {
                 // Not before: until then it would be told as broken.
-                epoll::add(&self.epoll, &socket, token.data(), INTEREST)?;
-                Ok(socket)
+                let added = epoll::add(&self.epoll, &socket, token.data(), BOTH);
+                added.map(|()| socket).map_err(|_| NotAsked::Here)
             });
             match asked {
                 Ok(socket) => {
                     self.wheel.set(key.index, attempts.deadline.div_ceil(1_000));
-                    return connection.ask(Side::new(socket, false), taken, &settings, self.now);
+                    return connection.ask(Side::backend(socket), taken, &settings, self.now);
                 }
-                Err(error) if dial::is_our_own(error) => {
+                Err(NotAsked::Here) => {
                     drop(taken);
                     return self.close(key, Cause::Exhausted);
                 }
-                // No port may be left to reach it from, which is not its fault.
-                Err(error) => {
-                    if error != Errno::ADDRNOTAVAIL {
-                        taken.failed();
-                    }
-                    attempts.tried.push(address);
-                }
+                Err(NotAsked::NoPort) => {}
+                Err(NotAsked::There) => taken.failed(),
             }
+            attempts.tried.push(address);
             place = connection.service.choose(&connection.flow, &attempts.tried);
         }
     }

@@ -7,12 +7,11 @@ use rustix::event::epoll::EventFlags;
 use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
-/// What every side is registered for, once: the kernel then tells of changes only.
-pub const INTEREST: EventFlags = EventFlags::IN
-    .union(EventFlags::OUT)
-    .union(EventFlags::RDHUP)
-    .union(EventFlags::PRI)
-    .union(EventFlags::ET);
+/// What a client is registered for: the kernel then tells of changes only.
+pub const READING: EventFlags =
+    EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::PRI).union(EventFlags::ET);
+/// What a backend is registered for, and a client that has not taken everything at once.
+pub const BOTH: EventFlags = READING.union(EventFlags::OUT);
 
 /// A connected socket.
 #[derive(Debug)]
@@ -27,24 +26,32 @@ pub struct Side {
     pub has_ended: bool,
     /// It broke; what came before may still be there to read.
     pub has_failed: bool,
-    /// Urgent data came, at which a read stops short.
-    stops_short: bool,
+    /// An event will tell of room to write.
+    pub asks_for_room: bool,
+    /// Urgent data came, at which a read stops short, and a splice does not go on at all.
+    pub stops_short: bool,
     /// Small segments are sent at once.
     is_prompt: bool,
     has_written: bool,
 }
 
 impl Side {
-    /// One that is connected, of which no event has told yet; `is_prompt`: TCP_NODELAY is set.
-    pub fn new(socket: OwnedFd, is_prompt: bool) -> Side {
+    /// A client's, which has TCP_NODELAY from the socket that accepted it.
+    pub fn client(socket: OwnedFd) -> Side {
+        Side { is_prompt: true, ..Side::backend(socket) }
+    }
+
+    /// A backend's.
+    pub fn backend(socket: OwnedFd) -> Side {
         Side {
             socket,
             readable: false,
             writable: true,
             has_ended: false,
             has_failed: false,
+            asks_for_room: false,
             stops_short: false,
-            is_prompt,
+            is_prompt: false,
             has_written: false,
         }
     }
@@ -53,7 +60,7 @@ impl Side {
     pub fn note(&mut self, events: EventFlags) {
         let any = |flags| events.intersects(flags);
         let ended = any(EventFlags::RDHUP | EventFlags::HUP);
-        self.readable |= ended || any(EventFlags::IN | EventFlags::ERR);
+        self.readable |= ended || any(EventFlags::IN | EventFlags::PRI | EventFlags::ERR);
         self.writable |= any(EventFlags::OUT);
         self.has_ended |= ended;
         self.has_failed |= any(EventFlags::ERR);

@@ -4,6 +4,9 @@ use rustix::event::epoll::EventData;
 
 use super::slab::Key;
 
+/// So many attempts to connect are told apart.
+pub const ATTEMPTS: u8 = 1 << 6;
+
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
@@ -26,7 +29,7 @@ impl Token {
             Token::Bell => 0,
             Token::Entrance(key) => 1 << 62 | of(key),
             Token::Client(key) => 2 << 62 | of(key),
-            Token::Backend(key, attempt) => 3 << 62 | u64::from(attempt & 0x3f) << 56 | of(key),
+            Token::Backend(key, attempt) => 3 << 62 | u64::from(attempt % ATTEMPTS) << 56 | of(key),
         })
     }
 
@@ -38,7 +41,7 @@ impl Token {
             0 => Token::Bell,
             1 => Token::Entrance(key),
             2 => Token::Client(key),
-            _ => Token::Backend(key, (data >> 56) as u8 & 0x3f),
+            _ => Token::Backend(key, (data >> 56) as u8 % ATTEMPTS),
         }
     }
 }
@@ -51,7 +54,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_epoll_is_told_it_tells(
-            which in 0..4u8, index: u32, generation in 0u32..1 << 24, attempt in 0u8..64,
+            which in 0..4u8, index: u32, generation in 0u32..1 << 24, attempt in 0..ATTEMPTS,
         ) {
             let key = Key { index, generation };
             let token = match which {

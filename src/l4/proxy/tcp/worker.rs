@@ -16,14 +16,14 @@ use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{SocketFlags, acceptfrom_with, getsockname};
 
 use super::Carried;
-use super::connection::{Attempts, Connection, Next, Stage, Time, micros};
-use super::dial::{self, NearPorts};
+use super::connection::{Connection, Next, Stage, Time, micros};
+use super::dial::{NearPorts, is_exhaustion};
 use super::direction::{BUFFER_BYTES, Tools};
 use super::lines::Lines;
 use super::mailbox::{Mailbox, Order};
 use super::pipes::Pipes;
 use super::places::LOOK_FOR_PLACES;
-use super::side::{INTEREST, Side, reset};
+use super::side::{BOTH, READING, Side, reset};
 use super::slab::{Key, Slab};
 use super::token::Token;
 use super::wheel::Wheel;
@@ -276,13 +276,13 @@ impl Worker {
             return reset(&socket);
         }
         service.accepted_total.fetch_add(1, Relaxed);
-        let client = Side::new(socket, true);
+        let client = Side::client(socket);
         let now = self.now;
         let key = self.connections.insert(|_| Connection::new(client, claim, flow, service, now));
         self.carried.begin();
         let data = Token::Client(key).data();
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if epoll::add(&self.epoll, connection.client_socket(), data, INTEREST).is_err() {
+        if epoll::add(&self.epoll, connection.client_socket(), data, READING).is_err() {
             return self.close(key, Cause::Exhausted);
         }
         self.begin(key, awaited);
@@ -306,10 +306,10 @@ impl Worker {
 
     fn hear_backend(&mut self, key: Key, attempt: u8, events: epoll::EventFlags) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if let Stage::Connecting(Attempts { number, .. }) = &connection.stage {
-            if number & 0x3f != attempt {
-                return;
-            }
+        if connection.attempt != attempt {
+            return;
+        }
+        if let Stage::Connecting(_) = connection.stage {
             if events.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP)
                 || connection.backend().is_some_and(|(side, place)| {
                     self.near_ports.are_to_itself(&side.socket, place.backend().address)
@@ -340,6 +340,14 @@ impl Worker {
     fn go_on(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match connection.run(self.now, &mut self.tools) {
+            Next::Wait if connection.needs_room() => {
+                let data = Token::Client(key).data();
+                let asked = epoll::modify(&self.epoll, connection.client_socket(), data, BOTH);
+                match asked {
+                    Ok(()) => connection.ask_for_room(),
+                    Err(_) => self.close(key, Cause::Exhausted),
+                }
+            }
             Next::Wait => {}
             Next::Rest if connection.is_resting => {}
             Next::Rest => {
@@ -394,8 +402,9 @@ impl Worker {
         if matches!(connection.stage, Stage::Waiting(_)) {
             self.lines.leave(&service, &self.ticket(key));
         }
-        let ending = connection.close(cause, self.now, &mut self.tools);
-        service.note_end(&ending);
+        // Before the client hears of it.
+        service.note_end(&connection.ending(cause, self.now));
+        connection.close(cause, &mut self.tools);
         self.carried.end();
         self.call(&service);
     }
@@ -408,5 +417,5 @@ impl Entrance {
 }
 
 fn is_of_one_client(error: Errno) -> bool {
-    !dial::is_our_own(error) && !matches!(error, Errno::BADF | Errno::INVAL | Errno::NOTSOCK)
+    !is_exhaustion(error) && !matches!(error, Errno::BADF | Errno::INVAL | Errno::NOTSOCK)
 }
