@@ -12,7 +12,7 @@ use serde_json::Value;
 use self::sites::Sites;
 use crate::support::namespaces::inside;
 use crate::support::server::http_get;
-use crate::support::{Server, dig, until, until_some};
+use crate::support::{Backend, Server, dig, until, until_some};
 
 const PROGRAMS: [&str; 6] = ["dig", "nginx", "openssl", "named", "nsd", "etcd"];
 
@@ -217,4 +217,30 @@ fn a_target_that_flaps_from_probe_to_probe_changes_no_verdict_and_is_probed_fast
         let probe = of(name);
         assert_eq!((&probe["since"], probe["failures_total"].as_u64() > Some(3)), (&since, true));
     }
+}
+
+#[test]
+fn connections_that_fail_are_failed_checks_and_the_backend_is_down_before_its_next_check() {
+    const SERVICE: &str = r#"
+[[l4.services]]
+name     = "web"
+listen   = "{net}.100:9000"
+check    = { kind = "tcp", interval = "1h", fast_interval = "1h", timeout = "5s", fall = 2 }
+backends = [{ address = "{net}.11:80" }, { address = "{net}.12:80" }]
+"#;
+    let files = Server::files(SERVICE);
+    let net = files.addresses();
+    let [_kept, mut lost] = [11, 12].map(|last| Backend::start((net.host(last), 80)));
+    let server = files.start();
+    let vip = (net.host(100), 9000).into();
+    let name = format!("l4/web/{}:80", net.host(12));
+    assert_eq!(probes(&server)[&name]["state"], "up");
+    lost.stop();
+    until("the lost backend is down", || {
+        assert!(http_get(vip, "/").is_some(), "the other takes who was not taken");
+        probes(&server)[&name]["state"] == "down"
+    });
+    let probe = &probes(&server)[&name];
+    assert!(probe["traffic_failures_total"].as_u64() >= Some(2), "{probe}");
+    assert_eq!(probes(&server)[&format!("l4/web/{}:80", net.host(11))]["state"], "up");
 }
