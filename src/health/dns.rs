@@ -48,7 +48,7 @@ async fn ask(target: SocketAddr, check: &DnsCheck) -> io::Result<Result<(), Stri
 }
 
 /// The query: with RD, for resolvers, and with OPT, for long answers.
-fn query(check: &DnsCheck, id: u16) -> Vec<u8> {
+pub fn query(check: &DnsCheck, id: u16) -> Vec<u8> {
     let name = check.name.as_slice();
     let mut bytes = Vec::with_capacity(12 + name.len() + 4 + 11);
     bytes.extend(id.to_be_bytes());
@@ -65,7 +65,7 @@ fn query(check: &DnsCheck, id: u16) -> Vec<u8> {
 }
 
 /// Whether a response is as wanted, or what is wrong. None: it is no response to this query.
-fn judge(check: &DnsCheck, query: &[u8], response: &[u8]) -> Option<Result<(), String>> {
+pub fn judge(check: &DnsCheck, query: &[u8], response: &[u8]) -> Option<Result<(), String>> {
     let query = Message::from_slice(query).ok()?;
     let response = Message::from_slice(response).ok()?;
     if !response.is_answer(query) {

@@ -1,6 +1,6 @@
 //! The gRPC probe: the standard health service (`grpc.health.v1.Health`) says that it serves.
 
-mod message;
+pub mod message;
 
 use std::error::Error;
 use std::io::Cursor;

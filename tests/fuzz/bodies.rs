@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use domain::base::iana::{Rcode, Rtype};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 use portolan::answer::{
@@ -14,6 +15,7 @@ use portolan::control::publish::{Ground, Publisher, Tables};
 use portolan::decide::{Found, Resolved, ResolvedTable, Validity};
 use portolan::geo;
 use portolan::health::agent::Said;
+use portolan::health::{DnsAnswer, DnsCheck, certificate, dns, grpc};
 use portolan::resolve::message::{Asked, Reading};
 use portolan::resolve::{Family, MAX_ADDRESSES};
 use portolan::snapshot::Snapshot;
@@ -32,12 +34,13 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target by its name, which is also that of its seeds' directory.
 #[allow(dead_code, reason = "each fuzzer runs one")]
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("message", message),
     ("signed", signed),
     ("transfer", transfer),
     ("resolver", resolver),
     ("agent", agent),
+    ("checked", checked),
     ("master_file", master_file),
     ("server_file", server_file),
     ("zone_file", zone_file),
@@ -174,6 +177,30 @@ pub fn resolver(data: &[u8]) {
                 let is_of_family = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
                 assert!(answer.addresses.iter().all(is_of_family));
                 assert!(answer.exists || answer.addresses.is_empty());
+            }
+        }
+    }
+}
+
+/// What a server that is checked says: the first byte says in which protocol.
+pub fn checked(data: &[u8]) {
+    let Some((kind, said)) = data.split_first() else { return };
+    match kind {
+        b'c' => drop(certificate::not_after(said)),
+        b'g' => drop(grpc::message::status(said)),
+        _ => {
+            for (rtype, answer) in [
+                (Rtype::A, DnsAnswer::Address(IpAddr::from([198, 51, 100, 7]))),
+                (Rtype::NS, DnsAnswer::Name("ns1.example.net.".parse().expect("a name"))),
+                (Rtype::TXT, DnsAnswer::Text("ready".into())),
+            ] {
+                let name = "www.example.net.".parse().expect("a name");
+                let (rcode, answer) = (Rcode::NOERROR, Some(answer));
+                let check = DnsCheck { name, rtype, rcode, answer };
+                let query = dns::query(&check, 0x0102);
+                if let Some(Err(why)) = dns::judge(&check, &query, said) {
+                    assert!(!why.is_empty());
+                }
             }
         }
     }
