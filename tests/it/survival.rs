@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::support::namespaces::{Host, Switch, inside};
 use crate::support::server::http_get;
 use crate::support::until;
-use holder::{Count, Holder};
+use holder::{Cause, Count, Holder};
 
 /// Connections that are held.
 const CONNECTIONS: usize = 2_000;
@@ -223,9 +223,9 @@ impl Story<'_> {
         assert_eq!((&count.held, &count.broken), (&self.count.held, &self.count.broken), "{when}");
     }
 
-    /// Those of that backend broke, and no others.
+    /// Those of that backend broke, for one of these causes, and no others.
     #[track_caller]
-    fn all_broke(&mut self, name: &str, when: &str) {
+    fn all_broke(&mut self, name: &str, causes: &[Cause], when: &str) {
         let begin = Instant::now();
         let mut wanted = self.count.held.clone();
         let lost = wanted.remove(name).expect("it has some");
@@ -234,8 +234,15 @@ impl Story<'_> {
         let after = begin.elapsed();
         println!("{when}: {:?}, broken {:?}, after {after:.1?}", count.held, count.broken);
         assert_eq!(count.held, wanted, "{when}");
-        let broken = |count: &Count| count.broken.values().sum::<usize>();
-        assert_eq!(broken(&count), broken(&self.count) + lost, "{when}: {count:?}");
+        let new: BTreeMap<_, _> = count
+            .broken
+            .iter()
+            .filter(|(which, _)| !self.count.broken.contains_key(which))
+            .collect();
+        assert_eq!(new.values().copied().sum::<usize>(), lost, "{when}: {count:?}");
+        for (cause, backend) in new.keys() {
+            assert!(backend == name && causes.contains(cause), "{when}: {count:?}");
+        }
         self.count = count;
     }
 
@@ -290,6 +297,20 @@ fn connections_break_where_something_forces_it_and_nowhere_else() {
     story.nothing_broke("a backend is removed");
     story.new_ones("b4", false);
 
+    // The same without the files.
+    balancer.told(&format!("backend add web {B4}:80"));
+    balancer.until_backends("it is up", &four, |backend| backend["up"] == true);
+    story.nothing_broke("a backend is added at run time");
+    story.new_ones("b4", true);
+    balancer.told(&format!("backend weight web {B1}:80 0"));
+    story.nothing_broke("a weight is changed at run time");
+    story.new_ones("b1", false);
+    balancer.told(&format!("backend remove web {B4}:80"));
+    story.nothing_broke("a backend is removed at run time");
+    story.new_ones("b4", false);
+    balancer.told(&format!("clear l4/web/{B1}:80"));
+    story.new_ones("b1", true);
+
     for round in 0..4_u32 {
         let begin = Instant::now();
         balancer.reload(&[(B1, 1 + round % 2), (B2, 1), (B3, 2 - round % 2)]);
@@ -302,11 +323,12 @@ fn connections_break_where_something_forces_it_and_nowhere_else() {
     story.new_ones("b2", true);
 
     backends.kill("b2");
-    story.all_broke("b2", "a backend is killed");
+    // The end of a connection on which a request has not been read is a reset.
+    story.all_broke("b2", &[Cause::Ended, Cause::Reset], "a backend is killed");
     story.new_ones("b2", false);
 
     backends.disconnect("b3");
-    story.all_broke("b3", "a backend's host is lost");
+    story.all_broke("b3", &[Cause::Reset], "a backend's host is lost");
     story.new_ones("b3", false);
 }
 
