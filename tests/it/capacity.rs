@@ -50,6 +50,8 @@ const KNOWN_AFTER: Duration = Duration::from_secs(13);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often the clients look at the clock, and the sites at their load.
 const STEP: Duration = Duration::from_millis(25);
+/// From one who comes to the next: slower than reports and plans.
+const STEPS_APART: u32 = 10;
 const SAMPLE: Duration = Duration::from_millis(250);
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -359,7 +361,7 @@ fn the_loop_is_closed_and_no_datacenter_is_over_its_capacity_for_longer_than_a_t
     let mut full_at_first = None;
     for client in others {
         world.clients.push(client);
-        (0..4).for_each(|_| world.step());
+        (0..STEPS_APART).for_each(|_| world.step());
         if world.sent_away() > 0 {
             full_at_first.get_or_insert_with(|| world.held()[FRA]);
         }

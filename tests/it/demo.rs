@@ -84,7 +84,9 @@ fn the_demo_does_what_it_says() {
     });
     run(site_back);
     until("Japan is sent home", || japanese() == "127.0.3.1");
-    // More clients than it can take: it keeps as many as it can.
+    // More clients come to it than it can take, and are sent on.
+    let [watch] = &demo.lines("curl --no-buffer")[..] else { panic!("one: {:?}", demo.guide) };
+    let watched = Watch::start(watch);
     run(fill);
     until("they come", || loads().iter().sum::<f64>() >= 30.0);
     until("some are sent elsewhere", || {
@@ -96,6 +98,9 @@ fn the_demo_does_what_it_says() {
         let text = String::from_utf8_lossy(&plan.stdout);
         plan.status.success() && text.contains("CLIENT GROUPS THAT ARE SPLIT")
     });
+    let seen = watched.seen();
+    // How soon follows from how long the server has known its clients: that is tested elsewhere.
+    assert!(seen.windows(2).any(|two| two[0][0] > 0 && two[1][1] > two[0][1]), "{seen:?}");
     run(fill_back);
     until("Switzerland is sent home", || loads() == [0.0; 3] && swiss() == "127.0.1.1");
     until("Japan stays at home", || japanese() == "127.0.3.1");
@@ -115,6 +120,34 @@ fn the_demo_does_what_it_says() {
     });
     assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
     assert!(addresses().iter().all(|address| !is_taken(*address)));
+}
+
+/// What is shown in another window.
+struct Watch {
+    curl: Child,
+}
+
+impl Watch {
+    fn start(line: &str) -> Watch {
+        let words = line.split(' ').skip(1).chain(["--silent"]);
+        let mut curl = Command::new("curl");
+        curl.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+        Watch { curl: curl.spawn().expect("curl runs") }
+    }
+
+    /// By second, the connections at each datacenter.
+    fn seen(mut self) -> Vec<[u32; 3]> {
+        self.curl.kill().expect("it runs");
+        let output = self.curl.wait_with_output().expect("what it printed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = |line: &str| {
+            let counts =
+                line.split("   ").skip(1).filter_map(|part| part.split_whitespace().nth(1));
+            let counts: Vec<u32> = counts.filter_map(|count| count.parse().ok()).collect();
+            counts.try_into().unwrap_or_else(|_| panic!("three counts: {line}"))
+        };
+        text.lines().map(line).collect()
+    }
 }
 
 impl Demo {

@@ -15,8 +15,10 @@ use crate::dns::Name;
 const NAME: &str = "www.example.com.";
 /// Where they ask, as `portolan.toml` has it.
 const DNS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5353);
-/// They come one after another.
-const COMES_AFTER: Duration = Duration::from_millis(50);
+/// The first come as soon as they can, and fill a part of what there is.
+const AT_ONCE: u8 = 12;
+/// The others come one after another, slowly enough to be watched.
+const COMES_AFTER: Duration = Duration::from_secs(2);
 /// After an answer that did not come, or a connection that was refused.
 const TRIES_AGAIN: Duration = Duration::from_secs(1);
 
@@ -33,7 +35,7 @@ impl Crowd {
         let mut tasks = JoinSet::new();
         for number in 0..clients {
             tasks.spawn(async move {
-                sleep(COMES_AFTER * u32::from(number)).await;
+                sleep(COMES_AFTER * u32::from(number.saturating_sub(AT_ONCE))).await;
                 visit([a, b, number]).await;
             });
         }

@@ -1,9 +1,13 @@
-//! The demo's levers: HTTP calls that stop a backend or a datacenter, or fill one.
+//! The demo's levers: HTTP calls that stop a backend or a datacenter, or fill one, and one that shows
+//! what comes of it.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -21,6 +25,7 @@ type Pulled = Result<String, (StatusCode, String)>;
 pub async fn serve(address: SocketAddr, sites: Sites) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/", get(|| async { USAGE }))
+        .route("/watch", get(watch))
         .route("/{site}/{lever}", post(pull_site))
         .route("/{site}/backend/{number}/{lever}", post(pull_backend))
         .fallback(|| async { (StatusCode::NOT_FOUND, USAGE) })
@@ -33,7 +38,28 @@ const USAGE: &str = "\
 POST /SITE/stop, /SITE/start            the whole datacenter
 POST /SITE/fill, /SITE/empty            more clients from nearby than it can take
 POST /SITE/backend/N/stop, …/start      one backend
+GET  /watch                             a line a second: connections at each datacenter
 ";
+
+/// From line to line.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// A line a second, until the client has seen enough.
+async fn watch(State(sites): State<Sites>) -> Body {
+    let begin = Instant::now();
+    let lines = futures_util::stream::unfold(sites, move |sites| async move {
+        tokio::time::sleep(WATCH_EVERY).await;
+        let mut line = format!("{:4} s", begin.elapsed().as_secs());
+        for site in sites.lock().await.iter() {
+            line += &match site.connections() {
+                Some(connections) => format!("   {} {connections:2} of {CAPACITY}", site.name),
+                None => format!("   {} stopped ", site.name),
+            };
+        }
+        Some((Ok::<_, Infallible>(line + "\n"), sites))
+    });
+    Body::from_stream(lines)
+}
 
 async fn pull_site(
     State(sites): State<Sites>,

@@ -96,7 +96,9 @@ See which clients go where, and what the loss of a datacenter would mean:
   portolan plan                                               (cargo run --release -- plan)
 
 Stop a backend, both, a whole datacenter; ask again. Let more clients come to one than it can take,
-and see within a minute how many of them it keeps:
+and watch in another window how the DNS sends them on:
+
+  curl --no-buffer http://127.0.0.1:8054/watch
 
   curl -X POST http://127.0.0.1:8054/nrt/backend/1/stop       and back: …/start
   curl -X POST http://127.0.0.1:8054/nrt/stop                 and back: …/start

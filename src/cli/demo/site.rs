@@ -102,6 +102,13 @@ impl Site {
         }
     }
 
+    /// Connections now; none while it is stopped.
+    pub fn connections(&self) -> Option<u64> {
+        self.running.as_ref().map(|running| {
+            running.l4.load().services.iter().map(|service| service.connections).sum()
+        })
+    }
+
     /// Starts one backend, if it does not run.
     pub async fn start_backend(&mut self, index: usize) -> anyhow::Result<()> {
         if self.backends[index].is_none() {
