@@ -1,8 +1,9 @@
-//! The sockets of a service, one a worker, between which the kernel spreads what comes.
+//! The sockets of a service: of each address and port one a worker, between which the kernel spreads
+//! what comes.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
@@ -36,13 +37,21 @@ impl Opened {
 
 /// Opens sockets for so many workers.
 pub fn open(listen: &Listen, protocol: Protocol, workers: usize) -> io::Result<Opened> {
-    let address = single(listen)?;
-    let first = bound(address, protocol)?;
-    let address = first.local_addr()?.as_socket().unwrap_or(address);
-    let others = (1..workers).map(|_| bound(address, protocol));
-    let sockets: io::Result<Vec<Socket>> = std::iter::once(Ok(first)).chain(others).collect();
-    let workers = sockets?.into_iter().map(|socket| vec![socket]).collect();
-    Ok(Opened { listen: address.into(), protocol, workers })
+    let mut opened: Vec<Vec<Socket>> = (0..workers.max(1)).map(|_| Vec::new()).collect();
+    let mut listen = listen.clone();
+    for place in places(&listen)? {
+        let first = bound(place, &listen, protocol)?;
+        let address = first.local_addr()?.as_socket().unwrap_or(place);
+        if listen.single().is_some() {
+            // With the port that the system has chosen, if it had to.
+            listen = address.into();
+        }
+        opened[0].push(first);
+        for worker in &mut opened[1..] {
+            worker.push(bound(address, &listen, protocol)?);
+        }
+    }
+    Ok(Opened { listen, protocol, workers: opened })
 }
 
 /// What these sockets are called when they go from process to process.
@@ -85,25 +94,61 @@ pub fn inherit(
 /// Fails when somebody listens there: sockets that share a port would not notice, and take some of
 /// his connections.
 pub fn check_free(listen: &Listen, protocol: Protocol) -> io::Result<()> {
-    let address = single(listen)?;
-    socket(address, protocol)?.bind(&address.into())
+    for place in places(listen)? {
+        bind(&socket(place, protocol)?, place, listen)?;
+    }
+    Ok(())
 }
 
-fn single(listen: &Listen) -> io::Result<SocketAddr> {
-    listen
-        .single()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "more than one address and port"))
+/// Where sockets are bound. The kernel has none for a prefix: a few addresses get one each, and
+/// for many there is one at all addresses, which is told at which of them somebody came. That one
+/// comes last for the kernel: whoever listens at a single address gets what comes there.
+fn places(listen: &Listen) -> io::Result<Vec<SocketAddr>> {
+    let ports = listen.ports.clone();
+    if *ports.start() == 0 && listen.single().is_none() {
+        let message = "only a single address can have any free port";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let first = listen.addresses.network();
+    let addresses: Vec<IpAddr> = match listen.has_own_sockets() {
+        true => (0..listen.address_count()).map(|number| nth(first, number)).collect(),
+        false if first.is_ipv4() => vec![Ipv4Addr::UNSPECIFIED.into()],
+        false => vec![Ipv6Addr::UNSPECIFIED.into()],
+    };
+    let at = |address| ports.clone().map(move |port| SocketAddr::new(address, port));
+    Ok(addresses.into_iter().flat_map(at).collect())
 }
 
-fn bound(address: SocketAddr, protocol: Protocol) -> io::Result<Socket> {
+/// An address so many after the first; there is one.
+fn nth(first: IpAddr, number: u128) -> IpAddr {
+    match first {
+        IpAddr::V4(first) => Ipv4Addr::from(first.to_bits().wrapping_add(number as u32)).into(),
+        IpAddr::V6(first) => Ipv6Addr::from(first.to_bits().wrapping_add(number)).into(),
+    }
+}
+
+fn bound(address: SocketAddr, listen: &Listen, protocol: Protocol) -> io::Result<Socket> {
     let socket = socket(address, protocol)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
+    bind(&socket, address, listen)?;
     if protocol == Protocol::Tcp {
         socket.listen(BACKLOG)?;
     }
     Ok(socket)
+}
+
+fn bind(socket: &Socket, address: SocketAddr, listen: &Listen) -> io::Result<()> {
+    if listen.single().is_some() {
+        return socket.bind(&address.into());
+    }
+    // The addresses of a prefix come by a route; most are no interface's.
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    let bound = socket.bind(&address.into());
+    bound.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
 }
 
 fn socket(address: SocketAddr, protocol: Protocol) -> io::Result<Socket> {

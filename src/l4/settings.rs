@@ -357,6 +357,9 @@ impl Default for Queue {
     }
 }
 
+/// With more addresses and ports than this, a listen has sockets for its ports only.
+const MOST_OWN_SOCKETS: u128 = 256;
+
 impl From<SocketAddr> for Listen {
     fn from(address: SocketAddr) -> Listen {
         Listen { addresses: address.ip().into(), ports: address.port()..=address.port() }
@@ -364,9 +367,25 @@ impl From<SocketAddr> for Listen {
 }
 
 impl Listen {
-    /// True for an address and port that are listened on.
+    /// True for an address and port that are listened on; the unspecified address is all of them.
     pub fn contains(&self, vip: SocketAddr) -> bool {
-        self.addresses.contains(&vip.ip()) && self.ports.contains(&vip.port())
+        let (addresses, ip) = (&self.addresses, vip.ip());
+        let is_any =
+            addresses.addr().is_unspecified() && addresses.addr().is_ipv4() == ip.is_ipv4();
+        (is_any || addresses.contains(&ip)) && self.ports.contains(&vip.port())
+    }
+
+    /// How many addresses there are, or as many as can be counted.
+    pub fn address_count(&self) -> u128 {
+        let bits = self.addresses.max_prefix_len() - self.addresses.prefix_len();
+        1u128.checked_shl(bits.into()).unwrap_or(u128::MAX)
+    }
+
+    /// True when each address and port has sockets of its own; otherwise each port has some that
+    /// are bound to no address.
+    pub fn has_own_sockets(&self) -> bool {
+        let ports = self.ports.len() as u128;
+        self.address_count().saturating_mul(ports) <= MOST_OWN_SOCKETS || self.address_count() == 1
     }
 
     /// True when some address and port belong to both.

@@ -4,6 +4,7 @@ mod datagrams;
 mod door;
 mod lifecycle;
 mod limits;
+mod listens;
 mod relay;
 mod steering;
 

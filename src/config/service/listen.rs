@@ -39,6 +39,10 @@ fn read_one(value: &Value<'_>) -> Option<Spanned<Listen>> {
     if listen.addresses.addr().is_multicast() {
         return refuse(format!("`{given}` is multicast"), "expected unicast addresses".into());
     }
+    if *listen.ports.start() == 0 && listen.single().is_none() {
+        let message = format!("`{given}` has no port");
+        return refuse(message, "only a single address can have any free port".into());
+    }
     if listen.ports.len() > MOST_PORTS {
         let message = format!("`{given}` has {} ports", listen.ports.len());
         return refuse(message, format!("expected at most {MOST_PORTS} in one service"));

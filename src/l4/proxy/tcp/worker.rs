@@ -82,7 +82,8 @@ struct Entrance {
     opened: Arc<Opened>,
     /// Which of this worker's sockets.
     index: usize,
-    vip: SocketAddr,
+    /// None where the socket is bound to no address: its connections tell.
+    vip: Option<SocketAddr>,
     service: Arc<Service>,
     is_paused: bool,
 }
@@ -192,7 +193,7 @@ impl Worker {
         for index in 0..count {
             let socket = &opened.workers[self.number][index];
             let vip = getsockname(socket).ok().and_then(|vip| SocketAddr::try_from(vip).ok());
-            let Some(vip) = vip else { continue };
+            let vip = vip.filter(|vip| !vip.ip().is_unspecified());
             // The sockets that it accepts have it from it.
             let _ = set_tcp_nodelay(socket, true);
             let key = self.entrances.insert(|_| Entrance {
@@ -229,8 +230,11 @@ impl Worker {
             match acceptfrom_with(entrance.socket(self.number), flags) {
                 Ok((socket, client)) => {
                     let client = client.and_then(|client| SocketAddr::try_from(client).ok());
-                    let (vip, service) = (entrance.vip, Arc::clone(&entrance.service));
-                    let Some(client) = client else { continue };
+                    let at = match entrance.vip {
+                        Some(vip) => Some((vip, Arc::clone(&entrance.service))),
+                        None => self.owner(key, &socket),
+                    };
+                    let Some((client, (vip, service))) = client.zip(at) else { continue };
                     let flow = Flow { client, vip, protocol: Protocol::Tcp };
                     self.welcome(socket, claim, flow, service);
                 }
@@ -241,6 +245,24 @@ impl Worker {
                 Err(error) => return self.pause(key, error),
             }
         }
+    }
+
+    /// Where a connection came to whose socket was bound to no address, and whose it is. The
+    /// kernel spreads such connections over all sockets of a port, whatever services they are of.
+    fn owner(&mut self, key: Key, socket: &OwnedFd) -> Option<(SocketAddr, Arc<Service>)> {
+        let vip = SocketAddr::try_from(getsockname(socket).ok()?).ok()?;
+        let is_owner = |one: &Entrance| one.vip.is_none() && one.opened.listen.contains(vip);
+        let own = self.entrances.get_mut(key).filter(|own| is_owner(own));
+        if let Some(own) = own {
+            return Some((vip, Arc::clone(&own.service)));
+        }
+        let key = self.entrances.keys(is_owner).first().copied();
+        let owner = key.and_then(|key| self.entrances.get_mut(key));
+        if owner.is_none() {
+            // At an address where nobody listens.
+            reset(socket);
+        }
+        owner.map(|owner| (vip, Arc::clone(&owner.service)))
     }
 
     /// Accepts nothing for a while.

@@ -32,13 +32,6 @@ pub fn prepare(opened: &Opened, is_quic: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// True for a VIP that these sockets are for.
-pub fn is_at(opened: &Opened, vip: SocketAddr) -> bool {
-    let listen = &opened.listen;
-    let is_any = listen.addresses.addr().is_unspecified() && listen.ports.contains(&vip.port());
-    is_any || listen.contains(vip)
-}
-
 fn local(socket: &Socket) -> io::Result<SocketAddr> {
     let unspecific = || io::Error::new(io::ErrorKind::Unsupported, "not an internet socket");
     socket.local_addr()?.as_socket().ok_or_else(unspecific)
@@ -101,13 +94,19 @@ impl Entrance {
         self.opened.workers.iter().take(worker).map(Vec::len).sum::<usize>() + number
     }
 
-    /// To which VIP a datagram came; none for an address that is not listened on.
+    /// To which address a datagram came; none if that cannot be told.
     pub fn vip(&self, envelope: &mut Envelope) -> Option<SocketAddr> {
         if !self.is_wildcard() {
             return Some(self.bound);
         }
-        let vip = SocketAddr::new(envelope.destination()?, self.bound.port());
-        is_at(&self.opened, vip).then_some(vip)
+        Some(SocketAddr::new(envelope.destination()?, self.bound.port()))
+    }
+
+    /// Whether what comes to that address is for this entrance's service: sockets that are bound to
+    /// no address share what comes to their port, whatever services they are of.
+    pub fn is_for(&self, vip: SocketAddr) -> bool {
+        let is_near = self.is_wildcard() && self.bound.port() == vip.port();
+        self.bound == vip || is_near && self.opened.listen.contains(vip)
     }
 
     /// What replies leave from where the socket does not say it.

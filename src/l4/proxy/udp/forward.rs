@@ -91,6 +91,16 @@ impl Worker {
             return None;
         }
         let vip = entrance.vip(&mut slot.envelope)?;
+        let (number, entrance) = match entrance.is_for(vip) {
+            true => (number, entrance),
+            false => {
+                let mut entrances = (0..).zip(&self.entrances);
+                entrances.find_map(|(number, one)| {
+                    let one = one.as_ref().filter(|one| one.is_for(vip))?;
+                    Some((number, one))
+                })?
+            }
+        };
         let flow = Flow { client, vip, protocol: Protocol::Udp };
         let key = Key::new(client, vip);
         let number_carried = entrance.carried;

@@ -133,7 +133,7 @@ impl Plane {
             of_socket.flat_map(|(worker, sockets)| sockets.iter().map(move |_| worker)).collect();
         let mut sessions: Vec<Vec<Lent>> = opened.workers.iter().map(|_| Vec::new()).collect();
         let is_its = |(passed, _): &mut Lent| {
-            passed.service == service.name && entrance::is_at(opened, passed.vip)
+            passed.service == service.name && opened.listen.contains(passed.vip)
         };
         for (passed, socket) in self.adopted().extract_if(.., is_its) {
             if let Some(worker) = of_socket.get(passed.socket % of_socket.len().max(1)) {
