@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use codespan_reporting::term::termcolor::{ColorChoice, StandardStream};
 use tracing_subscriber::EnvFilter;
@@ -13,6 +14,9 @@ use crate::daemon::{self, Entrance};
 
 /// The environment variable that says what is logged, in the syntax of `tracing`'s filters.
 const LOG_VARIABLE: &str = "PORTOLAN_LOG";
+
+/// How long tasks may take to be dropped at the end.
+const UNTIL_DROPPED: Duration = Duration::from_millis(300);
 
 /// The command line of `serve`.
 #[derive(Debug, clap::Args)]
@@ -73,8 +77,9 @@ pub fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode
         }
     };
     let done = runtime.block_on(work);
-    // Files that are being read may be so for seconds; nobody wants to know what they say.
-    runtime.shutdown_background();
+    // Tasks are dropped, and with them the programs of exec checks end. Files that are being read may
+    // be so for seconds; nobody wants to know what they say.
+    runtime.shutdown_timeout(UNTIL_DROPPED);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
