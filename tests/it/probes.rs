@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 use serde_json::Value;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::support::namespaces::{Host, Switch, inside};
 use crate::support::needs::not_run;
 use crate::support::server::http_get;
-use crate::support::until;
+use crate::support::{until, until_some};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 const TARGET: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
@@ -238,4 +239,33 @@ fn icmp_needs_a_raw_socket_or_the_group_and_half_open_a_raw_socket_and_both_say_
     allow.args(["-c", "echo 0 0 > /proc/sys/net/ipv4/ping_group_range"]);
     assert!(allow.status().expect("sh runs").success());
     by_group.until_both("up", "ok");
+}
+
+#[test]
+fn the_programs_of_exec_checks_end_with_the_server() {
+    let zone = |command: &str| {
+        format!(
+            "origin = \"example.com.\"\nrecords = \"\"\"\n@ SOA ns1 hostmaster 1 2h 15m 2w 5m\n\
+             @ NS ns1\nns1 A 198.51.100.53\n\"\"\"\n\
+             [checks.c]\nkind = \"exec\"\ninterval = \"1h\"\ntimeout = \"1h\"\n\
+             command = [\"/bin/sh\", \"-c\", \"{command}\"]\n\
+             [pools.web]\nsteer = \"weighted\"\ncheck = \"c\"\n\
+             members = [{{ datacenter = \"fra\", addresses = [\"198.51.100.7\"] }}]\n\
+             [names.www]\npool = \"web\"\n"
+        )
+    };
+    let files = crate::support::Server::files("[datacenters.fra]\n");
+    let mut server = files.zone("example.com.toml", &zone("exit 0")).start();
+    let id = server.path("id");
+    let sleeper = format!("sleep 3600 & echo $! > {0}.new; mv {0}.new {0}; wait", id.display());
+    server.write("zones/example.com.toml", &zone(&sleeper));
+    server.signal("HUP");
+    let id = until_some("its program runs", || std::fs::read_to_string(&id).ok());
+    // Gone, or a zombie that nobody has reaped.
+    let stat = Path::new("/proc").join(id.trim()).join("stat");
+    let lives = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(lives());
+    server.signal("TERM");
+    until("the server has ended", || !server.is_running());
+    until("its program, too", || !lives());
 }
