@@ -155,3 +155,6 @@ impl Inherited {
         sockets
     }
 }
+
+#[cfg(test)]
+mod tests;
