@@ -280,6 +280,13 @@ fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
     let limited = services.clone().map(|(labels, service)| (labels, service.limited_total));
     let help = "Connections that came too fast to be let in.";
     families.counters("l4_limited_connections", help, limited)?;
+    let ended = services.clone().flat_map(|([name], service)| {
+        service.ended_total.iter().map(move |(cause, count)| {
+            ([name.clone(), ("cause", super::text::word(cause))], *count)
+        })
+    });
+    let help = "Connections, and sessions of datagrams, that ended, by what ended them.";
+    families.counters("l4_ended_connections", help, ended)?;
     let capacity = |unit| {
         let services = services.clone().filter(move |(_, one)| one.capacity_unit == Some(unit));
         services.filter_map(|(labels, one)| one.capacity.map(|most| (labels, most as f64)))

@@ -1,6 +1,8 @@
 //! How a flow ended, for whoever notes it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -27,7 +29,7 @@ pub struct Ending {
 }
 
 /// Why a flow ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// Both sides had said all.
@@ -64,9 +66,63 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them, in their order.
+    pub const ALL: [Cause; Cause::Stopped as usize + 1] = [
+        Cause::Done,
+        Cause::Client,
+        Cause::Backend,
+        Cause::Idle,
+        Cause::TooLong,
+        Cause::NoHello,
+        Cause::Denied,
+        Cause::Limited,
+        Cause::NoBackend,
+        Cause::QueueFull,
+        Cause::QueueTimeout,
+        Cause::BackendDown,
+        Cause::Exhausted,
+        Cause::Displaced,
+        Cause::Stopped,
+    ];
+
     /// True when the client was let in, and never had a backend.
     pub fn is_refusal(self) -> bool {
         use Cause::*;
         matches!(self, NoBackend | QueueFull | QueueTimeout | Exhausted)
+    }
+}
+
+/// How many flows each cause has ended.
+#[derive(Debug, Default)]
+pub struct Ends {
+    by_cause: [AtomicU64; Cause::ALL.len()],
+}
+
+impl Ends {
+    /// One more.
+    pub fn note(&self, cause: Cause) {
+        self.by_cause[cause as usize].fetch_add(1, Relaxed);
+    }
+
+    /// All so far.
+    pub fn totals(&self) -> BTreeMap<Cause, u64> {
+        let counts = self.by_cause.iter().map(|count| count.load(Relaxed));
+        Cause::ALL.into_iter().zip(counts).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_counts_for_its_cause() {
+        let ends = Ends::default();
+        Cause::ALL
+            .into_iter()
+            .for_each(|cause| (0..=cause as usize).for_each(|_| ends.note(cause)));
+        for (number, (cause, count)) in ends.totals().into_iter().enumerate() {
+            assert_eq!((cause as usize, count), (number, number as u64 + 1), "{cause:?}");
+        }
     }
 }

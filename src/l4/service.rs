@@ -2,6 +2,7 @@
 
 mod explain;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,7 +17,7 @@ use super::access_log::AccessLog;
 use super::admission::{Admission, Prefixes, Refusal};
 use super::backend::{Backend, BackendStatus, Place, Shared};
 use super::capacity::{self, ServiceLoad};
-use super::ending::Ending;
+use super::ending::{Cause, Ending, Ends};
 use super::flow::Flow;
 use super::preface::{Awaited, Routes};
 use super::recent::Recent;
@@ -51,6 +52,8 @@ pub struct Service {
     pub denied_total: AtomicU64,
     /// The same, by the limits on their rate.
     pub limited_total: AtomicU64,
+    /// What has ended flows.
+    ends: Ends,
     /// Never on the way of a connection.
     recent: Mutex<Recent>,
     /// Where the ends of its flows are noted; the same for all services.
@@ -110,6 +113,8 @@ pub struct ServiceStatus {
     pub denied_total: u64,
     /// Those that came too fast.
     pub limited_total: u64,
+    /// What has ended its flows, and how often.
+    pub ended_total: BTreeMap<Cause, u64>,
     /// Its backends, in the order of the file.
     pub backends: Vec<BackendStatus>,
 }
@@ -131,6 +136,7 @@ impl Service {
             waiting: AtomicU64::new(0),
             denied_total: AtomicU64::new(0),
             limited_total: AtomicU64::new(0),
+            ends: Ends::default(),
             recent: Mutex::default(),
             log,
         }
@@ -192,6 +198,7 @@ impl Service {
         if ending.cause.is_refusal() {
             self.refused_total.fetch_add(1, Relaxed);
         }
+        self.ends.note(ending.cause);
         if let Some(address) = ending.backend {
             // In the settings they stand side by side.
             let table = self.table.load();
@@ -309,6 +316,7 @@ impl Service {
             refused_total: self.refused_total.load(Relaxed),
             denied_total: self.denied_total.load(Relaxed),
             limited_total: self.limited_total.load(Relaxed),
+            ended_total: self.ends.totals(),
             backends,
         }
     }

@@ -143,5 +143,7 @@ fn each_connection_has_its_line_in_the_log_and_its_place_in_the_histograms() {
     assert_eq!(value("portolan_l4_connect_seconds_bucket{", "le=\"+Inf\""), 6.0);
     assert_eq!(value("portolan_l4_connection_duration_seconds_count{", "service=\"web\""), 6.0);
     assert!(value("portolan_l4_connection_duration_seconds_sum{", "service=\"web\"") > 0.0);
+    assert_eq!(value("portolan_l4_ended_connections_total{", "cause=\"done\""), 6.0);
+    assert_eq!(server.api("/api/v1/l4")[0]["ended_total"]["done"], 6);
     assert_eq!(value("portolan_l4_access_log_lost_lines_total", ""), 0.0);
 }

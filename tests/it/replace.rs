@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
@@ -168,6 +168,53 @@ fn no_connection_through_the_forwarder_is_lost_or_broken_by_a_replacement() {
         let services = server.api("/api/v1/l4");
         services[0]["connections"] == 0
     });
+}
+
+#[test]
+fn sessions_of_datagrams_go_to_the_new_process_and_their_backend_notices_nothing() {
+    let files = files(
+        "[[l4.services]]\nname = \"datagrams\"\nprotocol = \"udp\"\nlisten = \"{net}.2:7000\"\n\
+         backends = [{ address = \"{net}.3:7001\" }, { address = \"{net}.4:7001\" }]\n",
+    );
+    let host = |last| files.addresses().host(last);
+    for last in [3, 4] {
+        let backend = UdpSocket::bind((host(last), 7001)).expect("an address of the test's");
+        std::thread::spawn(move || {
+            let mut bytes = [0; 64];
+            while let Ok((_, from)) = backend.recv_from(&mut bytes) {
+                // By whom it is asked, and who answers.
+                let said = format!("{last} {from}");
+                let _ = backend.send_to(said.as_bytes(), from);
+            }
+        });
+    }
+    let vip = (host(2), 7000);
+    let mut server = files.start();
+    let clients: Vec<UdpSocket> = (0..8)
+        .map(|_| {
+            let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            client.connect(vip).expect("a socket");
+            client.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket option");
+            client
+        })
+        .collect();
+    let ask = |client: &UdpSocket| {
+        let mut said = [0; 64];
+        client.send(b"?").expect("it is sent");
+        let length = client.recv(&mut said).expect("an answer");
+        String::from_utf8_lossy(&said[..length]).into_owned()
+    };
+    let before: Vec<String> = clients.iter().map(ask).collect();
+    for _ in 0..3 {
+        // Some ask while it happens.
+        let asking = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| (0..100).map(|_| ask(&clients[0])).collect::<Vec<_>>());
+            until_ended(server.replace());
+            asking.join().expect("asks to the end")
+        });
+        assert!(asking.iter().all(|said| *said == before[0]), "{asking:?}");
+        assert_eq!(clients.iter().map(ask).collect::<Vec<_>>(), before);
+    }
 }
 
 #[test]

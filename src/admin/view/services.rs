@@ -1,10 +1,13 @@
 //! The L4 services: their connections, and their backends.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::pools::MemberState;
 use crate::control::{Aspect, Override, Target};
 use crate::l4::capacity::Unit;
+use crate::l4::ending::Cause;
 use crate::l4::{BackendStatus, Balance, Listen, Load, ServiceStatus};
 
 /// A service.
@@ -38,6 +41,8 @@ pub struct ServiceView {
     pub denied_total: u64,
     /// Connections that came too fast to be let in.
     pub limited_total: u64,
+    /// What has ended its flows, and how often.
+    pub ended_total: BTreeMap<Cause, u64>,
     /// What stands behind it.
     pub backends: Vec<BackendView>,
 }
@@ -95,6 +100,7 @@ impl ServiceView {
             refused_total: service.refused_total,
             denied_total: service.denied_total,
             limited_total: service.limited_total,
+            ended_total: service.ended_total,
             backends: service.backends.into_iter().map(backend).collect(),
             name: service.name,
         }
