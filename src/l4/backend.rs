@@ -34,7 +34,6 @@ pub struct Backend {
     forced: AtomicU8,
     connections: AtomicU64,
     connections_total: AtomicU64,
-    connect_us_total: AtomicU64,
     connect_failures_total: AtomicU64,
     /// How long it takes to connect, and how long flows last.
     connect: Histogram,
@@ -107,8 +106,6 @@ pub struct BackendStatus {
     pub connections: u64,
     /// Connections it was chosen for and that were established.
     pub connections_total: u64,
-    /// How long those took to be established, in microseconds, together.
-    pub connect_us_total: u64,
     /// How long it took to connect to it.
     #[serde(skip)]
     pub connect_durations: Durations,
@@ -140,7 +137,6 @@ impl Backend {
             forced: AtomicU8::new(NOT_FORCED),
             connections: AtomicU64::new(0),
             connections_total: AtomicU64::new(0),
-            connect_us_total: AtomicU64::new(0),
             connect_failures_total: AtomicU64::new(0),
             connect: Histogram::new(SHORT_US),
             lasted: Histogram::new(LONG_US),
@@ -233,6 +229,11 @@ impl Backend {
         }
     }
 
+    /// It is not up because it could not be reached, which says nothing of the flows that it has.
+    pub fn is_avoided(&self) -> bool {
+        self.avoided.load(Relaxed)
+    }
+
     /// Not taken out by the operator's word: takes new connections when no backend is healthy.
     pub fn is_in(&self) -> bool {
         !self.drained.load(Relaxed) && self.forced.load(Relaxed) != FORCED_DOWN
@@ -278,7 +279,6 @@ impl Backend {
             },
             connections: self.connections.load(Relaxed),
             connections_total: self.connections_total.load(Relaxed),
-            connect_us_total: self.connect_us_total.load(Relaxed),
             connect_durations: self.connect.durations(),
             flow_durations: self.lasted.durations(),
             connect_failures_total: self.connect_failures_total.load(Relaxed),
@@ -293,15 +293,15 @@ impl Backend {
 }
 
 impl Place {
-    /// A place, unless the backend has `limit` flows already.
-    pub fn take(backend: &Arc<Backend>, limit: Option<u64>) -> Option<Place> {
+    /// A place, unless the backend has `limit` flows already, or all of its service have `of_all`.
+    pub fn take(backend: &Arc<Backend>, limit: Option<u64>, of_all: Option<u64>) -> Option<Place> {
         // Counted first and looked at then: of several that take the last place at once, one gets
         // it.
-        let place = Place::take_always(Arc::clone(backend));
-        match limit {
-            Some(limit) if backend.connections() > limit => None,
-            _ => Some(place),
-        }
+        let place = Place { backend: Arc::clone(backend) };
+        let before = backend.connections.fetch_add(1, Relaxed);
+        let all_before = backend.service.flows.fetch_add(1, Relaxed);
+        let is_room = |before: u64, limit: Option<u64>| limit.is_none_or(|limit| before < limit);
+        (is_room(before, limit) && is_room(all_before, of_all)).then_some(place)
     }
 
     /// A place, however many flows the backend has.
@@ -319,8 +319,6 @@ impl Place {
     /// The connection to the backend stands, this long after it was begun.
     pub fn connected(&self, after: Duration) {
         self.backend.connections_total.fetch_add(1, Relaxed);
-        let us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-        self.backend.connect_us_total.fetch_add(us, Relaxed);
         self.backend.connect.note(after);
         self.backend.failures_in_a_row.store(0, Relaxed);
     }

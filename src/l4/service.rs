@@ -175,7 +175,7 @@ impl Service {
 
     /// To be called when the health or the operator's word of a backend may have changed, and once
     /// a second (`is_due`), when weights may follow what their agents say. Returns those that were
-    /// up and are not any more.
+    /// up and are down now by their checks, their agents or the operator's word.
     pub fn refresh(&self, is_due: bool, now: Instant) -> Vec<Arc<Backend>> {
         let old = self.table.load();
         let Table { settings, backends, .. } = &**old;
@@ -188,6 +188,7 @@ impl Service {
         let new = Table::new(Arc::clone(settings), Arc::clone(backends), Some(&old));
         let was_up = old.up.iter().zip(&new.up);
         let went_down = was_up.zip(&**backends).filter(|((was, is), _)| **was && !**is);
+        let went_down = went_down.filter(|(_, backend)| !backend.is_avoided());
         let went_down = went_down.map(|(_, backend)| Arc::clone(backend)).collect();
         self.table.store(Arc::new(new));
         went_down
@@ -226,14 +227,15 @@ impl Service {
     /// A place for a flow, but not on one of those tried.
     pub fn choose(&self, flow: &Flow, tried: &[SocketAddr]) -> Result<Place, NoBackend> {
         let table = self.table.load();
-        let limit = table.settings.max_connections;
-        if limit.is_some_and(|limit| self.shared.flows.load(Relaxed) >= limit) {
-            return Err(NoBackend::Full);
-        }
+        let of_all = table.settings.max_connections;
         let turn = self.turn.fetch_add(1, Relaxed);
         for _ in 0..CHOICES {
+            if of_all.is_some_and(|most| self.shared.flows.load(Relaxed) >= most) {
+                break;
+            }
             let index = table.choose(flow, turn, tried)?;
-            if let Some(place) = Place::take(&table.backends[index], table.limit(index)) {
+            let place = Place::take(&table.backends[index], table.limit(index), of_all);
+            if let Some(place) = place {
                 return Ok(place);
             }
         }
