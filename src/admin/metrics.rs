@@ -157,6 +157,10 @@ fn encode_probes(families: &mut Families, status: &Status) -> fmt::Result {
     let traffic = probes().map(|(labels, probe)| (labels, probe.traffic_failures_total));
     let help = "How often connections to what is probed were seen to fail.";
     families.counters("probe_traffic_failures", help, traffic)?;
+    let ends = probes()
+        .filter_map(|(labels, probe)| probe.certificate_ends.map(|end| (labels, end as f64)));
+    let help = "When the certificate ends that was last shown, in seconds since 1970.";
+    families.gauges("probe_certificate_end_time_seconds", help, ends)?;
     let durations = probes()
         .filter_map(|(labels, probe)| probe.last_duration_ms.map(|took| (labels, took / 1e3)));
     families.gauges("probe_duration_seconds", "How long the latest good probe took.", durations)

@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGE
 use reqwest::{Client, Response, Url, redirect, retry};
 use rustls::pki_types::ServerName;
 
-use super::trust::{self, Trust};
+use super::trust::{self, Shown, Trust};
 use super::{HttpCheck, ProbeResult};
 
 /// The most of a body that is read, in bytes.
@@ -33,6 +33,7 @@ impl<'a> Request<'a> {
         target: SocketAddr,
         check: &'a HttpCheck,
         trust: &Trust,
+        shown: &Shown,
     ) -> Result<Request<'a>, String> {
         let host = match &check.host {
             Some(host) => host.clone(),
@@ -43,7 +44,7 @@ impl<'a> Request<'a> {
             Some(tls) => {
                 let name = tls.server_name.as_deref().unwrap_or_else(|| host_of(&host));
                 let name = trust::named(name)?;
-                let config = trust.client_config(tls, name.clone(), &["http/1.1"]).await?;
+                let config = trust.client_config(tls, name.clone(), &["http/1.1"], shown).await?;
                 ("https", config, Some(name))
             }
         };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
@@ -35,10 +36,22 @@ pub struct Trust {
     read: Mutex<HashMap<Option<PathBuf>, Authorities>>,
 }
 
+impl Shown {
+    /// The last second in which it is valid, since 1970 (UTC); none while none was read.
+    pub fn certificate_ends(&self) -> Option<u64> {
+        Some(self.0.load(Relaxed)).filter(|end| *end > 0)
+    }
+
+    fn note(&self, end: Option<u64>) {
+        self.0.store(end.unwrap_or(0), Relaxed);
+    }
+}
+
 /// The TLS side of a client that never speaks TLS.
 pub fn no_tls() -> ClientConfig {
     let name = ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
-    config(ServerCertificate { accept: Whose::Nobodys, name, min_days: None })
+    let accept = Whose::Nobodys;
+    config(ServerCertificate { accept, name, min_days: None, shown: Shown::default() })
 }
 
 /// A DNS name or an address, as a server's name.
@@ -46,6 +59,11 @@ pub fn named(name: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(name.to_owned())
         .map_err(|_| format!("`{name}` is not a server name: expected a DNS name or an address"))
 }
+
+/// What the server of a client has last shown: a certificate, and when it ends. One whose
+/// signatures are refused counts as none.
+#[derive(Clone, Debug, Default)]
+pub struct Shown(Arc<AtomicU64>);
 
 #[derive(Debug)]
 struct Authorities {
@@ -64,13 +82,15 @@ impl Trust {
         check: &TlsCheck,
         name: ServerName<'static>,
         protocols: &[&str],
+        shown: &Shown,
     ) -> Result<ClientConfig, String> {
         let accept = match check.verify {
             true => Whose::Signed(self.authorities(check.ca_file.clone()).await?),
             false => Whose::Anybodys,
         };
         let sends_name = matches!(name, ServerName::DnsName(_));
-        let mut config = config(ServerCertificate { accept, name, min_days: check.min_days });
+        let (min_days, shown) = (check.min_days, shown.clone());
+        let mut config = config(ServerCertificate { accept, name, min_days, shown });
         // An address is never sent as a name (RFC 6066 §3).
         config.enable_sni = sends_name;
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -84,12 +104,13 @@ impl Trust {
         check: &TlsCheck,
         address: IpAddr,
         protocols: &[&str],
+        shown: &Shown,
     ) -> Result<(ServerName<'static>, ClientConfig), String> {
         let name = match &check.server_name {
             Some(name) => named(name)?,
             None => ServerName::IpAddress(address.into()),
         };
-        let config = self.client_config(check, name.clone(), protocols).await?;
+        let config = self.client_config(check, name.clone(), protocols, shown).await?;
         Ok((name, config))
     }
 
@@ -186,6 +207,7 @@ struct ServerCertificate {
     accept: Whose,
     name: ServerName<'static>,
     min_days: Option<u32>,
+    shown: Shown,
 }
 
 #[derive(Debug)]
@@ -210,8 +232,10 @@ impl ServerCertificate {
     /// Whether it is good for long enough.
     fn check_expiry(&self, certificate: &[u8], now: UnixTime) -> Result<(), Expiry> {
         const DAY: u64 = 24 * 3600;
+        let end = certificate::not_after(certificate);
+        self.shown.note(end);
         let Some(wanted) = self.min_days else { return Ok(()) };
-        let end = certificate::not_after(certificate).ok_or(Expiry::Unsaid)?;
+        let end = end.ok_or(Expiry::Unsaid)?;
         match end.checked_sub(now.as_secs()).map(|left| left / DAY) {
             Some(days) if days >= u64::from(wanted) => Ok(()),
             Some(days) => Err(Expiry::Near(days, wanted)),
@@ -234,13 +258,9 @@ impl ServerCertVerifier for ServerCertificate {
             Whose::Anybodys => {}
             Whose::Signed(authorities) => {
                 let name = &self.name;
-                authorities.verify_server_cert(
-                    end_entity,
-                    intermediates,
-                    name,
-                    ocsp_response,
-                    now,
-                )?;
+                authorities
+                    .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+                    .inspect_err(|_| self.shown.note(None))?;
             }
         }
         self.check_expiry(end_entity, now)

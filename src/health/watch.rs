@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::trust::Trust;
+use super::trust::{Shown, Trust};
 use super::{
     Advice, Kind, Machine, Probe, ProbeResult, Verdict, agent, dns, exec, grpc, half_open, http,
     icmp, tcp, tls,
@@ -71,6 +71,9 @@ pub struct ProbeStatus {
     /// What an agent has said besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<Advice>,
+    /// When the certificate ends that was last shown, in seconds since 1970 (UTC); none without
+    /// one, or while it is not trusted.
+    pub certificate_ends: Option<u64>,
     /// How long the latest good probe took, in milliseconds.
     pub last_duration_ms: Option<f64>,
     /// Probes that ended, since the start.
@@ -219,6 +222,8 @@ struct Target {
     /// The verdict, copied out of the record so that a publication takes one lock, not thousands.
     verdict: AtomicU8,
     probed: AtomicBool,
+    /// What it shows, where it speaks TLS.
+    shown: Shown,
     /// The next probe may be due earlier than it was.
     hurry: Notify,
 }
@@ -246,7 +251,7 @@ async fn run(shared: Arc<Shared>, target: Arc<Target>) {
         let Ok(slot) = shared.slots.acquire().await else { return };
         target.record().machine.start(Instant::now());
         // Boxed, so that a task that waits for its turn, as nearly all do, is small.
-        let (result, advice) = Box::pin(probe(&target.probe, &shared.trust)).await;
+        let (result, advice) = Box::pin(probe(&target.probe, &shared.trust, &target.shown)).await;
         drop(slot);
         if target.take(&result, advice) {
             shared.publish(shared.list());
@@ -255,7 +260,7 @@ async fn run(shared: Arc<Shared>, target: Arc<Target>) {
 }
 
 /// Sends one probe; takes no longer than the check's timeout. Only agents give advice.
-async fn probe(probe: &Probe, trust: &Trust) -> (ProbeResult, Advice) {
+async fn probe(probe: &Probe, trust: &Trust, shown: &Shown) -> (ProbeResult, Advice) {
     let limit = probe.check.timeout;
     let target = SocketAddr::new(probe.address, probe.port);
     let mut advice = Advice::default();
@@ -265,11 +270,11 @@ async fn probe(probe: &Probe, trust: &Trust) -> (ProbeResult, Advice) {
         Kind::TcpHalfOpen => timeout(limit, half_open::probe(target)).await,
         // What is to be read for TLS is read outside of the timeout: how long we take for it is no
         // fault of the target's.
-        Kind::Http(check) => match http::Request::new(target, check, trust).await {
+        Kind::Http(check) => match http::Request::new(target, check, trust, shown).await {
             Ok(request) => timeout(limit, request.send()).await,
             Err(reason) => return (ProbeResult::unable(reason), advice),
         },
-        Kind::Tls(check) => match trust.client(check, probe.address, &[]).await {
+        Kind::Tls(check) => match trust.client(check, probe.address, &[], shown).await {
             Ok((name, config)) => timeout(limit, tls::probe(target, name, config)).await,
             Err(reason) => return (ProbeResult::unable(reason), advice),
         },
@@ -277,7 +282,7 @@ async fn probe(probe: &Probe, trust: &Trust) -> (ProbeResult, Advice) {
         Kind::Grpc(check) => {
             let tls = match &check.tls {
                 None => None,
-                Some(tls) => match trust.client(tls, probe.address, &["h2"]).await {
+                Some(tls) => match trust.client(tls, probe.address, &["h2"], shown).await {
                     Ok(client) => Some(client),
                     Err(reason) => return (ProbeResult::unable(reason), advice),
                 },
@@ -356,6 +361,7 @@ impl Target {
             record: Mutex::new(record),
             verdict: AtomicU8::new(0),
             probed: AtomicBool::new(false),
+            shown: Shown::default(),
             hurry: Notify::new(),
         }
     }
@@ -459,6 +465,7 @@ impl Target {
             consecutive: record.machine.consecutive(),
             last_result: record.last_result.clone(),
             advice: Some(record.advice).filter(|advice| *advice != Advice::default()),
+            certificate_ends: self.shown.certificate_ends(),
             last_duration_ms: record.last_duration.map(|duration| duration.as_secs_f64() * 1e3),
             checks_total: record.checks_total,
             failures_total: record.failures_total,

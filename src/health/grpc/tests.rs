@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::health::TlsCheck;
 use crate::health::tests::{Authority, LONG, assert_failed_with, assert_good};
-use crate::health::trust::Trust;
+use crate::health::trust::{Shown, Trust};
 
 /// How a server answers.
 #[derive(Clone, Debug)]
@@ -83,7 +83,9 @@ async fn ask(target: SocketAddr, check: &GrpcCheck) -> ProbeResult {
     let trust = Trust::default();
     let tls = match &check.tls {
         None => None,
-        Some(tls) => Some(trust.client(tls, target.ip(), &["h2"]).await.unwrap()),
+        Some(tls) => {
+            Some(trust.client(tls, target.ip(), &["h2"], &Shown::default()).await.unwrap())
+        }
     };
     tokio::time::timeout(LONG, probe(target, check, tls)).await.unwrap()
 }

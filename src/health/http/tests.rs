@@ -108,7 +108,7 @@ fn secure(ca_file: Option<PathBuf>) -> HttpCheck {
 
 async fn ask_within(limit: Duration, target: SocketAddr, check: &HttpCheck) -> ProbeResult {
     let trust = Trust::default();
-    match Request::new(target, check, &trust).await {
+    match Request::new(target, check, &trust, &Shown::default()).await {
         Ok(request) => tokio::time::timeout(limit, request.send())
             .await
             .unwrap_or_else(|_| ProbeResult::failed("timeout")),
@@ -157,7 +157,7 @@ async fn every_probe_is_a_connection_of_its_own() {
         }
     });
     let (check, trust) = (plain(), Trust::default());
-    let request = Request::new(target, &check, &trust).await.unwrap();
+    let request = Request::new(target, &check, &trust, &Shown::default()).await.unwrap();
     assert_good(&request.send().await);
     assert_good(&request.send().await);
     for _ in 0..2 {
@@ -368,7 +368,9 @@ async fn a_changed_authority_file_is_read_again_and_a_broken_one_leaves_the_old(
     let check = secure(Some(old.file()));
     let (old_target, _requests) = server(OK, Some(old.server_config(|_| {}))).await;
     let (new_target, _requests) = server(OK, Some(new.server_config(|_| {}))).await;
-    let asked = async |target| Request::new(target, &check, &trust).await.unwrap().send().await;
+    let asked = async |target| {
+        Request::new(target, &check, &trust, &Shown::default()).await.unwrap().send().await
+    };
     assert_good(&asked(old_target).await);
     fs::write(old.file(), "-----BEGIN CERTIFICATE-----\nhalf").unwrap();
     assert_good(&asked(old_target).await);

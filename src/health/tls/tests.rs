@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::health::TlsCheck;
 use crate::health::tests::{Authority, LONG, assert_failed_with, assert_good};
-use crate::health::trust::Trust;
+use crate::health::trust::{Shown, Trust};
 
 async fn server(config: ServerConfig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -31,8 +31,12 @@ async fn server(config: ServerConfig) -> SocketAddr {
 }
 
 async fn ask(target: SocketAddr, check: &TlsCheck) -> ProbeResult {
+    ask_and_note(target, check, &Shown::default()).await
+}
+
+async fn ask_and_note(target: SocketAddr, check: &TlsCheck, shown: &Shown) -> ProbeResult {
     let trust = Trust::default();
-    match trust.client(check, target.ip(), &[]).await {
+    match trust.client(check, target.ip(), &[], shown).await {
         Ok((name, config)) => {
             tokio::time::timeout(LONG, probe(target, name, config)).await.unwrap()
         }
@@ -93,6 +97,23 @@ async fn a_certificate_that_ends_soon_is_bad_if_so_wanted_even_where_it_is_not_v
     assert_failed_with(&ask(expired, &check).await, "expired 2 days ago");
     check.min_days = None;
     assert_good(&ask(expired, &check).await);
+}
+
+#[tokio::test]
+async fn when_the_certificate_ends_is_noted_also_of_one_that_is_not_good_for_long_enough() {
+    let authority = Authority::new();
+    let target = server(authority.server_config(good_for(10, 0))).await;
+    for (min_days, is_good) in [(None, true), (Some(30), false)] {
+        let shown = Shown::default();
+        let result = ask_and_note(target, &wanted(&authority, min_days), &shown).await;
+        assert_eq!(matches!(result, ProbeResult::Good(_)), is_good, "{result:?}");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let days = (shown.certificate_ends().unwrap() - now) / (24 * 3600);
+        assert_eq!(days, 10);
+        let strange = TlsCheck { server_name: None, ..wanted(&authority, None) };
+        ask_and_note(target, &strange, &shown).await;
+        assert_eq!(shown.certificate_ends(), None, "what is not trusted is not believed");
+    }
 }
 
 #[tokio::test]

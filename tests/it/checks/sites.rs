@@ -22,7 +22,7 @@ const HTTPS_ENDING: u16 = 8444;
 const HTTPS_NAMESAKE: u16 = 8445;
 const GRPC_TLS: u16 = 8446;
 const GRPC_DEAD: u16 = 8447;
-const TLS: u16 = 8448;
+pub const TLS: u16 = 8448;
 const GRPC: u16 = 2379;
 const AGENT: u16 = 8054;
 
@@ -418,7 +418,7 @@ pub fn flapping() -> SocketAddr {
                 line.clear();
             }
             let asked = asked.entry(host).or_default();
-            let status = if *asked % 2 == 0 { 200 } else { 500 };
+            let status = if asked.is_multiple_of(2) { 200 } else { 500 };
             *asked += 1;
             let head = format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\nConnection: close");
             let _ = write!(stream.get_mut(), "{head}\r\n\r\n");
