@@ -55,6 +55,7 @@ mod strangers;
 mod survival;
 mod tidy;
 mod transfers;
+mod transparent;
 mod unbound;
 mod well_known_networks;
 mod withstand;
