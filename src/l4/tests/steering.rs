@@ -146,6 +146,23 @@ async fn a_backend_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn a_backend_that_is_found_to_be_down_is_waited_for_no_longer() {
+    let (hole, backend) = (BlackHole::new(), Backend::named(7).await);
+    let mut settings = service("web", &[(hole.address, 1), (backend.address, 0)]);
+    settings.timeouts.connect = SOON;
+    let l4 = run(settings).await;
+    let mut stream = connect(&l4).await;
+    until("it is asked", || l4.load().services[0].backends[0].connections == 1).await;
+    let mut changed = service("web", &[(hole.address, 1), (backend.address, 1)]);
+    changed.timeouts.connect = SOON;
+    l4.replace(self::settings([changed])).await.unwrap();
+    l4.force("web", hole.address, Some(false)).unwrap();
+    let began = Instant::now();
+    assert_eq!(soon(stream.read_u8()).await.unwrap(), 7);
+    assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_client_does_not_wait_for_every_backend_that_does_not_answer() {
     let holes: Vec<_> = (0..20).map(|_| BlackHole::new()).collect();
     let mut settings = service("web", &holes.iter().map(|h| (h.address, 1)).collect::<Vec<_>>());

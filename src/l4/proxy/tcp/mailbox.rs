@@ -20,7 +20,7 @@ pub enum Order {
     Close(u64, Lease),
     /// That connection waits, and there may be a place for it.
     Seat(Key, Arc<Service>),
-    /// Reset the connections of that backend, if its service wants it so.
+    /// That backend is down.
     WentDown(Arc<Backend>),
     /// Reset all connections.
     Abort,

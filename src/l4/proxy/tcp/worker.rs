@@ -177,7 +177,7 @@ impl Worker {
                     }
                 }
                 Order::Seat(key, service) => self.seats.push((key, service)),
-                Order::WentDown(backend) => self.end_all_of(&backend),
+                Order::WentDown(backend) => self.leave_backend(&backend),
                 Order::Abort => {
                     for key in self.connections.keys(|_| true) {
                         self.close(key, Cause::Stopped);
@@ -405,14 +405,21 @@ impl Worker {
         }
     }
 
-    fn end_all_of(&mut self, backend: &Arc<Backend>) {
-        let is_meant = |connection: &Connection| {
-            let is_there = |(_, place): &(Side, Place)| Arc::ptr_eq(place.backend(), backend);
-            connection.backend().is_some_and(is_there)
-                && connection.service.settings().when_down == WhenDown::Reset
+    /// A backend is down: those that ask it ask another, and those that it has end, if their service
+    /// wants that.
+    fn leave_backend(&mut self, backend: &Arc<Backend>) {
+        let is_there = |connection: &Connection| {
+            connection.backend().is_some_and(|(_, place)| Arc::ptr_eq(place.backend(), backend))
         };
-        for key in self.connections.keys(is_meant) {
-            self.close(key, Cause::BackendDown);
+        for key in self.connections.keys(is_there) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            match connection.stage {
+                Stage::Connecting(_) => self.try_another(key),
+                _ if connection.service.settings().when_down == WhenDown::Reset => {
+                    self.close(key, Cause::BackendDown);
+                }
+                _ => {}
+            }
         }
     }
 
