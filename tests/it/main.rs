@@ -27,6 +27,7 @@ mod load;
 mod master_file;
 mod no_allocation;
 mod probes;
+mod proxy_protocol;
 mod readme;
 mod record_types;
 mod recorded_peers;
