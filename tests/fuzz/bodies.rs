@@ -16,6 +16,8 @@ use portolan::decide::{Found, Resolved, ResolvedTable, Validity};
 use portolan::geo;
 use portolan::health::agent::Said;
 use portolan::health::{DnsAnswer, DnsCheck, certificate, dns, grpc};
+use portolan::l4::preface::{Awaited, Preface, Progress, proxy_header};
+use portolan::l4::settings::ProxyVersion;
 use portolan::resolve::message::{Asked, Reading};
 use portolan::resolve::{Family, MAX_ADDRESSES};
 use portolan::snapshot::Snapshot;
@@ -34,13 +36,14 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target by its name, which is also that of its seeds' directory.
 #[allow(dead_code, reason = "each fuzzer runs one")]
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("message", message),
     ("signed", signed),
     ("transfer", transfer),
     ("resolver", resolver),
     ("agent", agent),
     ("checked", checked),
+    ("preface", preface),
     ("master_file", master_file),
     ("server_file", server_file),
     ("zone_file", zone_file),
@@ -178,6 +181,33 @@ pub fn resolver(data: &[u8]) {
                 assert!(answer.addresses.iter().all(is_of_family));
                 assert!(answer.exists || answer.addresses.is_empty());
             }
+        }
+    }
+}
+
+/// What a client's side says before a backend is chosen: a PROXY header, a ClientHello. It is the
+/// same in whatever pieces it comes, and a header can be written and read again.
+pub fn preface(data: &[u8]) {
+    for (proxy_header, server_name) in [(true, false), (false, true), (true, true)] {
+        let new = || Preface::new(Awaited { proxy_header, server_name });
+        let mut in_pieces = new();
+        let mut pieces = data.chunks(7).map(|piece| in_pieces.take(piece));
+        let in_pieces = pieces.find(|progress| !matches!(progress, Ok(Progress::Waits)));
+        match (new().take(data), in_pieces.unwrap_or(Ok(Progress::Waits))) {
+            (Err(_), Err(_)) | (Ok(Progress::Waits), Ok(Progress::Waits)) => (),
+            (Ok(Progress::Done(whole)), Ok(Progress::Done(in_pieces))) => {
+                assert_eq!(
+                    (&whole.header, &whole.server_name),
+                    (&in_pieces.header, &in_pieces.server_name)
+                );
+                assert!(data.ends_with(&whole.bytes) && whole.bytes.starts_with(&in_pieces.bytes));
+                let Some(endpoints) = whole.header.endpoints else { continue };
+                let mut written = Vec::new();
+                proxy_header::write(ProxyVersion::V2, &endpoints, &whole.header.tlvs, &mut written);
+                let length = written.len();
+                assert_eq!(proxy_header::read(&written), Ok(Some((whole.header, length))));
+            }
+            differ => panic!("at once and in pieces: {differ:?}"),
         }
     }
 }

@@ -56,7 +56,7 @@ pub fn look(bytes: &[u8]) -> Sight {
             None if [HANDSHAKE, 3].iter().zip(record).any(|(wanted, is)| wanted != is) => {
                 return Sight::Nothing;
             }
-            None => return Sight::Needs(at + RECORD_HEADER_BYTES),
+            None => return Sight::Needs(bytes.len() + 1),
         }
         if message[0] != CLIENT_HELLO {
             return Sight::Nothing;

@@ -128,7 +128,7 @@ fn look_one_by_one(bytes: &[u8]) -> (Sight, usize) {
 #[test]
 fn a_hello_byte_by_byte_is_looked_at_a_few_times_only() {
     let (found, looks) = look_one_by_one(&rustls_hello("www.example.com"));
-    assert_eq!((found, looks), (named("www.example.com"), 3));
+    assert_eq!((found, looks), (named("www.example.com"), 6));
 }
 
 proptest! {
