@@ -298,9 +298,10 @@ impl Daemon {
             // Half of any does no harm to a server that stops.
             tokio::select! {
                 () = end.comes() => break Ending::Stopped,
-                successor = work => match successor {
-                    Some(successor) => break Ending::Replaced(successor),
-                    None => {}
+                successor = work => {
+                    if let Some(successor) = successor {
+                        break Ending::Replaced(successor);
+                    }
                 }
             }
         };

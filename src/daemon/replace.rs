@@ -167,38 +167,38 @@ impl Daemon {
     }
 
     /// Takes nothing new, as another process does, and carries what there is to its end.
-    pub(super) async fn linger(mut self, successor: Ready, end: &mut End) {
-        let pid = successor.pid;
-        if let Some(door) = self.door.take() {
-            door.leave();
-        }
-        if let Some(notifying) = self.notifying.take() {
-            notifying.abort();
-        }
-        if let Some(Window { stop, task, handed }) = self.admin.take() {
+    pub(super) async fn linger(self, successor: Ready, end: &mut End) {
+        let Daemon {
+            loaded, control, secondaries, mut dns, notifying, forwarder, admin, door, ..
+        } = self;
+        let (pid, l4) = (successor.pid, forwarder.l4);
+        door.into_iter().for_each(Door::leave);
+        notifying.into_iter().for_each(|notifying| notifying.abort());
+        if let Some(Window { stop, task, handed }) = admin {
             drop(handed);
             stop.cancel();
             let _ = task.await;
         }
-        if let Some(dns) = &mut self.dns {
+        if let Some(dns) = &mut dns {
             dns.retire().await;
         }
-        self.forwarder.l4.retire().await;
+        l4.retire().await;
         successor.retired().await;
         tracing::info!(pid, "another process serves; connections that stand go on to their end");
-        let linger = self.loaded.settings.l4.linger;
+        // Facts are the other's business now; the files of zones, too.
+        drop((control, secondaries));
         let dns_ended = async {
-            if let Some(dns) = &self.dns {
+            if let Some(dns) = &dns {
                 let _ = tokio::time::timeout(DNS_LINGER, dns.connections_ended()).await;
             }
         };
         tokio::select! {
             () = end.comes() => {}
-            _ = async { tokio::join!(dns_ended, self.forwarder.l4.ended(linger)) } => {}
+            _ = async { tokio::join!(dns_ended, l4.ended(loaded.settings.l4.linger)) } => {}
         }
-        if let Some(dns) = self.dns.take() {
+        if let Some(dns) = dns {
             dns.stop().await;
         }
-        self.forwarder.l4.stop(L4_GRACE).await;
+        l4.stop(L4_GRACE).await;
     }
 }

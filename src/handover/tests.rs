@@ -31,12 +31,12 @@ async fn offered(
     door: &Door,
     handed: Vec<Handed>,
 ) -> (Predecessor, Inherited, tokio::task::JoinHandle<Result<Ready, Failed>>) {
-    let calling = async {
-        let line = door.caller().await;
-        tokio::spawn(offer(line, handed))
+    let finding = {
+        let path = path.to_owned();
+        tokio::spawn(async move { Predecessor::find(&path).await })
     };
-    let (found, offering) = tokio::join!(Predecessor::find(path), calling);
-    let (predecessor, inherited) = found.unwrap().expect("a server");
+    let offering = tokio::spawn(offer(door.caller().await, handed));
+    let (predecessor, inherited) = finding.await.unwrap().unwrap().expect("a server");
     (predecessor, inherited, offering)
 }
 
