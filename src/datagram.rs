@@ -13,6 +13,12 @@ use libc::c_int;
 
 /// Room for one `in6_pktinfo`, the larger of the two, with its header.
 const CONTROL_BYTES: usize = 48;
+/// The same, and besides the length at which a message is cut.
+const CUT_CONTROL_BYTES: usize = CONTROL_BYTES + 24;
+/// A message is cut into no more datagrams (UDP_MAX_SEGMENTS of the kernels that have fewest).
+const MOST_ALIKE: usize = 64;
+/// And it is no longer, before it is cut.
+const MOST_ALIKE_BYTES: usize = 65_000;
 
 /// Asks the kernel to say with each datagram to which of our addresses it was sent. Needed where
 /// the socket is bound to all of them.
@@ -160,7 +166,7 @@ impl Envelope {
     }
 
     fn leave_from(&mut self, local: IpAddr) {
-        let data = &mut self.control.0[control_header_bytes()..];
+        let mut data = [0; mem::size_of::<libc::in6_pktinfo>()];
         let (level, kind, data_bytes) = match local {
             IpAddr::V4(local) => {
                 data[4..8].copy_from_slice(&local.octets());
@@ -171,18 +177,26 @@ impl Envelope {
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, mem::size_of::<libc::in6_pktinfo>())
             }
         };
-        // SAFETY: all-zero is a valid `cmsghdr`; CMSG_LEN and CMSG_SPACE compute from their argument alone.
-        let (mut head, length, space): (libc::cmsghdr, _, _) = unsafe {
-            let data_bytes = data_bytes as libc::c_uint;
-            (mem::zeroed(), libc::CMSG_LEN(data_bytes), libc::CMSG_SPACE(data_bytes))
-        };
-        head.cmsg_len = length as _;
-        head.cmsg_level = level;
-        head.cmsg_type = kind;
-        // SAFETY: the control message has room for its header, and for any bytes that it is of.
-        unsafe { ptr::write_unaligned(self.control.0.as_mut_ptr().cast(), head) };
-        self.control_bytes = (space as usize).min(CONTROL_BYTES);
+        self.control_bytes = put_control(&mut self.control.0, level, kind, &data[..data_bytes]);
     }
+}
+
+/// Writes a control message, and tells how much room it takes; none where there is not as much.
+fn put_control(room: &mut [u8], level: c_int, kind: c_int, data: &[u8]) -> usize {
+    let head_bytes = control_header_bytes();
+    // SAFETY: all-zero is a valid `cmsghdr`; CMSG_LEN and CMSG_SPACE compute from their argument alone.
+    let (mut head, length, space): (libc::cmsghdr, _, _) = unsafe {
+        let data_bytes = data.len() as libc::c_uint;
+        (mem::zeroed(), libc::CMSG_LEN(data_bytes), libc::CMSG_SPACE(data_bytes) as usize)
+    };
+    let Some(room) = room.get_mut(..space) else { return 0 };
+    head.cmsg_len = length as _;
+    head.cmsg_level = level;
+    head.cmsg_type = kind;
+    // SAFETY: CMSG_SPACE leaves room for the header, and any bytes may be written over.
+    unsafe { ptr::write_unaligned(room.as_mut_ptr().cast(), head) };
+    room[head_bytes..head_bytes + data.len()].copy_from_slice(data);
+    space
 }
 
 /// Where the data of a control message begins.
@@ -205,6 +219,17 @@ impl<B: AsRef<[u8]>> Slot<B> {
     pub fn packet(&self) -> &[u8] {
         &self.buffer.as_ref()[..self.length]
     }
+}
+
+/// How many of these, from the first on, may go as one message that is cut into datagrams on its
+/// way: they are as long as each other, but the last may be shorter. 0 without any.
+pub fn alike<B: AsRef<[u8]>>(slots: &[Slot<B>]) -> usize {
+    let Some(first) = slots.first() else { return 0 };
+    let length = first.length.max(1);
+    let most = MOST_ALIKE.min(MOST_ALIKE_BYTES / length).max(1);
+    let same = slots.iter().take(most).take_while(|slot| slot.length == first.length).count();
+    let has_shorter = slots.get(same).is_some_and(|next| (1..length).contains(&next.length));
+    same + usize::from(same < most && has_shorter)
 }
 
 /// How long is waited for datagrams.
@@ -309,7 +334,13 @@ impl<B: AsMut<[u8]>> Inbox<B> {
 pub struct Outbox {
     vectors: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
+    /// Those of messages that are cut.
+    controls: Box<[CutControl]>,
 }
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+struct CutControl([u8; CUT_CONTROL_BYTES]);
 
 // SAFETY: as for `Inbox`.
 unsafe impl Send for Outbox {}
@@ -317,7 +348,8 @@ unsafe impl Send for Outbox {}
 impl Outbox {
     /// Sends so many with a system call, at most.
     pub fn new(most: usize) -> Outbox {
-        Outbox { vectors: vectors(most), headers: headers(most) }
+        let controls = vec![CutControl([0; _]); most].into();
+        Outbox { vectors: vectors(most), headers: headers(most), controls }
     }
 
     /// Sends datagrams in one system call, without waiting; those beyond what it was made for are
@@ -345,12 +377,60 @@ impl Outbox {
             header.msg_controllen = envelope.control_bytes as _;
             count += 1;
         }
+        self.send_prepared(socket, count)
+    }
+
+    /// The same, but each is several datagrams that are [`alike`]: they take their way through the
+    /// kernel as one, and are cut where it ends, or by the network's hardware (UDP_SEGMENT). An
+    /// error may mean that it cannot be done on this way, and that they must go one by one.
+    pub fn send_alike<'a, B: AsRef<[u8]> + 'a>(
+        &mut self,
+        socket: &impl AsFd,
+        messages: impl Iterator<Item = (Option<&'a Envelope>, &'a [Slot<B>])>,
+    ) -> io::Result<usize> {
+        let (mut count, mut vectors) = (0, &mut *self.vectors);
+        let prepared = self.headers.iter_mut().zip(&mut self.controls);
+        for ((header, control), (envelope, slots)) in prepared.zip(messages) {
+            let Some((its, rest)) = mem::take(&mut vectors).split_at_mut_checked(slots.len())
+            else {
+                break;
+            };
+            vectors = rest;
+            for (vector, slot) in its.iter_mut().zip(slots) {
+                // The kernel only reads it.
+                vector.iov_base = slot.packet().as_ptr().cast_mut().cast();
+                vector.iov_len = slot.packet().len();
+            }
+            let header = &mut header.msg_hdr;
+            header.msg_iov = its.as_mut_ptr();
+            header.msg_iovlen = its.len() as _;
+            let envelope = envelope.unwrap_or(&Envelope::EMPTY);
+            header.msg_name = envelope.peer.0.as_ptr().cast_mut().cast();
+            header.msg_namelen = envelope.peer_bytes;
+            header.msg_control = envelope.control.0.as_ptr().cast_mut().cast();
+            header.msg_controllen = envelope.control_bytes as _;
+            if let [first, _, ..] = slots {
+                let (before, room) = control.0.split_at_mut(envelope.control_bytes);
+                before.copy_from_slice(&envelope.control.0[..envelope.control_bytes]);
+                let cut = (first.length as u16).to_ne_bytes();
+                let more = put_control(room, libc::SOL_UDP, libc::UDP_SEGMENT, &cut);
+                header.msg_control = control.0.as_mut_ptr().cast();
+                header.msg_controllen = (envelope.control_bytes + more) as _;
+            }
+            count += 1;
+        }
+        self.send_prepared(socket, count)
+    }
+
+    /// Sends what the first headers point to, which must be valid.
+    fn send_prepared(&mut self, socket: &impl AsFd, count: libc::c_uint) -> io::Result<usize> {
         if count == 0 {
             return Ok(0);
         }
         loop {
-            // SAFETY: each of the first `count` headers points to parts of an envelope and to an iovec with their true
-            // lengths, and that to a packet; they are only read, and borrowed for as long as this function runs.
+            // SAFETY: both callers have made each of the first `count` headers point to parts of an envelope or a
+            // control message, and to iovecs that point to packets, all with their true lengths; these are only
+            // read, and borrowed for as long as the callers run.
             let sent = unsafe {
                 libc::sendmmsg(
                     socket.as_fd().as_raw_fd(),
@@ -384,6 +464,37 @@ fn headers(count: usize) -> Box<[libc::mmsghdr]> {
 mod tests {
     use super::*;
     use std::net::UdpSocket;
+
+    #[test]
+    fn datagrams_that_are_alike_go_as_one_and_arrive_as_many() {
+        for (bound, local) in [("0.0.0.0:0", "127.0.61.8"), ("[::]:0", "::1")] {
+            let local: IpAddr = local.parse().unwrap();
+            let one = UdpSocket::bind(bound).unwrap();
+            let other = UdpSocket::bind((local, 0)).unwrap();
+            let mut inbox = Inbox::new((0..8).map(|_| vec![0; 2000]));
+            let from = SocketAddr::new(local, one.local_addr().unwrap().port());
+            let packets =
+                [vec![1; 900], vec![2; 900], vec![3; 20], vec![4; 20], vec![], vec![6; 5]];
+            packets.iter().for_each(|packet| _ = other.send_to(packet, from).unwrap());
+            let mut came = 0;
+            while came < packets.len() {
+                came += inbox.receive(&one, came, 8, Wait::ForOne).unwrap();
+            }
+            let slots = &inbox.slots()[..came];
+            assert_eq!([0, 2, 3, 4, 5, 6].map(|first| alike(&slots[first..])), [3, 2, 1, 1, 1, 0]);
+            assert_eq!(alike(&slots[1..]), 2);
+
+            let back = Envelope::to(other.local_addr().unwrap(), Some(local));
+            let messages = [&slots[..3], &slots[3..4], &slots[4..5], &slots[5..]];
+            let messages = messages.map(|slots| (Some(&back), slots)).into_iter();
+            assert_eq!(Outbox::new(8).send_alike(&one, messages).unwrap(), 4);
+            let mut heard = vec![0; 2000];
+            for packet in &packets {
+                let (length, source) = other.recv_from(&mut heard).unwrap();
+                assert_eq!((&heard[..length], source), (&packet[..], from));
+            }
+        }
+    }
 
     #[test]
     fn datagrams_leave_from_the_address_they_are_told_to_and_say_where_they_came() {

@@ -21,6 +21,7 @@ mod failover;
 mod flatten;
 mod fuzz_seeds;
 mod gdnsd;
+mod l4_datagrams;
 mod l4_shown;
 mod l4_withstand;
 mod load;

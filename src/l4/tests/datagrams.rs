@@ -167,6 +167,28 @@ async fn many_datagrams_at_once_arrive_in_order() {
 }
 
 #[tokio::test]
+async fn datagrams_of_one_client_stay_apart_and_in_order_whatever_their_lengths() {
+    let backend = Answering::named(b'a');
+    let (_l4, vip) = run(udp("127.0.0.1:0", &[&backend])).await;
+    let client = Client::of(vip);
+    for round in 0..20 {
+        let length = |number: usize| match round % 4 {
+            0 => 1200,
+            1 => 30 + number,
+            2 => [1200, 1200, 1200, 7][number % 4],
+            _ => [0, 1, 2_000][number % 3],
+        };
+        let packets: Vec<Vec<u8>> =
+            (0..40).map(|number| vec![number as u8; length(number)]).collect();
+        packets.iter().for_each(|packet| client.send(packet));
+        for packet in &packets {
+            let heard = client.receive().unwrap().packet;
+            assert!(heard == *packet, "round {round}: {} bytes, not {}", heard.len(), packet.len());
+        }
+    }
+}
+
+#[tokio::test]
 async fn on_a_wildcard_address_replies_come_from_the_address_that_was_asked() {
     for (listen, asked) in [("0.0.0.0:0", ["127.0.61.1", "127.0.61.2"]), ("[::]:0", ["::1", "::1"])]
     {

@@ -14,7 +14,7 @@ use super::quic;
 use super::session::{self, Session};
 use super::sessions::{Index, Key};
 use super::worker::{BATCH, LOOK, Reply, Token, Worker};
-use crate::datagram::{Envelope, Wait};
+use crate::datagram::{self, Envelope, Slot, Wait};
 use crate::l4::backend::{Backend, Place};
 use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
@@ -132,13 +132,18 @@ impl Worker {
     /// Sends datagrams on to their session's backend.
     fn pass_on(&mut self, run: Option<Run>, now: Instant) {
         let Some(Run { carried: number, session: index, slots: mut rest }) = run else { return };
-        let mut refusals = 0;
+        let (mut refusals, mut one_by_one) = (0, false);
         while !rest.is_empty() {
             let Some(Some(carried)) = self.carried.get_mut(number as usize) else { return };
             let Some(session) = carried.sessions.get_mut(index) else { return };
             let slots = &self.inbox.slots()[rest.clone()];
+            let alike = if one_by_one { 1 } else { datagram::alike(slots) };
             let sent = match slots {
                 [slot] => session.socket.send(slot.packet()).map(|_| 1),
+                slots if alike > 1 => {
+                    let message = std::iter::once((None, &slots[..alike]));
+                    self.outbox.send_alike(&session.socket, message).map(|sent| sent * alike)
+                }
                 slots => {
                     let datagrams = slots.iter().map(|slot| (None, slot.packet()));
                     self.outbox.send(&session.socket, datagrams)
@@ -157,6 +162,8 @@ impl Worker {
                     refusals += 1;
                     self.note_refusal(number, index, now);
                 }
+                // There are ways on which they are not cut.
+                Err(_) if alike > 1 => one_by_one = true,
                 // This one cannot be sent, for instance as it is too long; the next may.
                 Err(_) => rest.start += 1,
             }
@@ -200,19 +207,31 @@ impl Worker {
         for mut rest in by_entrance {
             let number = rest.first().map_or(u32::MAX, entrance);
             let Some(Some(socket)) = self.entrances.get(number as usize) else { continue };
+            let mut one_by_one = false;
             while !rest.is_empty() {
-                let datagrams = rest.iter().filter_map(|reply| {
-                    let packet = inbox.slots()[usize::from(reply.slot)].packet();
-                    Some((Some(&session_of(reply)?.to_client), packet))
+                let mut lengths: ArrayVec<usize, BATCH> = ArrayVec::new();
+                let mut from = 0;
+                let messages = std::iter::from_fn(|| {
+                    let (first, count) = message(&rest[from..], inbox.slots(), one_by_one)?;
+                    from += count;
+                    lengths.try_push(count).ok()?;
+                    let slot = usize::from(first.slot);
+                    let to_client = session_of(first).map(|session| &session.to_client)?;
+                    Some((Some(to_client), &inbox.slots()[slot..slot + count]))
                 });
-                let sent = match self.outbox.send(socket, datagrams) {
+                match self.outbox.send_alike(socket, messages) {
                     Ok(0) => break,
-                    Ok(sent) => sent,
+                    Ok(sent) => {
+                        let gone = lengths.iter().take(sent).sum();
+                        rest = rest.get(gone..).unwrap_or_default();
+                    }
                     // Whoever cares asks again, but would not wait for us.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(_) => 1,
-                };
-                rest = rest.get(sent..).unwrap_or_default();
+                    // There are ways on which they are not cut.
+                    Err(_) if lengths.first().is_some_and(|first| *first > 1) => one_by_one = true,
+                    // This one cannot be sent, for instance as there is no route; the next may.
+                    Err(_) => rest = &rest[1..],
+                }
             }
         }
         self.replies.clear();
@@ -386,6 +405,25 @@ impl Worker {
         self.sessions -= usize::from(has_ended);
         has_ended
     }
+}
+
+/// The first of these replies, and how many from it on are for the same client and may go as one.
+fn message<'a, B: AsRef<[u8]>>(
+    replies: &'a [Reply],
+    slots: &[Slot<B>],
+    one_by_one: bool,
+) -> Option<(&'a Reply, usize)> {
+    let first = replies.first()?;
+    if one_by_one {
+        return Some((first, 1));
+    }
+    let is_next = |(number, reply): &(usize, &Reply)| {
+        usize::from(reply.slot) == usize::from(first.slot) + number
+            && (reply.carried, reply.session) == (first.carried, first.session)
+    };
+    let same = replies.iter().enumerate().take_while(is_next).count();
+    let slot = usize::from(first.slot);
+    Some((first, datagram::alike(&slots[slot..slot + same])))
 }
 
 /// The end of a session that did not come to be.
