@@ -13,7 +13,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use super::quic;
 use super::session::{self, Session};
 use super::sessions::{Index, Key};
-use super::worker::{BATCH, LOOK, Reply, Token, Worker};
+use super::worker::{BATCH, LOOK, REST, Reply, Token, Worker};
 use crate::datagram::{self, Envelope, Slot, Wait};
 use crate::l4::backend::{Backend, Place};
 use crate::l4::ending::{Cause, Ending};
@@ -45,6 +45,8 @@ impl Worker {
                 Ok(received) => received,
                 Err(error) => {
                     tracing::debug!(%error, "cannot receive from a UDP socket");
+                    // It may come again at once.
+                    std::thread::sleep(REST);
                     return;
                 }
             };

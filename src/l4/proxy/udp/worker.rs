@@ -40,7 +40,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// A session that is left is quiet after this.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long a worker rests after an error that may come again at once.
-const REST: Duration = Duration::from_millis(20);
+pub const REST: Duration = Duration::from_millis(20);
 /// One in so many of the files that can be open at a time is a session's socket, at most: the rest
 /// is for connections, and for whoever looks what happens.
 const PART_OF_DESCRIPTORS: u64 = 2;
