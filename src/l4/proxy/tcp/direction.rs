@@ -247,3 +247,72 @@ enum Fault {
     Source(Errno),
     Destination,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::l4::proxy::tcp::pipes::MOST;
+
+    /// A side, and what its peer has of it.
+    fn side() -> (Side, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_nonblocking(true).unwrap();
+        (Side::backend(near.into()), far)
+    }
+
+    fn tools() -> Tools {
+        Tools { buffer: vec![0; BUFFER_BYTES].into(), pipes: Pipes::default() }
+    }
+
+    /// Passes so many bytes on, to a peer that reads when nothing more fits; returns how often
+    /// something was left in a pipe.
+    fn pass(length: usize, may_splice: bool, tools: &mut Tools) -> usize {
+        let (mut from, mut source) = side();
+        let (mut to, mut sink) = side();
+        let sent: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+        let (mut written, mut heard, mut piped) = (0, Vec::new(), 0);
+        let mut direction = Direction::default();
+        while heard.len() < length {
+            if let Ok(more) = source.write(&sent[written..]) {
+                written += more;
+            }
+            from.readable = true;
+            let outcome = direction.run(&mut from, &mut to, may_splice, tools);
+            assert!(matches!(outcome, Outcome::Waits | Outcome::Rests), "{outcome:?}");
+            piped += usize::from(matches!(direction.held, Held::Pipe(_)));
+            if !to.writable || written == length {
+                let _ = sink.read_to_end(&mut heard);
+                to.writable = true;
+            }
+        }
+        assert!(heard == sent);
+        assert_eq!(direction.moved, length as u64);
+        assert!(!direction.holds(), "nothing is kept for a direction that waits");
+        drop(source);
+        from.readable = true;
+        assert_eq!(direction.run(&mut from, &mut to, may_splice, tools), Outcome::Ended);
+        piped
+    }
+
+    #[test]
+    fn what_is_long_goes_through_pipes_and_what_is_short_does_not() {
+        let mut tools = tools();
+        assert!(pass(2 << 20, true, &mut tools) > 0);
+        assert_eq!(pass(SPLICE_AFTER as usize, true, &mut tools), 0);
+        assert_eq!(pass(2 << 20, false, &mut tools), 0);
+    }
+
+    #[test]
+    fn without_pipes_everything_is_copied() {
+        let mut tools = tools();
+        let all: Vec<Pipe> = (0..MOST).map_while(|_| tools.pipes.take()).collect();
+        assert!(tools.pipes.take().is_none());
+        assert_eq!(pass(2 << 20, true, &mut tools), 0);
+        all.into_iter().for_each(|pipe| tools.pipes.give(pipe));
+        assert!(pass(2 << 20, true, &mut tools) > 0);
+    }
+}

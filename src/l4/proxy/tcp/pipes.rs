@@ -12,7 +12,7 @@ const PIPE_BYTES: usize = 256 * 1024;
 /// So many empty ones are kept; the others are closed.
 const MOST_SPARE: usize = 32;
 /// So many are used at a time; each takes two descriptors.
-const MOST: usize = 512;
+pub const MOST: usize = 512;
 
 /// A pipe and what it holds. A direction has one only while bytes are in it.
 #[derive(Debug)]
