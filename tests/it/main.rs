@@ -27,6 +27,7 @@ mod l4_withstand;
 mod load;
 mod master_file;
 mod no_allocation;
+mod prefixes;
 mod probes;
 mod proxy_protocol;
 mod readme;
