@@ -8,9 +8,6 @@ use std::net::SocketAddr;
 use super::hashing::{identity, mix};
 use super::turns::greatest_common_divisor;
 
-/// No backend stands there yet.
-const FREE: u32 = u32::MAX;
-
 /// A lookup table. It is the same whatever the order of the backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maglev {
@@ -38,7 +35,8 @@ impl Maglev {
             return Maglev { entries: Box::default() };
         }
         let mut filling = Filling {
-            entries: vec![FREE; size as usize].into(),
+            entries: vec![0; size as usize].into(),
+            taken: vec![0; (size as usize).div_ceil(64)].into(),
             preferences: backends.iter().map(|one| Preference::of(one.0, size)).collect(),
         };
         let takes = 0..size;
@@ -70,6 +68,8 @@ impl Maglev {
 
 struct Filling {
     entries: Box<[u32]>,
+    /// A bit for each entry. Most looks find one that is taken: this stays in the cache.
+    taken: Box<[u64]>,
     preferences: Box<[Preference]>,
 }
 
@@ -80,13 +80,15 @@ impl Filling {
         let size = self.entries.len() as u32;
         let Preference { next, skip } = &mut self.preferences[turn];
         loop {
-            let entry = &mut self.entries[*next as usize];
+            let entry = *next as usize;
             *next += *skip;
             if *next >= size {
                 *next -= size;
             }
-            if *entry == FREE {
-                *entry = backend;
+            let (word, bit) = (&mut self.taken[entry / 64], 1 << (entry % 64));
+            if *word & bit == 0 {
+                *word |= bit;
+                self.entries[entry] = backend;
                 return;
             }
         }

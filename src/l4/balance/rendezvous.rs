@@ -11,25 +11,40 @@ pub fn choose(
     weights: &[u32],
     is_eligible: impl Fn(usize) -> bool,
 ) -> Option<usize> {
-    let mut best: Option<(usize, f64, u64)> = None;
-    for (backend, (identity, &weight)) in identities.iter().zip(weights).enumerate() {
+    let mut best: Option<(usize, Candidate)> = None;
+    for (backend, (&identity, &weight)) in identities.iter().zip(weights).enumerate() {
         if weight == 0 || !is_eligible(backend) {
             continue;
         }
-        let score = score(mix(hash ^ identity), weight);
-        // Of equals the greater identity, so that the order of the list decides nothing.
-        let is_better =
-            best.is_none_or(|(_, other, its)| score < other || (score == other && *identity > its));
-        if is_better {
-            best = Some((backend, score, *identity));
+        let candidate = Candidate { hash: mix(hash ^ identity), weight, identity };
+        if best.as_ref().is_none_or(|(_, other)| candidate.is_nearer_than(other)) {
+            best = Some((backend, candidate));
         }
     }
-    best.map(|(backend, ..)| backend)
+    best.map(|(backend, _)| backend)
+}
+
+struct Candidate {
+    hash: u64,
+    weight: u32,
+    identity: u64,
+}
+
+impl Candidate {
+    fn is_nearer_than(&self, other: &Candidate) -> bool {
+        // Of equals the greater identity, so that the order of the list decides nothing.
+        if self.weight == other.weight {
+            // As the distances say, without working them out.
+            return (self.hash, self.identity) > (other.hash, other.identity);
+        }
+        let (ours, its) = (distance(self.hash, self.weight), distance(other.hash, other.weight));
+        ours < its || (ours == its && self.identity > other.identity)
+    }
 }
 
 /// How far the backend is from the flow: exponentially distributed with the rate `weight`, so that
 /// each is the nearest as often as its weight says.
-fn score(hash: u64, weight: u32) -> f64 {
+fn distance(hash: u64, weight: u32) -> f64 {
     // The middle of one of 2^53 parts of (0, 1).
     let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     -uniform.ln() / f64::from(weight)
