@@ -481,6 +481,28 @@ async fn who_is_denied_or_comes_too_fast_gets_no_session() {
     assert_eq!((status.accepted_total, status.connections), (4, 4));
 }
 
+#[tokio::test]
+async fn who_claims_to_be_a_vip_gets_no_session() {
+    for listens in [["127.0.61.9:0", "127.0.61.10:0"], ["0.0.0.0:0", "127.0.61.11:0"]] {
+        let backend = Answering::named(b'a');
+        let mut service = udp(listens[1], &[&backend]);
+        service.listen.insert(0, listens[0].parse::<SocketAddr>().unwrap().into());
+        let (l4, _) = run(service).await;
+        let vips: Vec<SocketAddr> =
+            l4.load().services[0].listen.iter().map(|listen| listen.single().unwrap()).collect();
+        // What is sent from a VIP's own address, as if it were forged.
+        let forged = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        forged.set_reuse_port(true).unwrap();
+        forged.bind(&vips[1].into()).unwrap();
+        forged.send_to(b"", &vips[0].into()).unwrap();
+        forged.send_to(b"", &SocketAddr::new(vips[1].ip(), vips[0].port()).into()).unwrap();
+        // Those came before this one.
+        let asked = if vips[0].ip().is_unspecified() { vips[1].ip() } else { vips[0].ip() };
+        Client::of(SocketAddr::new(asked, vips[0].port())).ask(b"");
+        assert_eq!(sessions(&l4), 1);
+    }
+}
+
 fn quic() -> (Vec<Answering>, ServiceSettings) {
     let backends: Vec<Answering> = (0..8).map(|number| Answering::named(b'a' + number)).collect();
     let mut service = udp("127.0.0.1:0", &backends.iter().collect::<Vec<_>>());

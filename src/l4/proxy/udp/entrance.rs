@@ -109,6 +109,16 @@ impl Entrance {
         self.bound == vip || is_near && self.opened.listen.contains(vip)
     }
 
+    /// True when a client at that address, who asks this VIP, would be ourselves: a source is easily
+    /// forged, and backends that answer each other by us would never end.
+    pub fn is_ourselves(&self, client: SocketAddr, vip: SocketAddr) -> bool {
+        let is_here = match self.is_wildcard() {
+            false => client.ip() == self.bound.ip(),
+            true => client.ip() == vip.ip() || self.opened.listen.contains(client),
+        };
+        client.port() == self.bound.port() && is_here
+    }
+
     /// What replies leave from where the socket does not say it.
     pub fn leave_from(&self, vip: SocketAddr) -> Option<IpAddr> {
         self.is_wildcard().then_some(vip.ip())

@@ -248,7 +248,8 @@ impl Worker {
         place: Option<Place>,
         now: Instant,
     ) -> Option<Index> {
-        if self.stop.is_some() {
+        let mut entrances = self.entrances.iter().flatten();
+        if self.stop.is_some() || entrances.any(|one| one.is_ourselves(flow.client, flow.vip)) {
             return None;
         }
         let entrance = self.entrances.get(entrance_number as usize)?.as_ref()?;

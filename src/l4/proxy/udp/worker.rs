@@ -253,6 +253,8 @@ impl Worker {
                     let _ = to.send(self.lend(now));
                 }
                 Command::TakeBack => self.take_back(),
+                // The process that has the sessions knows it, too.
+                Command::WentDown(_) if self.is_lent => {}
                 Command::WentDown(backend) => self.leave_backend(&backend, now),
                 Command::Stop { last } => {
                     self.stop = Some(last);
