@@ -1,32 +1,24 @@
 //! What a worker does with a datagram: from a client to its session's backend, and back.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrayvec::ArrayVec;
-use rustix::event::epoll::{self, EventData, EventFlags};
 
+use super::placing::{TRIES, is_refusal};
 use super::quic;
-use super::session::{self, Session};
+use super::session::Session;
 use super::sessions::{Index, Key};
-use super::worker::{BATCH, LOOK, REST, Reply, Token, Worker};
-use crate::datagram::{self, Envelope, Slot, Wait};
-use crate::l4::backend::{Backend, Place};
-use crate::l4::ending::{Cause, Ending};
+use super::worker::{BATCH, REST, Reply, Worker};
+use crate::datagram::{self, Slot, Wait};
 use crate::l4::flow::Flow;
-use crate::l4::service::NoBackend;
 use crate::l4::settings::Protocol;
 
 /// So many batches of one entrance before others have their turn.
 const BATCHES: usize = 4;
 /// The most datagrams that are taken from one backend's socket before others have their turn.
 const MAX_WINDOW: u8 = 32;
-/// So many backends are tried for a session.
-const TRIES: usize = 3;
 
 /// Datagrams of a batch that go to the same session.
 struct Run {
@@ -238,176 +230,6 @@ impl Worker {
         }
         self.replies.clear();
     }
-
-    /// Begins a session, on a given place or on one that is chosen.
-    fn begin(
-        &mut self,
-        entrance_number: u32,
-        key: Key,
-        flow: Flow,
-        place: Option<Place>,
-        now: Instant,
-    ) -> Option<Index> {
-        let mut entrances = self.entrances.iter().flatten();
-        if self.stop.is_some() || entrances.any(|one| one.is_ourselves(flow.client, flow.vip)) {
-            return None;
-        }
-        let entrance = self.entrances.get(entrance_number as usize)?.as_ref()?;
-        let number = entrance.carried;
-        let to_client = Envelope::to(flow.client, entrance.leave_from(flow.vip));
-        let carried = self.carried_mut(number)?;
-        carried.service.admit(flow.client.ip(), now).ok()?;
-        carried.follow_settings();
-        carried.service.accepted_total.fetch_add(1, Relaxed);
-        if carried.sessions.len() >= carried.most() && carried.displace(now) {
-            self.sessions -= 1;
-        }
-        if self.sessions >= self.most {
-            self.displace_of_the_largest(now);
-        }
-        let (socket, place) = match self.connect(number, &flow, place, now) {
-            Ok(connected) => connected,
-            Err(cause) => {
-                self.carried_mut(number)?.service.note_end(&refused(flow, cause));
-                return None;
-            }
-        };
-        let idle = self.carried_mut(number)?.settings.timeouts.idle;
-        let epoll = &self.epoll;
-        let carried = self.carried.get_mut(number as usize)?.as_mut()?;
-        let session = Session::new(flow, to_client, entrance_number, (socket, place), now);
-        let index = carried.sessions.insert(key, session, now).ok()?;
-        self.sessions += 1;
-        carried.name_server(index);
-        let token = EventData::new_u64(Token::Session(number, index).into());
-        let added = epoll::add(epoll, &carried.sessions.get(index)?.socket, token, EventFlags::IN);
-        if let Err(error) = added {
-            tracing::warn!(%error, "cannot wait for a backend's datagrams");
-            carried.end(index, Cause::Exhausted, now);
-            self.sessions -= 1;
-            return None;
-        }
-        let look = now + idle.min(LOOK);
-        self.next_look = Some(self.next_look.map_or(look, |next| next.min(look)));
-        Some(index)
-    }
-
-    /// A socket to a backend that takes the flow: the given one, or one that is chosen. Where there
-    /// is no room, the session that has not been used for longest makes some.
-    fn connect(
-        &mut self,
-        number: u32,
-        flow: &Flow,
-        mut given: Option<Place>,
-        now: Instant,
-    ) -> Result<(UdpSocket, Place), Cause> {
-        let mut tried: ArrayVec<SocketAddr, TRIES> = ArrayVec::new();
-        let mut cause = Cause::NoBackend;
-        for _ in 0..TRIES {
-            let carried = self.carried_mut(number).ok_or(Cause::Stopped)?;
-            let is_quic = carried.settings.quic.is_some();
-            let chosen = match given.take() {
-                Some(place) => Ok(place),
-                None => carried.service.choose(flow, &tried),
-            };
-            let place = match chosen {
-                Ok(place) => place,
-                Err(NoBackend::NoneUp) => return Err(Cause::NoBackend),
-                Err(NoBackend::Full) => {
-                    cause = Cause::QueueFull;
-                    if !carried.displace(now) {
-                        return Err(cause);
-                    }
-                    self.sessions -= 1;
-                    continue;
-                }
-            };
-            let address = place.backend().address;
-            match session::connect(address, is_quic) {
-                Ok(socket) => return Ok((socket, place)),
-                // No backend's fault.
-                Err(error) if is_exhaustion(&error) => {
-                    cause = Cause::Exhausted;
-                    given = Some(place);
-                    if !self.displace_of_the_largest(now) {
-                        return Err(cause);
-                    }
-                }
-                Err(_) => {
-                    place.failed();
-                    tried.push(address);
-                }
-            }
-        }
-        Err(cause)
-    }
-
-    /// The network says that nobody listens where a session's backend is.
-    fn note_refusal(&mut self, number: u32, index: Index, now: Instant) {
-        let Some(carried) = self.carried_mut(number) else { return };
-        let Some(session) = carried.sessions.get_mut(index) else { return };
-        session.note_refusal();
-        if session.may_move(now) {
-            self.move_session(number, index, now);
-        }
-    }
-
-    /// Has a session go on with another backend that is up, if there is one.
-    fn move_session(&mut self, number: u32, index: Index, now: Instant) {
-        let Some(Some(carried)) = self.carried.get_mut(number as usize) else { return };
-        let Some(session) = carried.sessions.get_mut(index) else { return };
-        let mut tried = session.tried();
-        let is_quic = carried.settings.quic.is_some();
-        let Some(session) = carried.sessions.get_mut(index) else { return };
-        for _ in 0..TRIES {
-            let chosen = carried.service.choose(&session.flow, &tried);
-            let Some(place) = chosen.ok().filter(|place| place.backend().is_up()) else { break };
-            let address = place.backend().address;
-            let token = EventData::new_u64(Token::Session(number, index).into());
-            let connected = session::connect(address, is_quic);
-            let moved = connected.and_then(|socket| {
-                epoll::add(&self.epoll, &socket, token, EventFlags::IN)?;
-                Ok(socket)
-            });
-            match moved {
-                Ok(socket) => {
-                    session.move_to(socket, place, now);
-                    carried.name_server(index);
-                    return;
-                }
-                Err(error) if is_exhaustion(&error) => break,
-                Err(_) => {
-                    place.failed();
-                    if tried.try_push(address).is_err() {
-                        break;
-                    }
-                }
-            }
-        }
-        session.stay(now);
-    }
-
-    /// Has the sessions of a backend that is down go on with others.
-    pub(super) fn leave_backend(&mut self, backend: &Arc<Backend>, now: Instant) {
-        for number in 0..self.carried.len() as u32 {
-            let Some(carried) = self.carried_mut(number) else { continue };
-            let is_on_it = |session: &Session| Arc::ptr_eq(session.place.backend(), backend);
-            let sessions = carried.sessions.iter().filter(|(.., session)| is_on_it(session));
-            let sessions: Vec<Index> = sessions.map(|(index, ..)| index).collect();
-            for index in sessions {
-                self.move_session(number, index, now);
-            }
-        }
-    }
-
-    /// Ends the session that has not been used for longest of the service that has most of them,
-    /// so that a crowd at one service makes room for itself. False when there are none.
-    pub(super) fn displace_of_the_largest(&mut self, now: Instant) -> bool {
-        let largest = self.carried.iter_mut().flatten().max_by_key(|one| one.sessions.len());
-        let has_ended = largest.is_some_and(|one| one.displace(now));
-        self.sessions -= usize::from(has_ended);
-        has_ended
-    }
 }
 
 /// The first of these replies, and how many from it on are for the same client and may go as one.
@@ -427,29 +249,4 @@ fn message<'a, B: AsRef<[u8]>>(
     let same = replies.iter().enumerate().take_while(is_next).count();
     let slot = usize::from(first.slot);
     Some((first, datagram::alike(&slots[slot..slot + same])))
-}
-
-/// The end of a session that did not come to be.
-fn refused(flow: Flow, cause: Cause) -> Ending {
-    Ending {
-        flow,
-        backend: None,
-        cause,
-        lasted: Duration::ZERO,
-        connected_after: None,
-        bytes_to_backend: 0,
-        bytes_to_client: 0,
-    }
-}
-
-/// True when nobody listens there, or the network does not reach it.
-fn is_refusal(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
-}
-
-/// True when this machine has no room: descriptors, memory, or ports.
-fn is_exhaustion(error: &io::Error) -> bool {
-    let errors = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EAGAIN];
-    error.raw_os_error().is_some_and(|error| errors.contains(&error))
 }

@@ -4,9 +4,12 @@ mod carried;
 mod entrance;
 mod forward;
 mod passed;
+mod passing;
+mod placing;
 mod quic;
 mod session;
 mod sessions;
+mod token;
 mod worker;
 
 use std::cmp::Reverse;

@@ -16,8 +16,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::Lent;
 use super::carried::Carried;
 use super::entrance::Entrance;
-use super::passed::Passed;
 use super::sessions::Index;
+use super::token::Token;
 use crate::datagram::{Inbox, Outbox};
 use crate::l4::backend::Backend;
 use crate::l4::descriptors;
@@ -113,44 +113,6 @@ pub fn start(number: usize) -> io::Result<(Mailbox, JoinHandle<()>)> {
     Ok((mailbox, thread))
 }
 
-/// What a socket in the set is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Token {
-    /// The mailbox's.
-    Bell,
-    /// The entrance of this number.
-    Entrance(u32),
-    /// That of a session of the service of this number.
-    Session(u32, Index),
-}
-
-const IS_SESSION: u64 = 1 << 63;
-const IS_ENTRANCE: u64 = 1 << 62;
-
-impl From<Token> for u64 {
-    fn from(token: Token) -> u64 {
-        match token {
-            Token::Bell => 0,
-            Token::Entrance(number) => IS_ENTRANCE | u64::from(number),
-            Token::Session(carried, index) => {
-                IS_SESSION | u64::from(carried) << 32 | u64::from(index)
-            }
-        }
-    }
-}
-
-impl From<u64> for Token {
-    fn from(word: u64) -> Token {
-        if word & IS_SESSION != 0 {
-            Token::Session(((word & !IS_SESSION) >> 32) as u32, word as Index)
-        } else if word & IS_ENTRANCE != 0 {
-            Token::Entrance(word as u32)
-        } else {
-            Token::Bell
-        }
-    }
-}
-
 /// A worker.
 pub struct Worker {
     pub(super) epoll: OwnedFd,
@@ -170,9 +132,9 @@ pub struct Worker {
     pub(super) most: usize,
     /// When it is to be looked for what has gone idle; none while there is nothing that could.
     pub(super) next_look: Option<Instant>,
-    last_look: Instant,
+    pub(super) last_look: Instant,
     /// Another process has the sessions.
-    is_lent: bool,
+    pub(super) is_lent: bool,
     /// When to end.
     pub(super) stop: Option<Instant>,
 }
@@ -299,93 +261,16 @@ impl Worker {
         }
     }
 
-    fn watch_entrance(&self, number: u32, entrance: &Entrance) -> rustix::io::Result<()> {
+    pub(super) fn watch_entrance(
+        &self,
+        number: u32,
+        entrance: &Entrance,
+    ) -> rustix::io::Result<()> {
         if entrance.is_outlet() || self.is_lent {
             return Ok(());
         }
         let token = EventData::new_u64(Token::Entrance(number).into());
         epoll::add(&self.epoll, entrance, token, EventFlags::IN)
-    }
-
-    /// Has the sessions of another process go on, which came by the sockets of this serving.
-    fn resume(&mut self, id: u64, sessions: Vec<Lent>, now: Instant) {
-        for (passed, socket) in sessions {
-            let at = passed.socket;
-            let of_serving = |one: &Option<Entrance>| {
-                one.as_ref().is_some_and(|one| one.id == id && one.position() == at)
-            };
-            let Some(number) = self.entrances.iter().position(of_serving) else { continue };
-            let Some(entrance) = &self.entrances[number] else { continue };
-            let (number, of) = (number as u32, entrance.carried);
-            let Some(Some(carried)) = self.carried.get_mut(of as usize) else { continue };
-            let service = Arc::clone(&carried.service);
-            let Some((key, session, used)) =
-                passed.resume(socket, &service, (number, entrance), now)
-            else {
-                continue;
-            };
-            if let Some(index) = carried.sessions.find(&key) {
-                // It has come here in the meantime: its backend knows it by the other socket.
-                carried.end(index, Cause::Displaced, now);
-                self.sessions -= 1;
-            }
-            let Ok(index) = carried.sessions.insert(key, session, used) else { continue };
-            self.sessions += 1;
-            carried.name_server(index);
-            let token = EventData::new_u64(Token::Session(of, index).into());
-            let socket = carried.sessions.get(index).map(|session| &session.socket);
-            if !socket
-                .is_some_and(|one| epoll::add(&self.epoll, one, token, EventFlags::IN).is_ok())
-            {
-                carried.end(index, Cause::Exhausted, now);
-                self.sessions -= 1;
-            }
-            if self.sessions > self.most {
-                self.displace_of_the_largest(now);
-            }
-            self.next_look = Some(now);
-        }
-    }
-
-    /// All sessions, of which nothing is read any more.
-    fn lend(&mut self, now: Instant) -> Vec<Lent> {
-        self.is_lent = true;
-        for entrance in self.entrances.iter().flatten() {
-            let _ = epoll::delete(&self.epoll, entrance);
-        }
-        let mut lent = Vec::with_capacity(self.sessions);
-        for carried in self.carried.iter_mut().flatten() {
-            carried.sessions.each_used_since(self.last_look, |session| session.count());
-            for (_, key, used, session) in carried.sessions.iter_with_keys() {
-                let _ = epoll::delete(&self.epoll, &session.socket);
-                let entrance =
-                    self.entrances.get(session.entrance as usize).and_then(Option::as_ref);
-                let position = entrance.map_or(0, Entrance::position);
-                // One of which there is no duplicate ends.
-                if let Ok(socket) = session.socket.try_clone() {
-                    let passed = Passed::new(&carried.service, position, (key, used, session), now);
-                    lent.push((passed, socket.into()));
-                }
-            }
-        }
-        lent
-    }
-
-    /// Goes on with what was lent.
-    fn take_back(&mut self) {
-        self.is_lent = false;
-        for (number, entrance) in self.entrances.iter().enumerate() {
-            let Some(entrance) = entrance else { continue };
-            if let Err(error) = self.watch_entrance(number as u32, entrance) {
-                tracing::error!(%error, "cannot wait for a UDP socket");
-            }
-        }
-        for (number, carried) in self.carried.iter().enumerate() {
-            for (index, _, session) in carried.iter().flat_map(|carried| carried.sessions.iter()) {
-                let token = EventData::new_u64(Token::Session(number as u32, index).into());
-                let _ = epoll::add(&self.epoll, &session.socket, token, EventFlags::IN);
-            }
-        }
     }
 
     /// Lets go of the entrances of a serving, a little later: what is under way shall arrive, and
