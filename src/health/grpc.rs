@@ -5,6 +5,7 @@ pub mod message;
 use std::error::Error;
 use std::io::Cursor;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -64,12 +65,11 @@ async fn ask(
     let mut http = h2::client::Builder::new();
     http.enable_push(false).max_header_list_size(MAX_HEADER_BYTES).max_concurrent_reset_streams(1);
     let (client, connection) = http.handshake(stream).await?;
+    let mut asked = pin!(exchange(client, scheme, authority, service));
     tokio::select! {
-        asked = exchange(client, scheme, authority, service) => asked,
-        ended = connection => match ended {
-            Ok(()) => Err("the connection was closed before the response".into()),
-            Err(error) => Err(error.into()),
-        },
+        asked = &mut asked => asked,
+        // Whatever has come before its end is still there to be read.
+        _ = connection => asked.await,
     }
 }
 

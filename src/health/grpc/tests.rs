@@ -66,6 +66,8 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, manner: Manner) -> R
         }
         let mut stream = respond.send_response(response.body(())?, false)?;
         stream.send_data(manner.body.clone().into(), manner.trailers.is_none())?;
+        // It hangs up as soon as it has answered.
+        connection.graceful_shutdown();
         let Some(trailers) = &manner.trailers else { continue };
         let trailers = trailers
             .iter()
@@ -136,6 +138,12 @@ async fn what_is_no_grpc_is_bad() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });
+    let result = ask(target, &about_web(None)).await;
+    assert!(matches!(result, ProbeResult::Failed(_)), "{result:?}");
+    // And who hangs up without a word.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let result = ask(target, &about_web(None)).await;
     assert!(matches!(result, ProbeResult::Failed(_)), "{result:?}");
 }
