@@ -151,9 +151,7 @@ fn no_connection_through_the_forwarder_is_lost_or_broken_by_a_replacement() {
     says_back(&mut held, b"after").expect("an echo");
     let mut also_held = connect().expect("the VIP");
     says_back(&mut also_held, b"new").expect("an echo");
-    for _ in 0..4 {
-        let _old = server.replace();
-    }
+    let others = [0; 4].map(|_| server.replace());
     stop.store(true, Ordering::Relaxed);
     for comer in comers {
         let (good, bad) = comer.join().expect("comes to the end");
@@ -164,6 +162,8 @@ fn no_connection_through_the_forwarder_is_lost_or_broken_by_a_replacement() {
     assert!(first.try_wait().expect("a child").is_none(), "it has a connection left");
     drop(held);
     until_ended(first);
+    drop(also_held);
+    others.into_iter().for_each(until_ended);
     until("the new process counts only its own", || {
         let services = server.api("/api/v1/l4");
         services[0]["connections"] == 0
