@@ -166,7 +166,7 @@ function pool(one) {
     table(["Datacenter", "State", "Addresses", "Weight", "Why", ""], rows));
 }
 
-const weightWords = backend => backend.weight_percent === 100 ? number(backend.weight) : `${number(backend.weight)} at ${backend.weight_percent} %`;
+const weightWords = backend => `${number(backend.weight)}${backend.weight_percent === 100 ? "" : ` at ${backend.weight_percent} %`}${backend.backup ? ", backup" : ""}`;
 
 function service(one) {
   const kept = [["refused", one.refused_total], ["denied", one.denied_total], ["too fast", one.limited_total]].filter(([, count]) => count > 0);

@@ -216,10 +216,11 @@ fn service_text(service: &ServiceView) -> String {
             100 => format!("weight {}", backend.status.weight),
             percent => format!("weight {} at {percent} %", backend.status.weight),
         };
+        let rank = if backend.status.backup { ", backup" } else { "" };
         let over = backend.over.iter().chain(&backend.changes).map(terms);
         let over = over.collect::<Vec<_>>().join("; ");
         let address = backend.status.address.to_string();
-        vec![address, word(&backend.state), connections, weight, over]
+        vec![address, word(&backend.state), connections, weight + rank, over]
     });
     section(&heading, &[], rows.collect())
 }
