@@ -88,10 +88,10 @@ fn the_demo_does_what_it_says() {
     let [watch] = &demo.lines("curl --no-buffer")[..] else { panic!("one: {:?}", demo.guide) };
     let watched = Watch::start(watch);
     run(fill);
-    until("they come", || loads().iter().sum::<f64>() >= 30.0);
+    until("they come", || loads().iter().sum::<f64>() >= 60.0);
     until("some are sent elsewhere", || {
         let [fra, iad, nrt] = loads();
-        (1.0..=20.0).contains(&fra) && fra + iad + nrt >= 30.0 && iad.max(nrt) <= 20.0
+        (50.0..=100.0).contains(&fra) && fra + iad + nrt >= 120.0 && iad.max(nrt) <= 100.0
     });
     until("the plan says so", || {
         let plan = portolan().arg("plan").current_dir(root()).output().expect("the binary runs");

@@ -16,9 +16,9 @@ const NAME: &str = "www.example.com.";
 /// Where they ask, as `portolan.toml` has it.
 const DNS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5353);
 /// The first come as soon as they can, and fill a part of what there is.
-const AT_ONCE: u8 = 12;
+const AT_ONCE: u8 = 60;
 /// The others come one after another, slowly enough to be watched.
-const COMES_AFTER: Duration = Duration::from_secs(2);
+const COMES_AFTER: Duration = Duration::from_secs(1);
 /// After an answer that did not come, or a connection that was refused.
 const TRIES_AGAIN: Duration = Duration::from_secs(1);
 

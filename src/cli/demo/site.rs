@@ -25,9 +25,9 @@ const BACKEND_PORT: u16 = 9001;
 /// Backends a site.
 pub const BACKENDS: usize = 2;
 /// Connections a site can take: few, so that it is soon full.
-pub const CAPACITY: u64 = 20;
+pub const CAPACITY: u64 = 100;
 /// Clients that come when it is to be filled: more than it can take.
-const CROWD: u8 = 30;
+const CROWD: u8 = 120;
 
 /// A datacenter of the demo.
 pub struct Site {
