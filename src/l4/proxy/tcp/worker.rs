@@ -216,15 +216,16 @@ impl Worker {
 
     fn go_on(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        match connection.run(self.now, &mut self.tools) {
-            Next::Wait if connection.needs_room() => {
-                let data = Token::Client(key).data();
-                let asked = epoll::modify(&self.epoll, connection.client_socket(), data, BOTH);
-                match asked {
-                    Ok(()) => connection.ask_for_room(),
-                    Err(_) => self.close(key, Cause::Exhausted),
-                }
+        let next = connection.run(self.now, &mut self.tools);
+        // One that rests may do so for long, for the sake of what the client sends.
+        if matches!(next, Next::Wait | Next::Rest) && connection.needs_room() {
+            let data = Token::Client(key).data();
+            if epoll::modify(&self.epoll, connection.client_socket(), data, BOTH).is_err() {
+                return self.close(key, Cause::Exhausted);
             }
+            connection.ask_for_room();
+        }
+        match next {
             Next::Wait => {}
             Next::Rest if connection.is_resting => {}
             Next::Rest => {
@@ -293,3 +294,6 @@ impl Worker {
         self.call(&service);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! A worker that is not run: what it does with a connection, turn by turn.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+
+use socket2::SockRef;
+
+use super::*;
+use crate::l4::backend::{Place, Shared};
+use crate::l4::descriptors::Claim;
+use crate::l4::flow::Flow;
+use crate::l4::proxy::tcp::side::{READING, Side};
+use crate::l4::settings::{Protocol, ServiceSettings};
+
+/// A socket that can be filled with so many bytes, and its peer, which can be with some hundred
+/// thousand.
+fn pair(room: usize) -> (OwnedFd, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    for (socket, room) in [(&near, room), (&far, 1 << 20)] {
+        socket.set_nonblocking(true).unwrap();
+        SockRef::from(socket).set_send_buffer_size(room).unwrap();
+    }
+    (near.into(), far)
+}
+
+/// Writes until nothing more fits.
+fn fill(mut stream: &UnixStream) -> usize {
+    let piece = vec![b'x'; BUFFER_BYTES];
+    std::iter::from_fn(|| stream.write(&piece).ok()).sum()
+}
+
+#[test]
+fn a_client_that_sends_for_ever_is_still_sent_what_it_takes_late() {
+    let mailbox = Arc::new(Mailbox::new().unwrap());
+    let mut worker = Worker::new(0, mailbox, Arc::default(), Arc::default()).unwrap();
+    let address = SocketAddr::from(([198, 51, 100, 7], 80));
+    let flow = Flow { client: address, vip: address, protocol: Protocol::Tcp };
+    let service = Arc::new(Service::new("web".into(), Arc::default(), Arc::default()));
+    let (client, mut client_end) = pair(1);
+    let (backend, backend_end) = pair(1 << 20);
+    let claim = Claim::take(2).unwrap();
+    let key = worker
+        .connections
+        .insert(|_| Connection::new(Side::client(client), claim, flow, service, 0));
+    let connection = worker.connections.get_mut(key).unwrap();
+    let data = Token::Client(key).data();
+    epoll::add(&worker.epoll, connection.client_socket(), data, READING).unwrap();
+    let place = Arc::new(Backend::new(address, Arc::new(Shared::default()), false));
+    let mut settings = ServiceSettings::new("web", Vec::new(), Vec::new());
+    settings.splice = false;
+    connection.ask(Side::backend(backend), Place::take_always(place), &settings, 0);
+    connection.relay(0);
+    connection.note_client(epoll::EventFlags::IN);
+    connection.note_backend(epoll::EventFlags::IN);
+    // More than a turn takes of the client, and more than the client has room for.
+    assert!(fill(&client_end) > 17 * BUFFER_BYTES);
+    assert!(fill(&backend_end) > BUFFER_BYTES);
+    worker.go_on(key);
+    assert_eq!(worker.resting, [key]);
+
+    // What happened before has been seen.
+    let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
+    let now = Timespec::default();
+    epoll::wait(&worker.epoll, spare_capacity(&mut events), Some(&now)).unwrap();
+    events.clear();
+    while client_end.read(&mut [0; BUFFER_BYTES]).is_ok() {}
+    epoll::wait(&worker.epoll, spare_capacity(&mut events), Some(&now)).unwrap();
+    let told = events.iter().any(|event| {
+        let flags = event.flags;
+        Token::read(event.data) == Token::Client(key) && flags.contains(epoll::EventFlags::OUT)
+    });
+    assert!(told, "there is room now");
+}
