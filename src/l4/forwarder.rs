@@ -20,7 +20,7 @@ use super::flow::Flow;
 use super::listener::{self, Opened};
 use super::load::Load;
 use super::probing::{Probed, probes};
-use super::proxy::{Proxy, Serving};
+use super::proxy::{self, Proxy, Serving};
 use super::service::{FlowExplained, Service};
 use super::settings::{self, Listen, Protocol};
 use super::{ServiceSettings, Settings};
@@ -100,6 +100,15 @@ pub enum StartError {
         /// Where.
         listen: Listen,
         /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// A service cannot be carried as it is to be.
+    #[error("service `{service}`: {error}")]
+    Carry {
+        /// Its name.
+        service: String,
+        /// What is missing.
         #[source]
         error: io::Error,
     },
@@ -329,6 +338,10 @@ impl L4 {
         let state = self.state();
         let mut planned = Vec::new();
         for settings in settings.services {
+            proxy::check(&settings).map_err(|error| {
+                let service = settings.name.clone();
+                StartError::Carry { service, error }
+            })?;
             let running = state.running(&settings.name);
             let mut entrances = running.map_or_else(Vec::new, |one| one.entrances.clone());
             let mut listens = Vec::new();

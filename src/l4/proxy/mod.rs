@@ -3,6 +3,8 @@
 mod tcp;
 mod udp;
 
+pub use tcp::check;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! What a reload and a stop do to services and to connections.
 
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
 use super::steering::{BlackHole, tcp_check};
 use super::*;
 
@@ -169,4 +171,20 @@ async fn a_service_that_is_added_does_not_listen_before_its_backends_are_checked
 /// A port of 127.0.0.1 at which nobody listens.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn a_reload_is_refused_that_wants_what_the_process_may_not() {
+    let backend = Backend::named(7).await;
+    let mut web = service("web", &[(backend.address, 1)]);
+    let l4 = run(web.clone()).await;
+    // Of this thread alone, on which everything but the carrying is done.
+    let mut mine = capabilities(None).unwrap();
+    mine.effective -= CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
+    set_capabilities(None, mine).unwrap();
+    web.transparent = true;
+    let error = l4.replace(settings([web])).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("service `web`: `transparent` needs"), "{text}");
+    reach(&l4).await;
 }

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use crate::l4::backend::Backend;
 use crate::l4::listener::Opened;
 use crate::l4::service::Service;
+use crate::l4::settings::ServiceSettings;
 use lines::Lines;
 use mailbox::{Mailbox, Order};
 use worker::Worker;
@@ -65,6 +66,18 @@ pub struct Lease {
     carried: Arc<Carried>,
 }
 
+/// Fails when this process may not do what a service is to.
+pub fn check(settings: &ServiceSettings) -> io::Result<()> {
+    if settings.transparent {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        dial::allow_any_source(&socket).map_err(|error| {
+            let text = format!("`transparent` needs the capability CAP_NET_ADMIN: {error}");
+            io::Error::new(error.kind(), text)
+        })?;
+    }
+    Ok(())
+}
+
 impl Plane {
     /// Without threads, until something is served.
     pub fn new() -> Plane {
@@ -73,13 +86,6 @@ impl Plane {
 
     /// Accepts on these sockets from now on.
     pub fn serve(&self, service: Arc<Service>, opened: Arc<Opened>) -> io::Result<Serving> {
-        if service.settings().transparent {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-            dial::allow_any_source(&socket).map_err(|error| {
-                let text = format!("`transparent` needs the capability CAP_NET_ADMIN: {error}");
-                io::Error::new(error.kind(), text)
-            })?;
-        }
         let id = self.workers.servings.fetch_add(1, Ordering::Relaxed);
         let mut mailboxes = self.workers.mailboxes();
         for number in mailboxes.len()..opened.workers.len() {
