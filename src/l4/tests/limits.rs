@@ -168,3 +168,38 @@ async fn connections_of_a_backend_that_goes_down_are_reset_where_that_is_wanted(
         talk(&mut other).await;
     }
 }
+
+#[tokio::test]
+async fn a_backend_that_cannot_be_asked_takes_nobodys_place() {
+    let backend = Backend::named(7).await;
+    // No connection is ever begun to a broadcast address.
+    let never = SocketAddr::from(([127, 255, 255, 255], 9));
+    let mut web = service("web", &[(never, 1), (backend.address, 1)]);
+    web.max_connections = Some(1);
+    web.queue.length = 0;
+    let l4 = run(web).await;
+    for _ in 0..2 {
+        let (stream, name) = reach(&l4).await;
+        assert_eq!(name, 7);
+        drop(stream);
+        until("it is over", || l4.load().services[0].connections == 0).await;
+    }
+    assert!(l4.load().services[0].backends[0].connect_failures_total > 0);
+}
+
+#[tokio::test]
+async fn to_wait_for_a_place_takes_no_time_from_connecting() {
+    let (closed, backend) = (Closed::new(), Backend::named(7).await);
+    let mut web = service("web", &[(closed.address, 1), (backend.address, 1)]);
+    web.backends[1].max_connections = Some(1);
+    web.queue.timeout = SOON;
+    web.timeouts.connect = Duration::from_millis(20);
+    let l4 = run(web).await;
+    let (held, _) = reach(&l4).await;
+    let mut waiting = line_up(&l4).await;
+    assert!(l4.load().services[0].backends[0].connect_failures_total > 0, "it tried that one");
+    let began = Instant::now();
+    until("a few attempts' time is over", || began.elapsed() > Duration::from_millis(100)).await;
+    drop(held);
+    assert_eq!(name_of(&mut waiting).await, 7);
+}

@@ -211,10 +211,11 @@ impl Connection {
         }
     }
 
-    /// It waits no more.
+    /// It waits no more. The time for attempts, of which waiting was none, begins anew.
     pub fn stop_waiting(&mut self) {
         if let Stage::Waiting(attempts) = &mut self.stage {
-            self.stage = Stage::Connecting(std::mem::take(attempts));
+            let attempts = Attempts { last: None, ..std::mem::take(attempts) };
+            self.stage = Stage::Connecting(attempts);
         }
     }
 

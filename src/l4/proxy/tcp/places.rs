@@ -43,6 +43,7 @@ impl Worker {
                 Err(NoBackend::NoneUp) => return self.close(key, Cause::NoBackend),
             };
             if !attempts.begin(settings.timeouts.connect, self.now) {
+                drop(taken);
                 return self.close(key, Cause::NoBackend);
             }
             let address = taken.backend().address;
@@ -67,6 +68,8 @@ impl Worker {
                 Err(NotAsked::NoPort) => {}
                 Err(NotAsked::There) => taken.failed(),
             }
+            // Not in its own way when the next is chosen.
+            drop(taken);
             attempts.tried.push(address);
             place = connection.service.choose(&connection.flow, &attempts.tried);
         }
@@ -80,10 +83,12 @@ impl Worker {
         let Ok(is_first) = self.lines.join(&service, queue.length, self.ticket(key)) else {
             return self.close(key, Cause::QueueFull);
         };
+        let until = self.now.saturating_add(micros(queue.timeout));
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.wait(self.now.saturating_add(micros(queue.timeout)));
+            connection.wait(until);
         }
-        self.wheel.set(key.index, self.now / 1_000 + LOOK_FOR_PLACES);
+        let tick = self.now / 1_000 + LOOK_FOR_PLACES;
+        self.wheel.set(key.index, tick.min(until.div_ceil(1_000)));
         if is_first {
             // One may have become free before anybody was known to wait for it.
             self.seats.push((key, service));
