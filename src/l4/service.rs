@@ -44,6 +44,8 @@ pub struct Service {
     turn: AtomicU64,
     /// Connections accepted.
     pub accepted_total: AtomicU64,
+    /// Those of them that a route has led to another service, where they count, too.
+    pub routed_total: AtomicU64,
     /// Connections that no backend took.
     pub refused_total: AtomicU64,
     /// Connections that wait for a place on a backend.
@@ -132,6 +134,7 @@ impl Service {
             shared: Arc::new(shared),
             turn: AtomicU64::new(0),
             accepted_total: AtomicU64::new(0),
+            routed_total: AtomicU64::new(0),
             refused_total: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             denied_total: AtomicU64::new(0),
@@ -146,7 +149,10 @@ impl Service {
     pub fn note_recent(&self, now: Instant) {
         // Those that are refused were accepted before: read in this order, there are no more.
         let refused = self.refused_total.load(Relaxed);
-        self.recent().note(now, self.accepted_total.load(Relaxed), refused);
+        // Who goes on to another service is no load of this one.
+        let routed = self.routed_total.load(Relaxed);
+        let accepted = self.accepted_total.load(Relaxed).saturating_sub(routed);
+        self.recent().note(now, accepted, refused);
     }
 
     /// The backends that settings speak of: those that are there already, and new ones.

@@ -23,7 +23,8 @@ pub struct FlowExplained {
     pub client: SocketAddr,
     /// Where it comes to.
     pub vip: SocketAddr,
-    /// Why it is not let in, if it is not.
+    /// Why it is not let in, by the service or by that to which its server name leads, if it is
+    /// not.
     pub refusal: Option<Refusal>,
     /// Where its server name leads to, if one is given.
     pub route: Option<RouteExplained>,
@@ -80,9 +81,13 @@ pub struct BackendExplained {
 impl Service {
     /// What would become of a new flow, with this server name.
     pub fn explain(&self, flow: &Flow, server_name: Option<&str>, now: Instant) -> FlowExplained {
-        let refusal = self.would_admit(flow.client.ip(), now).err();
-        let name = server_name.map(str::to_ascii_lowercase);
+        let name = server_name.map(|name| name.strip_suffix('.').unwrap_or(name));
+        let name = name.map(str::to_ascii_lowercase);
         let target = name.as_deref().and_then(|name| self.route(name));
+        // Both have a door.
+        let client = flow.client.ip();
+        let refusal = self.would_admit(client, now).err();
+        let refusal = refusal.or_else(|| target.as_ref()?.would_admit(client, now).err());
         let choice = match (&target, refusal) {
             (_, Some(_)) => None,
             (Some(target), None) => Some(target.explain_choice(flow)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::health::{Administrative, Advice};
-use crate::l4::settings::{HashOf, Protocol, Quic, Route, WhenAllDown};
+use crate::l4::settings::{Access, HashOf, Protocol, Quic, Route, WhenAllDown};
 
 fn address(n: u8) -> SocketAddr {
     SocketAddr::from(([10, 1, 0, n], 8443))
@@ -319,4 +319,39 @@ fn routes_lead_to_other_services_by_name_the_longest_first() {
     assert_eq!(led("myexample.com"), None);
     drop(wide);
     assert_eq!(led("www.example.com"), None, "it is gone");
+}
+
+/// A service with a route for `example.net` to another, which does not let our flows in.
+fn routed() -> [Arc<Service>; 2] {
+    let [web, api] = ["web", "api"]
+        .map(|name| Arc::new(Service::new(name.into(), Arc::default(), Arc::default())));
+    let mut strict = settings(&[]);
+    strict.access = Access { deny: vec!["198.51.100.0/24".parse().unwrap()], ..Access::default() };
+    api.replace(Arc::new(strict), Arc::default(), Arc::default());
+    let mut routing = settings(&[]);
+    routing.routes = vec![Route { names: vec!["example.net".into()], service: "api".into() }];
+    web.replace(Arc::new(routing), Arc::default(), [Arc::downgrade(&api)].into());
+    [web, api]
+}
+
+#[test]
+fn an_explanation_asks_at_the_door_of_the_service_that_a_name_leads_to() {
+    let [web, _api] = routed();
+    let explained = web.explain(&flow(1), Some("Example.NET."), Instant::now());
+    assert_eq!(explained.route.unwrap().service.as_deref(), Some("api"));
+    assert_eq!((explained.refusal, explained.choice), (Some(Refusal::Denied), None));
+    let explained = web.explain(&flow(1), Some("example.org"), Instant::now());
+    assert_eq!(explained.refusal, None);
+}
+
+#[test]
+fn connections_that_are_led_to_another_service_are_no_load_of_this_one() {
+    let [web, _api] = routed();
+    let now = Instant::now();
+    web.note_recent(now);
+    web.accepted_total.fetch_add(5, Relaxed);
+    web.routed_total.fetch_add(3, Relaxed);
+    web.note_recent(now + Duration::from_secs(1));
+    let status = web.status(Vec::new());
+    assert_eq!((status.accepted_total, status.connections_per_second), (5, 2.0));
 }

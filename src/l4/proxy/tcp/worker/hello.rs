@@ -58,6 +58,7 @@ impl Worker {
         let mut admitted = if is_proxied { listening.admit(client, now) } else { Ok(()) };
         let target = hello.server_name.as_deref().and_then(|name| listening.route(name));
         if let (Ok(()), Some(target)) = (admitted, target) {
+            listening.routed_total.fetch_add(1, Relaxed);
             target.accepted_total.fetch_add(1, Relaxed);
             admitted = target.admit(client, now);
             connection.service = target;
