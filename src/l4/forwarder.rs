@@ -173,6 +173,7 @@ impl L4 {
                 served.map_err(|error| StartError::new(&service.settings(), listen, error))?;
             }
         }
+        self.inner.proxy.forget_adopted();
         Ok(())
     }
 

@@ -78,13 +78,18 @@ pub fn inherit(
     if sockets.is_empty() {
         return None;
     }
-    // Of each address, every worker has its part.
+    let address = |socket: &Socket| socket.local_addr().ok()?.as_socket();
+    let addresses: Vec<SocketAddr> = sockets.iter().map(address).collect::<Option<_>>()?;
+    let mut of_address: HashMap<SocketAddr, usize> = HashMap::new();
+    addresses.iter().for_each(|address| *of_address.entry(*address).or_default() += 1);
+    // Of each address, every worker has its part, in the order in which they came: sessions are
+    // handed over with the number of their socket.
     let mut workers: Vec<Vec<Socket>> = (0..workers.max(1)).map(|_| Vec::new()).collect();
     let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
-    for socket in sockets {
-        let address = socket.local_addr().ok().and_then(|address| address.as_socket())?;
+    for (socket, address) in sockets.into_iter().zip(addresses) {
         let turn = seen.entry(address).or_default();
-        let worker = *turn % workers.len();
+        let parts = of_address[&address].max(workers.len());
+        let worker = *turn * workers.len() / parts;
         *turn += 1;
         workers[worker].push(socket);
     }

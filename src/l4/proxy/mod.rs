@@ -79,6 +79,11 @@ impl Proxy {
         self.udp.adopt(sessions);
     }
 
+    /// To be called when all of those are served: no other service's sessions go on.
+    pub fn forget_adopted(&self) {
+        self.udp.forget_adopted();
+    }
+
     /// Returns when all flows have ended, and ends those that have not when `grace` is over. To be
     /// called when nothing is served any more.
     pub async fn stop(&self, grace: Duration) {

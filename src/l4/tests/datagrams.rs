@@ -373,14 +373,20 @@ async fn successor(l4: &L4, service: &ServiceSettings, workers: usize) -> L4 {
 
 #[tokio::test]
 async fn sessions_go_on_in_another_process_by_the_same_sockets() {
+    for (before, after) in [(2, 2), (4, 3), (2, 4)] {
+        sessions_go_on(before, after).await;
+    }
+}
+
+async fn sessions_go_on(workers_before: usize, workers_after: usize) {
     let (one, other) = (Answering::named(b'a'), Answering::named(b'b'));
     let mut service = udp("127.0.0.1:0", &[&one, &other]);
-    let old = start(with_workers(service.clone(), 2)).await.unwrap();
+    let old = start(with_workers(service.clone(), workers_before)).await.unwrap();
     let vip = super::vip(&old);
     service.listen = vec![vip.into()];
     let clients: Vec<Client> = (0..20).map(|_| Client::of(vip)).collect();
     let before: Vec<Answer> = clients.iter().map(|client| client.ask(b"hello")).collect();
-    let new = successor(&old, &service, 2).await;
+    let new = successor(&old, &service, workers_after).await;
     let lent = old.lend().await;
     assert_eq!(lent.len(), 20);
     // What comes now waits for the other.
@@ -437,7 +443,9 @@ async fn sessions_of_unknown_services_and_backends_are_let_go() {
     lent.push(("not a session".into(), one_socket()));
     let mut strange = lent[0].0.clone();
     strange["service"] = "another".into();
-    lent.push((strange, one_socket()));
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let stranded = stranger.local_addr().unwrap();
+    lent.push((strange, stranger.into()));
     lent.push((lent[0].0.clone(), one_socket()));
     new.adopt(lent);
     new.serve().unwrap();
@@ -448,6 +456,7 @@ async fn sessions_of_unknown_services_and_backends_are_let_go() {
         assert_eq!(answer.port == before.port, before.name == b'b');
     }
     assert_eq!(sessions(&new), 4);
+    assert!(UdpSocket::bind(stranded).is_ok(), "its socket is closed");
 }
 
 fn one_socket() -> OwnedFd {

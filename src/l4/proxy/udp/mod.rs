@@ -114,6 +114,11 @@ impl Plane {
         self.adopted().extend(sessions);
     }
 
+    /// Ends those of services that are not served here.
+    pub fn forget_adopted(&self) {
+        self.adopted().clear();
+    }
+
     /// Returns when all sessions have ended, which they do when their backends have said what they
     /// had to say, and at the latest when `grace` is over.
     pub async fn stop(&self, grace: Duration) {

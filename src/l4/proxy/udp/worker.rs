@@ -195,9 +195,11 @@ impl Worker {
         self.send_replies();
         for token in tokens() {
             match token {
-                Token::Entrance(number) => self.forward(number, now),
+                // It may have been lent since the event came: what began now would be known here
+                // alone.
+                Token::Entrance(number) if !self.is_lent => self.forward(number, now),
                 Token::Bell => self.read_mail(now),
-                Token::Session(..) => {}
+                Token::Entrance(_) | Token::Session(..) => {}
             }
         }
     }
