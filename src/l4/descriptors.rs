@@ -1,4 +1,5 @@
-//! File descriptors: every connection takes two, and not so many that nothing is left for others.
+//! File descriptors: every connection takes two, and every session of datagrams one, and not so many
+//! that nothing is left for others.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,6 +12,8 @@ const PART_KEPT: u64 = 8;
 
 /// Descriptors that what is carried has.
 static CLAIMED: AtomicU64 = AtomicU64::new(0);
+/// Those of them that sessions have, which make room for each other.
+static YIELDING: AtomicU64 = AtomicU64::new(0);
 /// How many may be open, as asked once: claims are taken for every connection.
 static MOST: LazyLock<u64> =
     LazyLock::new(|| getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX));
@@ -19,6 +22,7 @@ static MOST: LazyLock<u64> =
 #[derive(Debug)]
 pub struct Claim {
     count: u64,
+    yields: bool,
 }
 
 impl Claim {
@@ -27,9 +31,17 @@ impl Claim {
         Claim::of(count, for_flows())
     }
 
+    /// For the socket of a session, which ends when another needs its room.
+    pub fn of_session() -> Option<Claim> {
+        let mut claim = Claim::take(1)?;
+        claim.yields = true;
+        YIELDING.fetch_add(claim.count, Relaxed);
+        Some(claim)
+    }
+
     fn of(count: u64, most: u64) -> Option<Claim> {
         // Given back at once by being dropped, where it is too much.
-        let claim = Claim { count };
+        let claim = Claim { count, yields: false };
         let before = CLAIMED.fetch_add(count, Relaxed);
         (before.saturating_add(count) <= most).then_some(claim)
     }
@@ -37,6 +49,9 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if self.yields {
+            YIELDING.fetch_sub(self.count, Relaxed);
+        }
         CLAIMED.fetch_sub(self.count, Relaxed);
     }
 }
@@ -59,9 +74,15 @@ pub fn most() -> u64 {
     *MOST
 }
 
-/// What part these connections take of the files that can be open for them at a time.
-pub fn taken_by(connections: u64) -> f64 {
-    2.0 * connections as f64 / for_flows().max(1) as f64
+/// What part connections take of the files that can be open for them at a time. Sessions make room
+/// for each other, so that a crowd of them, whose sources are easily forged, makes nobody full.
+pub fn taken() -> f64 {
+    part_taken(CLAIMED.load(Relaxed), YIELDING.load(Relaxed), for_flows())
+}
+
+fn part_taken(claimed: u64, yielding: u64, most: u64) -> f64 {
+    let room = most.saturating_sub(yielding).max(1);
+    claimed.saturating_sub(yielding) as f64 / room as f64
 }
 
 /// How many may be open for what is carried.
@@ -74,12 +95,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sessions_narrow_the_room_of_connections_and_do_not_fill_it() {
+        assert_eq!(part_taken(0, 0, 1_000), 0.0);
+        assert_eq!(part_taken(500, 0, 1_000), 0.5);
+        assert_eq!(part_taken(600, 600, 1_000), 0.0);
+        assert_eq!(part_taken(700, 600, 1_000), 0.25);
+        assert!(part_taken(7, 0, 0).is_finite());
+    }
+
+    #[test]
     fn a_claim_is_granted_while_there_is_room_and_given_back() {
-        // Other tests have claims, too.
-        let most = CLAIMED.load(Relaxed) + 1_000_000;
-        let first = Claim::of(999_000, most).unwrap();
-        assert!(Claim::of(900_000, most).is_none());
+        // Other tests have claims, too, and need room meanwhile.
+        let most = CLAIMED.load(Relaxed) + 3_000;
+        let first = Claim::of(2_000, most).unwrap();
+        assert!(Claim::of(2_000, most).is_none());
         drop(first);
-        assert!(Claim::of(900_000, most).is_some());
+        assert!(Claim::of(2_000, most).is_some());
     }
 }

@@ -40,10 +40,9 @@ impl Load {
         let is_out = services.iter().any(|service| service.is_short);
         let capacity = loads().map(|load| load.capacity).reduce(u64::saturating_add);
         let capacity = if is_out { Some(0) } else { capacity };
-        let flows = services.iter().map(|service| service.connections).sum();
         let utilisation = capacity
             .filter(|capacity| *capacity > 0)
-            .map(|capacity| (carried / capacity as f64).max(descriptors::taken_by(flows)));
+            .map(|capacity| (carried / capacity as f64).max(descriptors::taken()));
         Load { unit, carried, offered, capacity, utilisation, services }
     }
 }

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use socket2::SockRef;
 
 use crate::support::asker::{over_udp, query};
+use crate::support::server::http_get;
 use crate::support::{Addresses, Server, until};
 
 /// An answer that takes longer is a harm.
@@ -328,6 +329,39 @@ fn without_descriptors_nothing_new_is_carried_and_everything_else_goes_on() {
         stream.write_all(b"!").is_ok() && stream.read_exact(&mut answer).is_ok()
     });
     others.iter_mut().for_each(Other::is_well);
+}
+
+/// Descriptors of a server that has few.
+const FEW: u64 = 480;
+
+#[test]
+fn datagrams_and_connections_together_leave_descriptors_to_everything_else() {
+    let services = service("udp", 12, "protocol = \"udp\"") + &service("tcp", 13, "");
+    let files = Server::files(&format!("[l4]\nworkers = 1\n{services}"));
+    let net = files.addresses();
+    udp_echo((net.host(12), 7001).into());
+    backend(net, 13, echo);
+    let server = files.start_with_descriptors(FEW);
+    // Whose datagrams they are, nobody has asked: half of all descriptors are theirs.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
+    let mut outbox = Outbox::new(1);
+    until("as many as may be have a session", || {
+        for client in 0..FEW as u32 {
+            let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 33, 0, 0)) + client);
+            let envelope = Envelope::to(vip(net, 12), Some(from.into()));
+            let _ = outbox.send(&socket, [(Some(&envelope), &b"?"[..])].into_iter());
+        }
+        flows(&server, "udp") == FEW / 2
+    });
+    let crowd: Vec<TcpStream> = (0..FEW / 4 + 10)
+        .map(|_| TcpStream::connect(vip(net, 13)).expect("the kernel accepts"))
+        .collect();
+    until("there are as many as may be", || Taken(&server).descriptors() as u64 > FEW - FEW / 8);
+    for _ in 0..20 {
+        assert!(http_get(server.admin(), "/healthz").is_some(), "nobody is heard");
+        sleep(Duration::from_millis(20));
+    }
+    assert!(crowd.len() as u64 > flows(&server, "tcp"));
 }
 
 /// UDP clients.

@@ -191,7 +191,18 @@ impl Files {
 
     /// Starts the server, and waits until it answers.
     pub fn start(self) -> Server {
-        let child = spawn(self.directory.path());
+        self.start_by(portolan())
+    }
+
+    /// The same, but the server may have no more than so many descriptors.
+    pub fn start_with_descriptors(self, most: u64) -> Server {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={most}")).arg(portolan().get_program());
+        self.start_by(limited)
+    }
+
+    fn start_by(self, program: Command) -> Server {
+        let child = serve_by(program, self.directory.path()).spawn().expect("the binary runs");
         let mut server = Server { child, directory: self.directory, addresses: self.addresses };
         server.wait_until_ready();
         server
@@ -218,8 +229,11 @@ fn spawn(directory: &Path) -> Child {
 }
 
 fn serve(directory: &Path) -> Command {
+    serve_by(portolan(), directory)
+}
+
+fn serve_by(mut command: Command, directory: &Path) -> Command {
     let log = std::fs::OpenOptions::new().append(true).create(true).open(directory.join("log"));
-    let mut command = portolan();
     command
         .arg("serve")
         .arg("--config")

@@ -12,6 +12,7 @@ use super::session::{Progress, Session};
 use super::sessions::Key;
 use crate::datagram::Envelope;
 use crate::l4::backend::Place;
+use crate::l4::descriptors::Claim;
 use crate::l4::flow::Flow;
 use crate::l4::service::Service;
 use crate::l4::settings::Protocol;
@@ -66,8 +67,8 @@ impl Passed {
         self.idle_us
     }
 
-    /// The session, and when it was last used; none when the service has no such backend, or the
-    /// socket is not one to it.
+    /// The session, and when it was last used; none when the service has no such backend, the socket
+    /// is not one to it, or there is no room for it.
     pub fn resume(
         self,
         socket: OwnedFd,
@@ -83,7 +84,8 @@ impl Passed {
         let place = Place::take_always(Arc::clone(&service.backend(self.backend)?));
         let flow = Flow { client: self.client, vip: self.vip, protocol: Protocol::Udp };
         let to_client = Envelope::to(self.client, entrance.leave_from(self.vip));
-        let mut session = Session::new(flow, to_client, number, (socket, place), now);
+        let mut session =
+            Session::new(flow, to_client, number, (socket, place), Claim::of_session()?, now);
         session.go_on(Progress {
             began: ago(self.age_us),
             is_answered: self.is_answered,

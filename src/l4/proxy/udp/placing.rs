@@ -15,6 +15,7 @@ use super::token::Token;
 use super::worker::{LOOK, Worker};
 use crate::datagram::Envelope;
 use crate::l4::backend::{Backend, Place};
+use crate::l4::descriptors::Claim;
 use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
 use crate::l4::service::NoBackend;
@@ -49,7 +50,10 @@ impl Worker {
         if self.sessions >= self.most {
             self.displace_of_the_largest(now);
         }
-        let (socket, place) = match self.connect(number, &flow, place, now) {
+        let claimed = self.claim(now).ok_or(Cause::Exhausted);
+        let connected =
+            claimed.and_then(|claim| Ok((claim, self.connect(number, &flow, place, now)?)));
+        let (claim, (socket, place)) = match connected {
             Ok(connected) => connected,
             Err(cause) => {
                 self.carried_mut(number)?.service.note_end(&refused(flow, cause));
@@ -59,7 +63,7 @@ impl Worker {
         let idle = self.carried_mut(number)?.settings.timeouts.idle;
         let epoll = &self.epoll;
         let carried = self.carried.get_mut(number as usize)?.as_mut()?;
-        let session = Session::new(flow, to_client, entrance_number, (socket, place), now);
+        let session = Session::new(flow, to_client, entrance_number, (socket, place), claim, now);
         let index = carried.sessions.insert(key, session, now).ok()?;
         self.sessions += 1;
         carried.name_server(index);
@@ -74,6 +78,15 @@ impl Worker {
         let look = now + idle.min(LOOK);
         self.next_look = Some(self.next_look.map_or(look, |next| next.min(look)));
         Some(index)
+    }
+
+    /// The right to one more socket. Where connections have all of them, the session that has not
+    /// been used for longest makes room.
+    fn claim(&mut self, now: Instant) -> Option<Claim> {
+        Claim::of_session().or_else(|| {
+            self.displace_of_the_largest(now);
+            Claim::of_session()
+        })
     }
 
     /// A socket to a backend that takes the flow: the given one, or one that is chosen. Where there

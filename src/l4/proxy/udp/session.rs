@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::datagram::{self, Envelope};
 use crate::l4::backend::Place;
+use crate::l4::descriptors::Claim;
 use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
 
@@ -31,6 +32,8 @@ pub struct Session {
     pub entrance: u32,
     /// Connected to the backend.
     pub socket: UdpSocket,
+    /// The right to have it open; held, no more.
+    _claim: Claim,
     /// On the backend.
     pub place: Place,
     /// What QUIC connection ids call the backend.
@@ -92,6 +95,7 @@ impl Session {
         to_client: Envelope,
         entrance: u32,
         (socket, place): (UdpSocket, Place),
+        claim: Claim,
         now: Instant,
     ) -> Session {
         Session {
@@ -99,6 +103,7 @@ impl Session {
             to_client,
             entrance,
             socket,
+            _claim: claim,
             place,
             server_id: None,
             is_orphan: false,
