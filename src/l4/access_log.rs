@@ -20,6 +20,8 @@ use super::settings::{self, Protocol};
 const WAITING: usize = 8_192;
 /// So many bytes are written at a time, at most.
 const WRITE_BYTES: usize = 64 * 1024;
+/// How soon it is looked again whether there is room for a line.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// That the file cannot be written is said no more often than this.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -43,6 +45,8 @@ enum Order {
     Write(Line),
     /// Go on in this file: the other was moved away.
     GoOnIn(File),
+    /// Say when all before it is written.
+    Flush(SyncSender<()>),
 }
 
 /// What is noted of a flow.
@@ -113,6 +117,24 @@ impl AccessLog {
         }
     }
 
+    /// Returns when all that was noted before is written, or `within` is over: the lines of flows
+    /// that end with the process would be lost with it. Blocks.
+    pub fn flush(&self, within: Duration) {
+        let Some(open) = self.open.load_full() else { return };
+        let begun = Instant::now();
+        let left = || within.saturating_sub(begun.elapsed());
+        let (done, written) = sync_channel(1);
+        let mut order = Order::Flush(done);
+        while let Err(TrySendError::Full(again)) = open.orders.try_send(order) {
+            if left().is_zero() {
+                return;
+            }
+            order = again;
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        let _ = written.recv_timeout(left());
+    }
+
     /// Lines that found no room, or could not be written.
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
@@ -143,6 +165,11 @@ impl Writer {
                     Order::GoOnIn(file) => {
                         self.write(&mut text, &mut lines);
                         self.file = file;
+                    }
+                    Order::Flush(done) => {
+                        self.write(&mut text, &mut lines);
+                        // Whoever waited for too long has gone.
+                        let _ = done.try_send(());
                     }
                 }
                 if text.len() > WRITE_BYTES {
@@ -256,6 +283,25 @@ mod tests {
         assert_eq!((until_lines(&path, 1).len(), log.lost()), (1, 0));
         let nowhere = settings::AccessLog { path: directory.path().join("no/where"), sample: 1.0 };
         assert!(log.follow(Some(&nowhere)).is_err());
+    }
+
+    #[test]
+    fn what_was_noted_before_a_flush_is_in_the_file_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        let log = AccessLog::default();
+        log.flush(Duration::from_secs(20));
+        log.follow(Some(&settings::AccessLog { path: path.clone(), sample: 1.0 })).unwrap();
+        (0..5_000).for_each(|port| log.note("web", &ending(port)));
+        log.flush(Duration::from_secs(20));
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count() as u64;
+        assert_eq!(lines + log.lost(), 5_000);
+        // Nobody writes: it is not waited for ever.
+        let (orders, _unread) = sync_channel(1);
+        let settings = settings::AccessLog { path, sample: 1.0 };
+        log.open.store(Some(Arc::new(Open { settings, orders })));
+        log.note("web", &ending(1));
+        log.flush(Duration::from_millis(20));
     }
 
     #[test]

@@ -30,6 +30,9 @@ use crate::health::{ProbeStatus, Verdicts, Watch};
 /// How often it is looked at what comes, and weights follow what is known.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The disk may take this long for the last lines of the access log.
+const LOG_FLUSH: Duration = Duration::from_secs(1);
+
 /// The running forwarder; clones are handles on the same one. It stops to accept when the last is
 /// dropped.
 #[derive(Clone, Debug)]
@@ -331,6 +334,8 @@ impl L4 {
         let _alone = self.inner.replacing.lock().await;
         self.state().running.clear();
         self.inner.proxy.stop(grace).await;
+        let log = Arc::clone(&self.inner.log);
+        let _ = tokio::task::spawn_blocking(move || log.flush(LOG_FLUSH)).await;
     }
 
     /// Finds what runs already of these services, and whether there is room for the others.
