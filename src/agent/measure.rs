@@ -23,6 +23,9 @@ pub struct Sampler {
     before: Option<(Instant, Cpu)>,
 }
 
+/// In less time than this the processors' time says little: it is counted in hundredths of a second,
+/// and to measure takes some itself.
+const LEAST: Duration = Duration::from_millis(50);
 /// Where a container sees the limits that it lives under.
 const OWN_CGROUP: &str = "/sys/fs/cgroup";
 
@@ -35,16 +38,18 @@ impl Sampler {
             std::fs::metadata(path.join("cpu.stat"))?;
         }
         let own = Path::new(OWN_CGROUP);
-        let is_container = own.join("memory.max").exists() || own.join("cpu.max").exists();
-        let cgroup = cgroup.or_else(|| is_container.then(|| own.to_owned()));
+        let cgroup = cgroup.or_else(|| has_limits(own).then(|| own.to_owned()));
         let sampler = Sampler { proc: "/proc".into(), cgroup, before: None };
         sampler.times()?;
         Ok(sampler)
     }
 
-    /// A sample, now. The first says nothing of the processors.
+    /// A sample, now. The first says nothing of the processors, nor does one that follows at once.
     pub fn take(&mut self, now: Instant) -> Sample {
-        let cpu = self.times().ok().and_then(|cpu| {
+        let passed = self.before.map(|(then, _)| now.saturating_duration_since(then));
+        let times =
+            if passed.is_some_and(|passed| passed < LEAST) { None } else { self.times().ok() };
+        let cpu = times.and_then(|cpu| {
             let before = self.before.replace((now, cpu));
             before.and_then(|(then, before)| cpu.since(before, now.saturating_duration_since(then)))
         });
@@ -88,6 +93,15 @@ impl Sampler {
     fn read(&self, name: &str) -> io::Result<String> {
         std::fs::read_to_string(self.proc.join(name))
     }
+}
+
+/// True for a control group that is told what it may use.
+fn has_limits(cgroup: &Path) -> bool {
+    let is_limited = |name: &str| {
+        let limit = std::fs::read_to_string(cgroup.join(name));
+        limit.is_ok_and(|limit| !limit.starts_with("max"))
+    };
+    is_limited("memory.max") || is_limited("cpu.max")
 }
 
 /// The processors' time since some moment.
@@ -216,6 +230,31 @@ mod tests {
         assert!((cpu - 0.4).abs() < 1e-9, "{cpu}");
         std::fs::write(cgroup.path().join("memory.max"), "max\n").unwrap();
         assert_eq!(sampler.take(start).memory, Some(0.2), "of the machine's");
+    }
+
+    #[test]
+    fn two_samples_at_a_time_say_nothing_of_the_processors() {
+        let proc = directory(&[("meminfo", "MemTotal: 1000 kB\nMemAvailable: 1 kB\n")]);
+        let cgroup = directory(&[("cpu.max", "100000 100000"), ("cpu.stat", "usage_usec 100\n")]);
+        let path = Some(cgroup.path().to_owned());
+        let mut sampler = Sampler { proc: proc.path().into(), cgroup: path, before: None };
+        let start = Instant::now();
+        assert_eq!(sampler.take(start).cpu, None);
+        // What the measurement itself has taken is all there was.
+        std::fs::write(cgroup.path().join("cpu.stat"), "usage_usec 200\n").unwrap();
+        assert_eq!(sampler.take(start + Duration::from_micros(100)).cpu, None);
+        std::fs::write(cgroup.path().join("cpu.stat"), "usage_usec 250100\n").unwrap();
+        let cpu = sampler.take(start + Duration::from_secs(1)).cpu.unwrap();
+        assert!((cpu - 0.25).abs() < 1e-9, "{cpu}");
+    }
+
+    #[test]
+    fn a_container_without_limits_is_measured_as_the_machine() {
+        let max = ("memory.max", "max\n");
+        assert!(!has_limits(directory(&[]).path()));
+        assert!(!has_limits(directory(&[max, ("cpu.max", "max 100000\n")]).path()));
+        assert!(has_limits(directory(&[max, ("cpu.max", "50000 100000\n")]).path()));
+        assert!(has_limits(directory(&[("memory.max", "4096\n")]).path()));
     }
 
     #[test]
