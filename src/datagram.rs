@@ -222,11 +222,12 @@ impl<B: AsRef<[u8]>> Slot<B> {
 }
 
 /// How many of these, from the first on, may go as one message that is cut into datagrams on its
-/// way: they are as long as each other, but the last may be shorter. 0 without any.
+/// way: they are as long as each other, but the last may be shorter. 0 without any. An empty one goes
+/// alone: nothing can be cut from nothing.
 pub fn alike<B: AsRef<[u8]>>(slots: &[Slot<B>]) -> usize {
     let Some(first) = slots.first() else { return 0 };
-    let length = first.length.max(1);
-    let most = MOST_ALIKE.min(MOST_ALIKE_BYTES / length).max(1);
+    let length = first.length;
+    let most = MOST_ALIKE.min(MOST_ALIKE_BYTES.checked_div(length).unwrap_or(1)).max(1);
     let same = slots.iter().take(most).take_while(|slot| slot.length == first.length).count();
     let has_shorter = slots.get(same).is_some_and(|next| (1..length).contains(&next.length));
     same + usize::from(same < most && has_shorter)
@@ -474,20 +475,21 @@ mod tests {
             let mut inbox = Inbox::new((0..8).map(|_| vec![0; 2000]));
             let from = SocketAddr::new(local, one.local_addr().unwrap().port());
             let packets =
-                [vec![1; 900], vec![2; 900], vec![3; 20], vec![4; 20], vec![], vec![6; 5]];
+                [vec![1; 900], vec![2; 900], vec![3; 20], vec![4; 20], vec![], vec![], vec![6; 5]];
             packets.iter().for_each(|packet| _ = other.send_to(packet, from).unwrap());
             let mut came = 0;
             while came < packets.len() {
                 came += inbox.receive(&one, came, 8, Wait::ForOne).unwrap();
             }
             let slots = &inbox.slots()[..came];
-            assert_eq!([0, 2, 3, 4, 5, 6].map(|first| alike(&slots[first..])), [3, 2, 1, 1, 1, 0]);
+            let counts = [0, 2, 3, 4, 5, 6, 7].map(|first| alike(&slots[first..]));
+            assert_eq!(counts, [3, 2, 1, 1, 1, 1, 0]);
             assert_eq!(alike(&slots[1..]), 2);
 
             let back = Envelope::to(other.local_addr().unwrap(), Some(local));
-            let messages = [&slots[..3], &slots[3..4], &slots[4..5], &slots[5..]];
+            let messages = [&slots[..3], &slots[3..4], &slots[4..5], &slots[5..6], &slots[6..]];
             let messages = messages.map(|slots| (Some(&back), slots)).into_iter();
-            assert_eq!(Outbox::new(8).send_alike(&one, messages).unwrap(), 4);
+            assert_eq!(Outbox::new(8).send_alike(&one, messages).unwrap(), 5);
             let mut heard = vec![0; 2000];
             for packet in &packets {
                 let (length, source) = other.recv_from(&mut heard).unwrap();
