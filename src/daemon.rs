@@ -282,7 +282,7 @@ impl Daemon {
                     Due::Reload(trigger) => self.reload(trigger, files).await,
                     // Here, so that it does not come between a reload's reading and its serving.
                     Due::Install(install) => self.control.install(install).await,
-                    Due::Offer(line) => offering.begin(line, self.handed()).await,
+                    Due::Offer(line) => offering.begin(line, self.handed()),
                     Due::Offered(offered) => match self.let_serve(offered).await {
                         Ok(successor) => return Some(successor),
                         Err(failed) => {

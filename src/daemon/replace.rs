@@ -98,7 +98,7 @@ impl Offering {
     }
 
     /// Hands the sockets to whoever has called, one at a time.
-    pub(super) async fn begin(&mut self, line: Line, handed: io::Result<Vec<Handed>>) {
+    pub(super) fn begin(&mut self, line: Line, handed: io::Result<Vec<Handed>>) {
         if self.is_under_way() {
             tokio::spawn(line.turn_away("another process is about to take over"));
             return;
@@ -107,7 +107,8 @@ impl Offering {
             Ok(handed) => self.task = Some(tokio::spawn(offer(line, handed))),
             Err(error) => {
                 tracing::error!(%error, "the sockets cannot be handed over");
-                line.refuse(format!("its sockets cannot be handed over: {error}")).await;
+                let reason = format!("its sockets cannot be handed over: {error}");
+                tokio::spawn(line.turn_away(reason));
             }
         }
     }
@@ -123,6 +124,7 @@ impl Offering {
 
     /// Remembers that the files are to be read.
     pub(super) fn postpone(&mut self, trigger: Trigger) {
+        tracing::info!("the files are read again if the process that asked does not take over");
         if self.postponed != Some(Trigger::Request) {
             self.postponed = Some(trigger);
         }

@@ -103,7 +103,7 @@ impl Line {
     }
 
     /// Says no to whoever has just called.
-    pub async fn turn_away(self, reason: &'static str) {
+    pub async fn turn_away(self, reason: impl Into<String>) {
         // One that is closed with something unread would be reset, and the reason lost.
         let _ = self.receive(HELLO_TIMEOUT).await;
         self.refuse(reason).await;
