@@ -301,7 +301,9 @@ async fn a_backend_that_cannot_be_reached_is_down_before_its_next_check() {
     let mut web = service("web", &[(dying.address, 1), (backend.address, 1)]);
     web.check = hourly_check(None);
     let l4 = run(web).await;
+    let gone = dying.address;
     drop(dying);
+    until("it has gone", || std::net::TcpStream::connect(gone).is_err()).await;
     assert_found_out(&l4).await;
 }
 
