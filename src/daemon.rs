@@ -419,8 +419,15 @@ async fn follow_overrides(control: Control, forwarder: Forwarder) {
     let mut events = control.subscribe();
     loop {
         // Whether one came or some were missed, the list of overrides tells all.
-        forwarder.follow(&control.overrides()).await;
-        let _ = events.recv().await;
+        let overrides = control.overrides();
+        // At once: a reload may be under way, which waits for the checks of what is new.
+        forwarder.tell_standing(&overrides);
+        tokio::select! {
+            biased;
+            () = forwarder.follow(&overrides) => { let _ = events.recv().await; }
+            // Something new has been said before that.
+            _ = events.recv() => {}
+        }
     }
 }
 

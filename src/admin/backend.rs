@@ -35,10 +35,12 @@ pub(super) fn of_a_service(
         ))),
         Action::Add { .. } => Ok(target),
         _ if !is_running && membership.is_none() => Err(unknown(format!("there is no {target}"))),
-        Action::Remove if is_running && is_last(running) => Err(conflict(format!(
-            "{target} is the last backend of `{}`: add another first, or drain it",
-            running.name
-        ))),
+        Action::Remove if is_running && is_last(window, running, address) => {
+            Err(conflict(format!(
+                "{target} is the last backend of `{}`: add another first, or drain it",
+                running.name
+            )))
+        }
         _ => Ok(target),
     }
 }
@@ -55,8 +57,16 @@ fn membership(window: &Window, target: &Target) -> Option<Override> {
         .find(|over| over.target == *target && over.action.aspect() == Aspect::Membership)
 }
 
-fn is_last(service: &ServiceStatus) -> bool {
-    service.backends.len() == 1
+/// True when all others are to go, too: the forwarder follows what is said a moment later.
+fn is_last(window: &Window, service: &ServiceStatus, address: SocketAddr) -> bool {
+    let overrides = window.state.control.as_ref().map(Control::overrides).unwrap_or_default();
+    let is_to_go = |target: Target| {
+        overrides.iter().any(|over| over.target == target && over.action == Action::Remove)
+    };
+    let others = service.backends.iter().filter(|one| one.address != address);
+    others
+        .map(|one| (service.name.clone(), one.address.to_string()))
+        .all(|(service, backend)| is_to_go(Target::L4 { service, backend }))
 }
 
 fn is_a_host(address: &SocketAddr) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -377,7 +378,10 @@ impl FromStr for Target {
                 datacenter: datacenter.into(),
             }),
             ["l4", service, backend] => {
-                Ok(Target::L4 { service: service.into(), backend: backend.into() })
+                // However it is spelled, it is the same one.
+                let address = backend.parse::<SocketAddr>().map(|address| address.to_string());
+                let backend = address.unwrap_or_else(|_| backend.into());
+                Ok(Target::L4 { service: service.into(), backend })
             }
             _ => Err(format!(
                 "`{text}` is not a target: expected datacenter/NAME, pool/ZONE/POOL, \
@@ -469,6 +473,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
+        let spelled: Target = "l4/web/[2001:DB8:0::5]:443".parse().unwrap();
+        assert_eq!(spelled.to_string(), "l4/web/[2001:db8::5]:443");
         for text in ["", "fra", "datacenter/", "pool/example.com", "member/a/b/c/d"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }

@@ -57,7 +57,8 @@ impl Forwarder {
         self.tell_standing(overrides);
     }
 
-    fn tell_standing(&self, overrides: &[Override]) {
+    /// Tells every backend whether it is drained, or forced up or down.
+    pub(super) fn tell_standing(&self, overrides: &[Override]) {
         for service in self.l4.load().services {
             for backend in service.backends {
                 let word = overrides.iter().find(|one| {
@@ -72,9 +73,14 @@ impl Forwarder {
                     Some(Action::ForceDown) => Some(false),
                     _ => None,
                 };
-                // A service that a reload has just taken away has nothing to be told.
-                let _ = self.l4.set_drained(&service.name, backend.address, drained);
-                let _ = self.l4.force(&service.name, backend.address, forced);
+                // Only what is new: this is called at every event, and each word is weighed anew. A
+                // service that a reload has just taken away has nothing to be told.
+                if backend.drained != drained {
+                    let _ = self.l4.set_drained(&service.name, backend.address, drained);
+                }
+                if backend.forced != forced {
+                    let _ = self.l4.force(&service.name, backend.address, forced);
+                }
             }
         }
     }
@@ -90,8 +96,12 @@ fn changes(overrides: &[Override]) -> Vec<Override> {
 /// that there is not, or of a backend that is gone, counts for nothing.
 pub(super) fn laid_over(mut settings: l4::Settings, overrides: &[Override]) -> l4::Settings {
     let said = |of| overrides.iter().filter(move |one| one.action.aspect() == of);
+    let (adds, mut removes): (Vec<&Override>, Vec<&Override>) =
+        said(Aspect::Membership).partition(|one| matches!(one.action, Action::Add { .. }));
+    // Where none would be left, what was said last counts for nothing.
+    removes.sort_by_key(|one| one.since);
     // A weight counts for what was added, too.
-    for one in said(Aspect::Membership).chain(said(Aspect::Weight)) {
+    for one in adds.into_iter().chain(removes).chain(said(Aspect::Weight)) {
         let Target::L4 { service, backend } = &one.target else { continue };
         let service = settings.services.iter_mut().find(|running| running.name == *service);
         let (Some(service), Ok(address)) = (service, backend.parse()) else { continue };
@@ -104,6 +114,9 @@ pub(super) fn laid_over(mut settings: l4::Settings, overrides: &[Override]) -> l
             }
             (Action::Add { weight, backup }, None) => {
                 backends.push(BackendSettings { backup, ..BackendSettings::new(address, weight) });
+            }
+            (Action::Remove, Some(_)) if backends.len() == 1 => {
+                tracing::warn!("{} is not removed: its service has no other backend", one.target);
             }
             (Action::Remove, Some(known)) => drop(backends.remove(known)),
             (Action::Weight { weight }, Some(known)) => backends[known].weight = weight,
@@ -145,6 +158,13 @@ mod tests {
             over("nonsense", Action::Add { weight: 2, backup: true }),
         ];
         assert_eq!(seen(&overrides), ["198.51.100.2:80*0false", "198.51.100.3:80*7true"]);
+        let mut later = over("198.51.100.1:80", Action::Remove);
+        later.since = 7;
+        let all = [later, over("198.51.100.2:80", Action::Remove)];
+        assert_eq!(seen(&all), ["198.51.100.1:80*1false"], "one is left, whatever ends or changes");
+        let [later, sooner] = all;
+        let another = over("198.51.100.3:80", Action::Add { weight: 1, backup: false });
+        assert_eq!(seen(&[later, sooner, another]), ["198.51.100.3:80*1false"]);
         let mut elsewhere = over("198.51.100.1:80", Action::Remove);
         elsewhere.target = Target::L4 { service: "api".into(), backend: "198.51.100.1:80".into() };
         assert_eq!(laid_over(files.clone(), &[elsewhere]), files);

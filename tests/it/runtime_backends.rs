@@ -132,15 +132,18 @@ fn backends_come_and_go_and_are_weighted_while_connections_stand() {
 fn what_cannot_be_done_to_a_backend_is_refused_and_says_why() {
     let files = Server::files(
         "[[l4.services]]\nname = \"web\"\nlisten = \"{net}.9:80\"\n\
-         backends = [{ address = \"{net}.1:81\" }]\n",
+         backends = [{ address = \"{net}.1:81\" }]\n\
+         [[l4.services]]\nname = \"pair\"\nlisten = \"{net}.8:80\"\n\
+         backends = [{ address = \"{net}.1:81\" }, { address = \"{net}.2:81\" }]\n",
     );
-    let one = format!("{}:81", files.addresses().host(1));
+    let [one, two] = [1, 2].map(|last| format!("{}:81", files.addresses().host(last)));
     let server = files.start();
     for (arguments, said) in [
         (vec!["backend", "add", "web", &one], "is there already"),
         (vec!["backend", "add", "wbe", &one], "no L4 service is named `wbe`"),
         (vec!["backend", "add", "web", "0.0.0.0:81"], "not the address of a backend"),
         (vec!["backend", "remove", "web", &one], "the last backend"),
+        (vec!["backend", "remove", "pair", &one, &two], "the last backend"),
         (vec!["backend", "remove", "web", "198.51.100.7:81"], "there is no l4/web/198.51.100.7:81"),
         (vec!["backend", "weight", "web", &one, "1000001"], "from 0 to 1000000"),
     ] {
@@ -152,4 +155,33 @@ fn what_cannot_be_done_to_a_backend_is_refused_and_says_why() {
     let (status, text) = server.call("POST", "/api/v1/overrides", misplaced);
     assert_eq!(status, 400, "{text}");
     assert!(text.contains("is no backend"), "{text}");
+}
+
+#[test]
+fn a_drain_does_not_wait_for_the_checks_of_what_a_reload_brings() {
+    let files = Server::files(
+        "[[l4.services]]\nname = \"web\"\nlisten = \"{net}.9:80\"\n\
+         backends = [{ address = \"{net}.1:81\" }, { address = \"{net}.2:81\" }]\n",
+    );
+    let host = |last| files.addresses().host(last);
+    let silent = TcpListener::bind((host(3), 81)).expect("an address of the test's");
+    let late = format!(
+        "[[l4.services]]\nname = \"late\"\nlisten = \"{}:80\"\nbackends = [{{ address = \"{}:81\" }}]\n\
+         check = {{ kind = \"http\", interval = \"20s\", timeout = \"20s\" }}\n",
+        host(8),
+        host(3)
+    );
+    let one = format!("l4/web/{}:81", host(1));
+    let server = files.start();
+    let loads = || server.api("/api/v1/status")["load"]["loads_total"].as_u64();
+    let before = loads();
+    let toml = std::fs::read_to_string(server.path("portolan.toml")).expect("the file");
+    server.write("portolan.toml", &(toml + &late));
+    server.signal("HUP");
+    let _asked = silent.accept().expect("a check, which is never answered");
+    done(&server, &["drain", &one]);
+    until("it is drained", || {
+        server.api("/api/v1/l4")[0]["backends"][0]["state"].as_str() == Some("drained")
+    });
+    assert_eq!(loads(), before, "the reload is under way");
 }
