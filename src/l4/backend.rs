@@ -219,19 +219,16 @@ impl Backend {
 
     /// Healthy, or up by the operator's word. Cheap enough to be asked for every packet.
     pub fn is_up(&self) -> bool {
-        match self.forced.load(Relaxed) {
-            NOT_FORCED => {
-                self.up.load(Relaxed)
-                    && !self.advised_out.load(Relaxed)
-                    && !self.avoided.load(Relaxed)
-            }
-            forced => forced == FORCED_UP,
-        }
+        self.is_said_up() && (!self.avoided.load(Relaxed) || self.forced.load(Relaxed) == FORCED_UP)
     }
 
-    /// It is not up because it could not be reached, which says nothing of the flows that it has.
-    pub fn is_avoided(&self) -> bool {
-        self.avoided.load(Relaxed)
+    /// The same, though it may not have been reached of late: that says nothing of the flows that it
+    /// has.
+    pub fn is_said_up(&self) -> bool {
+        match self.forced.load(Relaxed) {
+            NOT_FORCED => self.up.load(Relaxed) && !self.advised_out.load(Relaxed),
+            forced => forced == FORCED_UP,
+        }
     }
 
     /// Not taken out by the operator's word: takes new connections when no backend is healthy.

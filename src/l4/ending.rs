@@ -104,10 +104,14 @@ impl Ends {
         self.by_cause[cause as usize].fetch_add(1, Relaxed);
     }
 
+    /// As many as that one has ended so far.
+    pub fn of(&self, cause: Cause) -> u64 {
+        self.by_cause[cause as usize].load(Relaxed)
+    }
+
     /// All so far.
     pub fn totals(&self) -> BTreeMap<Cause, u64> {
-        let counts = self.by_cause.iter().map(|count| count.load(Relaxed));
-        Cause::ALL.into_iter().zip(counts).collect()
+        Cause::ALL.into_iter().map(|cause| (cause, self.of(cause))).collect()
     }
 }
 

@@ -149,9 +149,11 @@ impl Service {
     pub fn note_recent(&self, now: Instant) {
         // Those that are refused were accepted before: read in this order, there are no more.
         let refused = self.refused_total.load(Relaxed);
-        // Who goes on to another service is no load of this one.
-        let routed = self.routed_total.load(Relaxed);
-        let accepted = self.accepted_total.load(Relaxed).saturating_sub(routed);
+        // Who goes on to another service, or turns out not to be let in, is no load of this one.
+        let turned_away =
+            [Cause::NoHello, Cause::Denied, Cause::Limited].map(|cause| self.ends.of(cause));
+        let others = self.routed_total.load(Relaxed) + turned_away.iter().sum::<u64>();
+        let accepted = self.accepted_total.load(Relaxed).saturating_sub(others);
         self.recent().note(now, accepted, refused);
     }
 
@@ -194,7 +196,6 @@ impl Service {
         let new = Table::new(Arc::clone(settings), Arc::clone(backends), Some(&old));
         let was_up = old.up.iter().zip(&new.up);
         let went_down = was_up.zip(&**backends).filter(|((was, is), _)| **was && !**is);
-        let went_down = went_down.filter(|(_, backend)| !backend.is_avoided());
         let went_down = went_down.map(|(_, backend)| Arc::clone(backend)).collect();
         self.table.store(Arc::new(new));
         went_down

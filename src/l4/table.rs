@@ -21,7 +21,7 @@ pub struct Table {
     tiers: Tiers,
     /// Among the first tier.
     chooser: Arc<Chooser>,
-    /// Which backends were up.
+    /// Which backends were said to be up.
     pub up: Box<[bool]>,
 }
 
@@ -63,14 +63,14 @@ impl Table {
         let chooser = same
             .cloned()
             .unwrap_or_else(|| Arc::new(Chooser::new(settings.balance, &addresses, &tiers.first)));
-        let up = backends.iter().map(|backend| backend.is_up()).collect();
+        let up = backends.iter().map(|backend| backend.is_said_up()).collect();
         Table { settings, backends, tiers, chooser, up }
     }
 
     /// False when backends are now eligible that were not, or the other way round, or weigh more or
     /// less.
     pub fn is_current(&self) -> bool {
-        self.backends.iter().zip(&self.up).all(|(backend, up)| backend.is_up() == *up)
+        self.backends.iter().zip(&self.up).all(|(backend, up)| backend.is_said_up() == *up)
             && Tiers::of(&self.settings, &self.backends) == self.tiers
     }
 

@@ -38,7 +38,7 @@ fn files() -> Files {
          deny = [\"203.0.113.0/24\"]\n\
          routes = [{ server_name = [\"api.example.com\", \"*.example.net\"], service = \"api\" }]\n\
          [[l4.services]]\nname = \"api\"\nbackends = [{ address = \"{net}.5:81\" }]\n\
-         balance = \"least-connections\"\n",
+         balance = \"least-connections\"\ndeny = [\"198.51.100.66\"]\n",
     )
 }
 
@@ -83,6 +83,8 @@ fn a_flow_is_explained_with_each_backend_and_why_not() {
     let text = explain(&["198.51.100.7", "--server-name", "WWW.example.net"]);
     assert!(text.contains("www.example.net is carried by service api"), "{text}");
     assert_eq!(taken(&text), format!("{}:81", host(5)));
+    let text = explain(&["198.51.100.66", "--server-name", "www.example.net"]);
+    assert!(text.contains("refused: the access lists") && !text.contains("balance"), "{text}");
     let text = explain(&["198.51.100.7", "--server-name", "example.org"]);
     assert!(text.contains("no route has example.org"), "{text}");
 

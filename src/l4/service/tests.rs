@@ -220,6 +220,10 @@ fn a_backend_without_a_check_that_cannot_be_reached_is_left_alone_for_a_while() 
     assert_eq!(fail(&world), [], "what it has is not to be ended");
     assert!(!world.backends()[0].is_up(), "but there were three in a row");
     assert_eq!(world.shares(10), [0, 10]);
+    world.backends()[0].force(Some(false));
+    assert_eq!(world.refresh(), [address(0)], "what it has is to be ended now");
+    world.backends()[0].force(None);
+    assert_eq!(world.refresh(), []);
     (0..9).for_each(|_| world.second());
     assert_eq!(world.shares(10), [0, 10]);
     world.second();
@@ -293,6 +297,29 @@ fn the_flows_of_backends_that_are_gone_still_count_for_the_service() {
     assert_eq!(world.choose().unwrap_err(), NoBackend::Full);
     drop(place);
     assert!(world.choose().is_ok());
+}
+
+#[test]
+fn who_turns_out_not_to_be_let_in_is_no_load() {
+    let world = World::new(settings(&[1]));
+    let second = |number| {
+        world.service.note_recent(world.now + Duration::from_secs(number));
+        world.service.status(Vec::new()).connections_per_second
+    };
+    second(0);
+    world.service.accepted_total.fetch_add(10, Relaxed);
+    for cause in [Cause::NoHello, Cause::Denied, Cause::Limited, Cause::Done] {
+        world.service.note_end(&Ending {
+            flow: flow(1),
+            backend: None,
+            cause,
+            lasted: Duration::ZERO,
+            connected_after: None,
+            bytes_to_backend: 0,
+            bytes_to_client: 0,
+        });
+    }
+    assert_eq!(second(1), 7.0);
 }
 
 #[test]
