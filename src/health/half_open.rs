@@ -35,7 +35,8 @@ pub async fn probe(target: SocketAddr) -> ProbeResult {
     match knock(target).await {
         Ok(Answer::Open) => ProbeResult::Good(start.elapsed()),
         Ok(Answer::Refused) => ProbeResult::failed("connection refused"),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => ProbeResult::unable(
+        // Not EACCES, which is what a firewall on the way says.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => ProbeResult::unable(
             "half-open checks are not permitted: give the program CAP_NET_RAW, or use a check of \
              kind tcp",
         ),

@@ -24,7 +24,8 @@ pub async fn probe(target: IpAddr) -> ProbeResult {
     let start = Instant::now();
     match echo(target).await {
         Ok(()) => ProbeResult::Good(start.elapsed()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => ProbeResult::unable(
+        // Not EACCES, which is what a firewall on the way says.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => ProbeResult::unable(
             "ICMP is not permitted: add this group to the sysctl net.ipv4.ping_group_range, or \
              give the program CAP_NET_RAW",
         ),

@@ -85,7 +85,6 @@ fn is_ours(error: &io::Error) -> bool {
                 | libc::ENOBUFS
                 | libc::ENOMEM
                 | libc::EADDRNOTAVAIL
-                | libc::EACCES
                 | libc::EPERM
                 | libc::EAFNOSUPPORT
                 | libc::EAGAIN
@@ -109,6 +108,9 @@ mod tests {
     fn a_refused_connection_is_the_targets_fault_and_a_lack_of_descriptors_is_ours() {
         let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
         assert!(matches!(ProbeResult::from_io(&refused), ProbeResult::Failed(_)));
+        // What a firewall says that lets nobody in comes as this over IPv6 (RFC 4443 §3.1, code 1).
+        let prohibited = io::Error::from_raw_os_error(libc::EACCES);
+        assert!(matches!(ProbeResult::from_io(&prohibited), ProbeResult::Failed(_)));
         let exhausted = io::Error::from_raw_os_error(libc::EMFILE);
         assert!(matches!(ProbeResult::from_io(&exhausted), ProbeResult::Unable(_)));
     }
