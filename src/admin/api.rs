@@ -140,8 +140,9 @@ async fn report(From(window): From<Arc<Window>>) -> Reply<Json<Report>> {
     }
     let Some(capacity) = load.capacity else {
         let error = "no L4 service has a capacity, so there is none to report";
-        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)
-            .help("set `capacity` in `[[l4.services]]`"));
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error).help(
+            "set `capacity` in `[[l4.services]]`; \"agents\" counts once they say `maxconn`",
+        ));
     };
     Ok(Json(Report {
         capacity: Some(capacity as f64),

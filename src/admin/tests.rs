@@ -536,7 +536,9 @@ async fn l4_services_are_shown_and_report_their_load() {
     assert_eq!(open.post("/api/v1/overrides", drain(&target)).await.0, 200);
     let (_, services) = open.get("/api/v1/l4").await;
     assert_eq!(services[0]["backends"][0]["override"]["action"], "drain");
-    assert!(open.text("/api/v1/status").await.contains("1 connection  drained until cleared"));
+    assert!(
+        open.text("/api/v1/status").await.contains("1 connection  weight 1  drained until cleared")
+    );
 }
 
 #[tokio::test]

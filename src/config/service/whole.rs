@@ -78,7 +78,9 @@ pub(super) fn check(given: &Given<'_>, settings: &ServiceSettings, reader: &Read
         let message = "`capacity` is more than `max_connections`".into();
         warn("capacity", message, format!("no more than {most} are let in"));
     }
+    // Agents may limit backends, too.
     let is_limited = given.has("max_connections")
+        || has_agents
         || settings.backends.iter().any(|backend| backend.max_connections.is_some());
     let is_tcp = settings.protocol == Protocol::Tcp;
     if is_tcp && !is_limited {
