@@ -342,6 +342,8 @@ fn datagrams_and_connections_together_leave_descriptors_to_everything_else() {
     udp_echo((net.host(12), 7001).into());
     backend(net, 13, echo);
     let server = files.start_with_descriptors(FEW);
+    // Those of what is carried, and a few for those who ask here.
+    let most = Taken(&server).descriptors() as u64 + FEW - FEW / 8 + 4;
     // Whose datagrams they are, nobody has asked: half of all descriptors are theirs.
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
     let mut outbox = Outbox::new(1);
@@ -359,6 +361,8 @@ fn datagrams_and_connections_together_leave_descriptors_to_everything_else() {
     until("there are as many as may be", || Taken(&server).descriptors() as u64 > FEW - FEW / 8);
     for _ in 0..20 {
         assert!(http_get(server.admin(), "/healthz").is_some(), "nobody is heard");
+        let descriptors = Taken(&server).descriptors() as u64;
+        assert!(descriptors <= most, "{descriptors} descriptors, and not {most}");
         sleep(Duration::from_millis(20));
     }
     assert!(crowd.len() as u64 > flows(&server, "tcp"));
