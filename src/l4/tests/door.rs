@@ -199,14 +199,3 @@ async fn who_says_nothing_of_a_server_goes_to_the_default_in_the_end() {
     soon(stream.read_to_end(&mut heard)).await.unwrap();
     assert_eq!(heard, [b"d", &HELLO[..30]].concat(), "its end is passed on, too");
 }
-
-#[tokio::test]
-async fn a_routed_connection_is_load_of_the_service_that_carries_it() {
-    let (l4, _backends) = routed(SOON).await;
-    let mut stream = connect(&l4).await;
-    stream.write_all(HELLO).await.unwrap();
-    comes_to(b'a', stream, HELLO).await;
-    let rates = || l4.load().services.into_iter().map(|one| one.connections_per_second);
-    until("a second is over", || rates().nth(1) > Some(0.0)).await;
-    assert_eq!(rates().next(), Some(0.0));
-}
