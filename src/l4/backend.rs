@@ -197,7 +197,7 @@ impl Backend {
         }
     }
 
-    /// What is left of this weight now, in steps of [`FULL`] for each unit of it.
+    /// What is left of this weight now, in steps of `FULL` for each unit of it.
     pub fn paced(&self, weight: u32) -> u32 {
         weight.saturating_mul(self.course().pace.steps())
     }

@@ -220,10 +220,12 @@ fn refused(flow: Flow, cause: Cause) -> Ending {
     }
 }
 
-/// True when nobody listens there, or the network does not reach it.
+/// True when nobody listens there, the network does not reach it, or a firewall prohibits it (EACCES
+/// over IPv6).
 pub fn is_refusal(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, PermissionDenied};
+    let kind = error.kind();
+    matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable | PermissionDenied)
 }
 
 /// True when this machine has no room: descriptors, memory, or ports.
