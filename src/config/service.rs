@@ -41,13 +41,14 @@ pub(super) struct ServiceForm {
 }
 
 /// What only connections have.
-const OF_TCP: [&str; 9] = [
+const OF_TCP: [&str; 10] = [
     "connect_timeout",
     "total_timeout",
     "hello_timeout",
     "queue",
     "accept_proxy",
     "send_proxy",
+    "transparent",
     "routes",
     "splice",
     "when_down",
