@@ -155,11 +155,6 @@ impl Backend {
         }
     }
 
-    /// It is not checked, so that it is up unless it cannot be reached.
-    pub fn learn_up(&self) {
-        self.up.store(true, Relaxed);
-    }
-
     /// What its agents say of it, all in all.
     pub fn take_advice(&self, advice: Advice) {
         self.course().advice = advice;

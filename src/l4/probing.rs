@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::backend::Backend;
 use super::settings::ServiceSettings;
-use crate::health::{Advice, Check, Probe, Verdicts, Watch};
+use crate::health::{Advice, Check, Probe, Verdict, Verdicts, Watch};
 
 /// What a probe is for.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ pub fn probes(settings: &ServiceSettings, backends: &[Arc<Backend>]) -> Vec<(Pro
                 let is_of_port = check.kind.has_port() && port == backend.address.port();
                 add(name.clone(), check, port, Role::Check { fall: check.fall, is_of_port });
             }
-            None => backend.learn_up(),
+            // Nothing will ever say so.
+            None => backend.learn(Verdict::Up),
         }
         match &settings.agent {
             Some((agent, port)) => add(format!("{name} agent"), agent, *port, Role::Agent),

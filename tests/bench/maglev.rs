@@ -156,7 +156,7 @@ fn service(count: usize, balance: Balance) -> Service {
     settings.balance = balance;
     let service = Service::new("web".into(), Arc::default(), Arc::default());
     let backends = service.backends_for(&settings);
-    backends.iter().for_each(|backend| backend.learn_up());
+    backends.iter().for_each(|backend| backend.learn(portolan::health::Verdict::Up));
     service.replace(Arc::new(settings), backends, Arc::default());
     service.refresh(true, Instant::now());
     service

@@ -65,7 +65,7 @@ fn the_choice_of_a_backend_allocates_nothing() {
         settings.balance = balance;
         let service = Service::new("web".into(), Arc::default(), Arc::default());
         let backends = service.backends_for(&settings);
-        backends.iter().for_each(|backend| backend.learn_up());
+        backends.iter().for_each(|backend| backend.learn(portolan::health::Verdict::Up));
         service.replace(Arc::new(settings.clone()), backends, Arc::default());
         service.refresh(true, Instant::now());
         let flow = |port| Flow {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::health::{Administrative, Advice};
+use crate::health::{Administrative, Advice, Verdict};
 use crate::l4::settings::{Access, HashOf, Protocol, Quic, Route, WhenAllDown};
 
 fn address(n: u8) -> SocketAddr {
@@ -34,7 +34,7 @@ impl World {
         let service = Service::new("web".into(), Arc::default(), Arc::default());
         let world = World { service, now: Instant::now() };
         world.replace(settings);
-        world.backends().iter().for_each(|backend| backend.learn_up());
+        world.backends().iter().for_each(|backend| backend.learn(Verdict::Up));
         world.service.refresh(true, world.now);
         world
     }
@@ -175,7 +175,7 @@ fn a_backend_that_comes_up_is_started_slowly() {
     // One that is added to a service that runs, too.
     settings.backends.push(BackendSettings::new(address(2), 1));
     world.replace(settings);
-    world.backends()[2].learn_up();
+    world.backends()[2].learn(Verdict::Up);
     world.refresh();
     assert_eq!(world.shares(205), [100, 100, 5]);
 }
