@@ -138,7 +138,7 @@ fn choices() {
     ];
     balances.iter().for_each(|(name, _)| print!("  {name:>11}"));
     println!();
-    for count in BACKENDS {
+    for count in BACKENDS.into_iter().chain([10_000]) {
         print!("{count:>8}");
         for (_, balance) in balances {
             let service = service(count, balance);

@@ -88,6 +88,18 @@ fn of_two_that_are_drawn_the_less_loaded_is_taken_so_that_loads_stay_close() {
 }
 
 #[test]
+fn thousands_of_backends_get_in_proportion_to_their_weights() {
+    let weights: Vec<u32> = (0..10_000).map(|n| 100_000 * (n % 3 + 1) + n % 7).collect();
+    let schedule = turns::schedule(&weights);
+    assert!(schedule.len() as u64 <= (turns::MAX_TURNS + 1) * 10_000, "{}", schedule.len());
+    let mut turns = vec![0u32; weights.len()];
+    schedule.iter().for_each(|backend| turns[*backend as usize] += 1);
+    for (n, turns) in turns.into_iter().enumerate() {
+        assert_eq!(turns, [4, 8, 12][n % 3], "{n}");
+    }
+}
+
+#[test]
 fn hashes_give_each_its_weight() {
     for balance in [HASH, MAGLEV] {
         let shares = shares(&chooser(balance, &[1, 2, 0, 5]), 8_000);
@@ -207,6 +219,30 @@ proptest! {
             picks[chooser.choose(&flow(0), turn, |_| Some(0)).unwrap()] += 1;
         }
         prop_assert_eq!(picks, weights);
+    }
+
+    #[test]
+    fn a_schedule_is_what_the_steps_say_that_look_at_every_backend(
+        weights in proptest::collection::vec(0i64..30, 1..20),
+    ) {
+        let total: i64 = weights.iter().sum();
+        let mut gained = vec![0; weights.len()];
+        let mut steps = Vec::new();
+        for _ in 0..total {
+            gained.iter_mut().zip(&weights).for_each(|(gained, weight)| *gained += weight);
+            let mut most = 0;
+            for backend in 0..weights.len() {
+                if gained[backend] > gained[most] {
+                    most = backend;
+                }
+            }
+            gained[most] -= total;
+            steps.push(most as u32);
+        }
+        let schedule = turns::schedule(&weights.iter().map(|w| *w as u32).collect::<Vec<_>>());
+        // The same again and again, as often as the weights have a common divisor.
+        let again = schedule.iter().cycle().take(steps.len()).copied().collect::<Vec<_>>();
+        prop_assert_eq!(again, steps);
     }
 
     #[test]
