@@ -130,7 +130,7 @@ pub struct TlsCheck {
     pub min_days: Option<u32>,
 }
 
-/// What a DNS probe asks, over UDP, and what answer is wanted.
+/// What a DNS probe asks, and what answer is wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DnsCheck {
     /// The name asked for.

@@ -1,4 +1,5 @@
-//! The DNS probe: a query is answered with the response code, and the record, that are wanted.
+//! The DNS probe: a query is answered with the response code, and the record, that are wanted; over
+//! TCP where the answer does not fit into a datagram.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,28 +8,45 @@ use std::time::Instant;
 use domain::base::iana::{Class, Rtype};
 use domain::base::{Message, ParsedName, ToName};
 use domain::rdata::{A, Aaaa, Cname, Ns, Ptr, Txt};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::{DnsAnswer, DnsCheck, ProbeResult};
 
 /// The largest response that is asked for: one that no network fragments (RFC 9715).
 const UDP_PAYLOAD_BYTES: u16 = 1232;
 /// The longest that is read: some ignore what they are told.
-const MAX_RESPONSE_BYTES: usize = 4096;
-/// The records of a response that are looked at.
-const MAX_RECORDS: usize = 512;
+const MAX_DATAGRAM_BYTES: usize = 4096;
 
-/// Asks once, and waits for the response. The caller bounds the time.
+/// What a response says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It is as wanted.
+    Good,
+    /// It is not: why.
+    Wrong(String),
+    /// What is wanted may be in what was cut off (RFC 2181 §9).
+    Truncated,
+}
+
+/// Asks once, and waits for the response, which may have to be fetched over TCP. The caller bounds
+/// the time.
 pub async fn probe(target: SocketAddr, check: &DnsCheck) -> ProbeResult {
     let start = Instant::now();
-    match ask(target, check).await {
-        Ok(Ok(())) => ProbeResult::Good(start.elapsed()),
-        Ok(Err(reason)) => ProbeResult::failed(reason),
+    let query = query(check, fastrand::u16(..));
+    let judged = match over_udp(target, check, &query).await {
+        Ok(Judged::Truncated) => over_tcp(target, check, &query).await,
+        judged => judged,
+    };
+    match judged {
+        Ok(Judged::Good) => ProbeResult::Good(start.elapsed()),
+        Ok(Judged::Wrong(reason)) => ProbeResult::failed(reason),
+        Ok(Judged::Truncated) => ProbeResult::failed("the response is truncated even over TCP"),
         Err(error) => ProbeResult::from_io(&error),
     }
 }
 
-async fn ask(target: SocketAddr, check: &DnsCheck) -> io::Result<Result<(), String>> {
+async fn over_udp(target: SocketAddr, check: &DnsCheck, query: &[u8]) -> io::Result<Judged> {
     let any: SocketAddr = match target {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -36,14 +54,37 @@ async fn ask(target: SocketAddr, check: &DnsCheck) -> io::Result<Result<(), Stri
     // A port of its own for each probe, and only the target is heard.
     let socket = UdpSocket::bind(any).await?;
     socket.connect(target).await?;
-    let query = query(check, fastrand::u16(..));
-    socket.send(&query).await?;
-    let mut response = [0; MAX_RESPONSE_BYTES];
+    socket.send(query).await?;
+    let mut response = [0; MAX_DATAGRAM_BYTES];
     loop {
         let length = socket.recv(&mut response).await?;
-        if let Some(judged) = judge(check, &query, response.get(..length).unwrap_or_default()) {
+        if let Some(judged) = judge(check, query, response.get(..length).unwrap_or_default()) {
             return Ok(judged);
         }
+    }
+}
+
+/// One message, with its length before it (RFC 1035 §4.2.2, RFC 7766 §8).
+async fn over_tcp(target: SocketAddr, check: &DnsCheck, query: &[u8]) -> io::Result<Judged> {
+    let mut response = Vec::new();
+    let exchanged = async {
+        let mut stream = TcpStream::connect(target).await?;
+        let length = (query.len() as u16).to_be_bytes();
+        stream.write_all(&[&length, query].concat()).await?;
+        let length = stream.read_u16().await?;
+        response.resize(usize::from(length), 0);
+        stream.read_exact(&mut response).await?;
+        Ok(())
+    };
+    match exchanged.await {
+        Ok(()) => {
+            let other = || Judged::Wrong("over TCP another query is answered".into());
+            Ok(judge(check, query, &response).unwrap_or_else(other))
+        }
+        Err(error) => match ProbeResult::from_io(&error) {
+            ProbeResult::Unable(_) => Err(error),
+            _ => Ok(Judged::Wrong(format!("the response is truncated, and over TCP: {error}"))),
+        },
     }
 }
 
@@ -64,27 +105,33 @@ pub fn query(check: &DnsCheck, id: u16) -> Vec<u8> {
     bytes
 }
 
-/// Whether a response is as wanted, or what is wrong. None: it is no response to this query.
-pub fn judge(check: &DnsCheck, query: &[u8], response: &[u8]) -> Option<Result<(), String>> {
+/// What a response says. None: it is no response to this query.
+pub fn judge(check: &DnsCheck, query: &[u8], response: &[u8]) -> Option<Judged> {
     let query = Message::from_slice(query).ok()?;
     let response = Message::from_slice(response).ok()?;
     if !response.is_answer(query) {
         return None;
     }
+    Some(match wrong(check, response) {
+        None => Judged::Good,
+        Some(_) if response.header().tc() => Judged::Truncated,
+        Some(reason) => Judged::Wrong(reason),
+    })
+}
+
+/// What is wrong with a response, if anything is.
+fn wrong(check: &DnsCheck, response: &Message<[u8]>) -> Option<String> {
     let rcode = response.header().rcode();
     if rcode != check.rcode {
-        return Some(Err(format!("the response code is {rcode}, wanted {}", check.rcode)));
+        return Some(format!("the response code is {rcode}, wanted {}", check.rcode));
     }
-    let Some(wanted) = &check.answer else { return Some(Ok(())) };
-    let (rtype, is_cut) = (check.rtype, response.header().tc());
-    Some(match has_answer(response, rtype, wanted) {
-        Some(Found::Yes) => Ok(()),
-        // Over UDP, as it is asked, there is no more.
-        _ if is_cut => Err(format!("the response is truncated, and lacks {rtype} {wanted}")),
-        Some(Found::Others) => Err(format!("no {rtype} record says {wanted}")),
-        Some(Found::None) => Err(format!("the response has no {rtype} record")),
-        None => Err("the response cannot be read".into()),
-    })
+    let (rtype, wanted) = (check.rtype, check.answer.as_ref()?);
+    match has_answer(response, rtype, wanted) {
+        Some(Found::Yes) => None,
+        Some(Found::Others) => Some(format!("no {rtype} record says {wanted}")),
+        Some(Found::None) => Some(format!("the response has no {rtype} record")),
+        None => Some("the response cannot be read".into()),
+    }
 }
 
 enum Found {
@@ -98,7 +145,7 @@ enum Found {
 /// when it cannot be read.
 fn has_answer(response: &Message<[u8]>, rtype: Rtype, wanted: &DnsAnswer) -> Option<Found> {
     let mut found = Found::None;
-    for record in response.answer().ok()?.take(MAX_RECORDS) {
+    for record in response.answer().ok()? {
         let record = record.ok()?;
         if record.rtype() != rtype || record.class() != Class::IN {
             continue;

@@ -228,7 +228,7 @@ pub fn checked(data: &[u8]) {
                 let (rcode, answer) = (Rcode::NOERROR, Some(answer));
                 let check = DnsCheck { name, rtype, rcode, answer };
                 let query = dns::query(&check, 0x0102);
-                if let Some(Err(why)) = dns::judge(&check, &query, said) {
+                if let Some(dns::Judged::Wrong(why)) = dns::judge(&check, &query, said) {
                     assert!(!why.is_empty());
                 }
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::base::iana::Rcode;
 use domain::base::{MessageBuilder, Name};
 use proptest::prelude::*;
+use tokio::net::TcpListener;
 
 use super::*;
 
@@ -37,19 +38,32 @@ fn response(query: &[u8], rcode: Rcode) -> Vec<u8> {
     answer.finish()
 }
 
-fn judged(check: &DnsCheck, rcode: Rcode) -> Result<(), String> {
+fn judged(check: &DnsCheck, rcode: Rcode) -> Judged {
     let query = query(check, 7);
     judge(check, &query, &response(&query, rcode)).expect("a response")
 }
 
+fn wrong(reason: &str) -> Judged {
+    Judged::Wrong(reason.into())
+}
+
+/// A response that has lost its answers for want of room.
+fn truncated(query: &[u8]) -> Vec<u8> {
+    let query = Message::from_slice(query).unwrap();
+    let empty = MessageBuilder::new_vec().start_answer(query, Rcode::NOERROR).unwrap();
+    let mut empty = empty.finish();
+    empty[2] |= 0x02;
+    empty
+}
+
 #[test]
 fn the_response_code_decides_where_no_record_is_wanted() {
-    assert_eq!(judged(&check(Rtype::MX, None), Rcode::NOERROR), Ok(()));
-    let refused = judged(&check(Rtype::A, None), Rcode::REFUSED).unwrap_err();
-    assert_eq!(refused, "the response code is REFUSED, wanted NOERROR");
+    assert_eq!(judged(&check(Rtype::MX, None), Rcode::NOERROR), Judged::Good);
+    let refused = judged(&check(Rtype::A, None), Rcode::REFUSED);
+    assert_eq!(refused, wrong("the response code is REFUSED, wanted NOERROR"));
     let denied = DnsCheck { rcode: Rcode::NXDOMAIN, ..check(Rtype::A, None) };
-    assert_eq!(judged(&denied, Rcode::NXDOMAIN), Ok(()));
-    assert!(judged(&denied, Rcode::NOERROR).is_err());
+    assert_eq!(judged(&denied, Rcode::NXDOMAIN), Judged::Good);
+    assert!(matches!(judged(&denied, Rcode::NOERROR), Judged::Wrong(_)));
 }
 
 #[test]
@@ -62,25 +76,36 @@ fn a_wanted_record_is_found_among_others_and_behind_aliases() {
         (Rtype::PTR, Some(DnsAnswer::Name(name("host.example.com.")))),
         (Rtype::TXT, Some(DnsAnswer::Text("ready".into()))),
     ] {
-        assert_eq!(judged(&check(rtype, answer), Rcode::NOERROR), Ok(()), "{rtype}");
+        assert_eq!(judged(&check(rtype, answer), Rcode::NOERROR), Judged::Good, "{rtype}");
     }
-    let other = judged(&check(Rtype::A, address("198.51.100.8")), Rcode::NOERROR).unwrap_err();
-    assert_eq!(other, "no A record says 198.51.100.8");
+    let other = judged(&check(Rtype::A, address("198.51.100.8")), Rcode::NOERROR);
+    assert_eq!(other, wrong("no A record says 198.51.100.8"));
     let wanted = Some(DnsAnswer::Text("read".into()));
-    assert!(judged(&check(Rtype::TXT, wanted), Rcode::NOERROR).is_err());
+    assert!(matches!(judged(&check(Rtype::TXT, wanted), Rcode::NOERROR), Judged::Wrong(_)));
 }
 
 #[test]
 fn a_response_without_records_of_the_type_lacks_the_wanted_one() {
     let check = check(Rtype::A, address("198.51.100.7"));
     let query = query(&check, 7);
-    let question = Message::from_slice(&query).unwrap();
-    let empty = MessageBuilder::new_vec().start_answer(question, Rcode::NOERROR).unwrap();
-    let mut empty = empty.finish();
-    let judged = judge(&check, &query, &empty).unwrap();
-    assert_eq!(judged.unwrap_err(), "the response has no A record");
-    empty[2] |= 0x02;
-    assert!(judge(&check, &query, &empty).unwrap().unwrap_err().contains("truncated"));
+    let mut empty = truncated(&query);
+    empty[2] &= !0x02;
+    let judged = judge(&check, &query, &empty);
+    assert_eq!(judged, Some(wrong("the response has no A record")));
+}
+
+#[test]
+fn a_truncated_response_is_good_if_what_it_has_is_as_wanted_and_undecided_else() {
+    let wanted = check(Rtype::A, address("198.51.100.7"));
+    let query = query(&wanted, 7);
+    assert_eq!(judge(&wanted, &query, &truncated(&query)), Some(Judged::Truncated));
+    let any = check(Rtype::A, None);
+    assert_eq!(judge(&any, &query, &truncated(&query)), Some(Judged::Good));
+    let denied = DnsCheck { rcode: Rcode::NXDOMAIN, ..any };
+    assert_eq!(judge(&denied, &query, &truncated(&query)), Some(Judged::Truncated));
+    let mut whole = response(&query, Rcode::NOERROR);
+    whole[2] |= 0x02;
+    assert_eq!(judge(&wanted, &query, &whole), Some(Judged::Good));
 }
 
 #[test]
@@ -143,5 +168,53 @@ async fn a_server_is_asked_and_what_others_say_first_is_not_believed() {
             matches!(&result, ProbeResult::Failed(why) if why.contains("refused")),
             "{result:?}"
         );
+    }
+}
+
+/// A server whose datagrams are truncated, and what a probe finds if over TCP `answer` comes.
+async fn found_over_tcp(answer: Option<fn(&[u8]) -> Vec<u8>>) -> ProbeResult {
+    let (listener, socket) = loop {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Others may have the port of that number.
+        if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
+            break (listener, socket);
+        }
+    };
+    let target = socket.local_addr().unwrap();
+    let serve = async {
+        let mut query = [0; 512];
+        let (length, client) = socket.recv_from(&mut query).await.unwrap();
+        // Before the probe hears of it.
+        let listener = answer.map(|answer| (answer, listener));
+        socket.send_to(&truncated(&query[..length]), client).await.unwrap();
+        let Some((answer, listener)) = listener else { return };
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut query = vec![0; stream.read_u16().await.unwrap().into()];
+        stream.read_exact(&mut query).await.unwrap();
+        let answer = answer(&query);
+        let length = (answer.len() as u16).to_be_bytes();
+        // In pieces, as it may come.
+        stream.write_all(&length[..1]).await.unwrap();
+        stream.write_all(&[&length[1..], &answer].concat()).await.unwrap();
+    };
+    let check = check(Rtype::A, address("198.51.100.7"));
+    let probed = async { tokio::join!(probe(target, &check), serve).0 };
+    tokio::time::timeout(Duration::from_secs(20), probed).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_fetched_over_tcp() {
+    let good = found_over_tcp(Some(|query| response(query, Rcode::NOERROR))).await;
+    assert!(matches!(good, ProbeResult::Good(_)), "{good:?}");
+    for (answer, wanted) in [
+        (Some((|query| response(query, Rcode::SERVFAIL)) as fn(&[u8]) -> Vec<u8>), "SERVFAIL"),
+        (Some(truncated), "even over TCP"),
+        (Some(|query| query.to_vec()), "another query"),
+        (None, "over TCP: Connection refused"),
+    ] {
+        match found_over_tcp(answer).await {
+            ProbeResult::Failed(why) if why.contains(wanted) => {}
+            other => panic!("{other:?}, wanted {wanted}"),
+        }
     }
 }

@@ -30,6 +30,9 @@ const AGENT: u16 = 8054;
 const SWALLOWED: &str = "198.51.100.8";
 const UNREACHABLE: &str = "198.51.100.9";
 
+/// What is wanted of a name server, and of others not.
+const GOOD: &str = "198.51.100.7";
+
 const ZONE: &str = "@ 60 SOA ns1 hostmaster 1 7200 900 1209600 300\n@ 60 NS ns1\n\
                     ns1 60 A 198.51.100.53\nwww 60 A ";
 
@@ -64,14 +67,19 @@ impl Sites {
             s_server(directory.path()),
             agent(),
         ];
-        let zone = |address: &str| format!("{ZONE}{address}\n");
+        let zone = |address: &str| {
+            let long: String =
+                (0..8).map(|at| format!("long 60 TXT {at}{}\n", "-".repeat(200))).collect();
+            let ready = if address == GOOD { "long 60 TXT ready\n" } else { "" };
+            format!("{ZONE}{address}\n{long}{ready}")
+        };
         let bind = |address: &str| {
             Peer::bind(&[PeerZone { origin: "example.net.", text: &zone(address) }], "", "")
         };
         let other = PeerZone { origin: "example.org.", text: &zone("198.51.100.7") };
         let sites = Sites {
             processes,
-            bind: bind("198.51.100.7"),
+            bind: bind(GOOD),
             other_bind: bind("198.51.100.77"),
             nsd: Peer::nsd(Addresses::new().host(1), &[other]),
             silent: silent(),
@@ -168,6 +176,15 @@ impl Sites {
                     (&silent_udp, "no answer"),
                     (&self.nsd.dns().to_string(), "the response code is REFUSED, wanted NOERROR"),
                     (&self.other_bind.dns().to_string(), "no A record says 198.51.100.7"),
+                ],
+            ),
+            // The answer takes more room than a datagram has.
+            Case::new(
+                "dns-long",
+                "kind = \"dns\"\nname = \"long.example.net\"\ntype = \"TXT\"\nanswer = \"ready\"",
+                &[
+                    (&self.bind.dns().to_string(), ""),
+                    (&self.other_bind.dns().to_string(), "no TXT record says ready"),
                 ],
             ),
             Case::new(
