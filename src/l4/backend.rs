@@ -9,12 +9,10 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::histogram::{Durations, Histogram, LONG_US, SHORT_US};
+use super::hold::{Asked, Hold};
 use super::pace::{FULL, Measure, Pace};
 use super::settings::BackendSettings;
 use crate::health::{Advice, Verdict};
-
-/// One that is not checked and cannot be reached is left alone for so long.
-const AVOIDED_FOR: Duration = Duration::from_secs(10);
 
 /// A backend of one service; it stays the same over reloads for as long as its address does.
 #[derive(Debug)]
@@ -25,7 +23,7 @@ pub struct Backend {
     up: AtomicBool,
     /// Its agent says that it is down.
     advised_out: AtomicBool,
-    /// It is not checked, and could not be reached.
+    /// It could not be reached, and is left alone for a while.
     avoided: AtomicBool,
     /// As its agent advises; [`NO_LIMIT`]: no limit.
     advised_limit: AtomicU64,
@@ -40,6 +38,8 @@ pub struct Backend {
     lasted: Histogram,
     /// Connection attempts that failed since the last that did not.
     failures_in_a_row: AtomicU32,
+    /// It was reached since it was last given up.
+    is_reached: AtomicBool,
     /// Bytes from clients.
     pub bytes_to_backend_total: AtomicU64,
     /// Bytes to clients.
@@ -53,8 +53,7 @@ pub struct Backend {
 struct Course {
     pace: Pace,
     advice: Advice,
-    /// Until when it is avoided.
-    avoided_until: Option<Instant>,
+    hold: Hold,
 }
 
 /// What the backends of a service share with it.
@@ -98,6 +97,8 @@ pub struct BackendStatus {
     pub advised_drained: bool,
     /// Healthy, or up by the operator's word.
     pub up: bool,
+    /// It is left alone for a while, as connections to it fail.
+    pub avoided: bool,
     /// True when it takes no new connections by the operator's word.
     pub drained: bool,
     /// The operator's word on its health.
@@ -124,7 +125,7 @@ impl Backend {
     /// Not known to be up. `is_joining`: it comes to a service that runs.
     pub fn new(address: SocketAddr, service: Arc<Shared>, is_joining: bool) -> Backend {
         let pace = if is_joining { Pace::joining() } else { Pace::at_start() };
-        let course = Course { pace, advice: Advice::default(), avoided_until: None };
+        let course = Course { pace, advice: Advice::default(), hold: Hold::default() };
         Backend {
             address,
             service,
@@ -141,6 +142,7 @@ impl Backend {
             connect: Histogram::new(SHORT_US),
             lasted: Histogram::new(LONG_US),
             failures_in_a_row: AtomicU32::new(0),
+            is_reached: AtomicBool::new(false),
             bytes_to_backend_total: AtomicU64::new(0),
             bytes_to_client_total: AtomicU64::new(0),
         }
@@ -172,19 +174,20 @@ impl Backend {
         is_suspect
     }
 
-    /// It is left alone for a while.
-    pub fn avoid(&self, now: Instant) {
-        self.course().avoided_until = now.checked_add(AVOIDED_FOR);
-        self.avoided.store(true, Relaxed);
+    /// It has become suspect, and may be left alone for a while.
+    pub fn give_up(&self, asked: Asked, now: Instant) {
+        let mut course = self.course();
+        if self.is_reached.swap(false, Relaxed) {
+            course.hold.forget();
+        }
+        course.hold.give_up(asked, now);
+        self.avoided.store(course.hold.is_on(now), Relaxed);
     }
 
     /// Notes how things stand; once a second (`is_due`) its weight may follow.
     pub fn keep_pace(&self, slow_start: Duration, is_due: bool, now: Instant) {
         let mut course = self.course();
-        if course.avoided_until.is_some_and(|until| until <= now) {
-            course.avoided_until = None;
-            self.avoided.store(false, Relaxed);
-        }
+        self.avoided.store(course.hold.is_on(now), Relaxed);
         let measure = Measure { slow_start, percent: course.advice.weight_percent };
         course.pace.note(self.is_up(), measure, now);
         if is_due {
@@ -264,6 +267,7 @@ impl Backend {
             advised_max_connections: advice.limit(),
             advised_drained: advice.is_drained(),
             up: self.is_up(),
+            avoided: self.avoided.load(Relaxed),
             drained: self.drained.load(Relaxed),
             forced: match self.forced.load(Relaxed) {
                 NOT_FORCED => None,
@@ -313,6 +317,7 @@ impl Place {
         self.backend.connections_total.fetch_add(1, Relaxed);
         self.backend.connect.note(after);
         self.backend.failures_in_a_row.store(0, Relaxed);
+        self.backend.is_reached.store(true, Relaxed);
     }
 
     /// The backend could not be reached.

@@ -11,6 +11,7 @@ pub mod ending;
 pub mod flow;
 mod forwarder;
 pub mod histogram;
+mod hold;
 mod listener;
 mod load;
 mod pace;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::backend::Backend;
+use super::hold::Asked;
 use super::settings::ServiceSettings;
 use crate::health::{Advice, Check, Probe, Verdict, Verdicts, Watch};
 
@@ -86,8 +87,8 @@ impl Probed {
     }
 
     /// Those that could not be reached so often that they are suspect fail their checks, until the
-    /// checks say otherwise. Where a check looks elsewhere, and may be that of others too, they are
-    /// left alone for a while.
+    /// checks say otherwise, and if that is soon, and again, until they are believed. Where a check
+    /// looks elsewhere, and may be that of others too, they are left alone for a while.
     pub fn suspect(&self, watch: &Watch, now: Instant) {
         for (index, Watched { backend, role }) in self.watched.iter().enumerate() {
             let Role::Check { fall, is_of_port } = *role else { continue };
@@ -95,9 +96,10 @@ impl Probed {
                 continue;
             }
             if !is_of_port {
-                backend.avoid(now);
+                backend.give_up(Asked::Nobody, now);
                 continue;
             }
+            backend.give_up(Asked::ItsCheck, now);
             for _ in 0..fall {
                 watch.note_traffic_failure(self.generation, index, "connections to it fail");
             }

@@ -19,6 +19,7 @@ use super::backend::{Backend, BackendStatus, Place, Shared};
 use super::capacity::{self, ServiceLoad};
 use super::ending::{Cause, Ending, Ends};
 use super::flow::Flow;
+use super::hold::Asked;
 use super::preface::{Awaited, Routes};
 use super::recent::Recent;
 use super::settings::{BackendSettings, Balance, Listen, ServiceSettings};
@@ -222,7 +223,7 @@ impl Service {
         let table = self.table.load();
         if table.settings.check.is_none() {
             let suspects = table.backends.iter().filter(|backend| backend.take_suspicion());
-            suspects.for_each(|backend| backend.avoid(now));
+            suspects.for_each(|backend| backend.give_up(Asked::Nobody, now));
         }
     }
 

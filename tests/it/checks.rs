@@ -249,3 +249,27 @@ backends = [{ address = "{net}.11:80" }, { address = "{net}.12:80" }]
     assert!(probe["traffic_failures_total"].as_u64() >= Some(2), "{probe}");
     assert_eq!(probes(&server)[&format!("l4/web/{}:80", net.host(11))]["state"], "up");
 }
+
+#[test]
+fn a_check_is_not_believed_twice_that_is_content_with_a_backend_that_takes_no_connection() {
+    const SERVICE: &str = r#"
+[[l4.services]]
+name     = "web"
+listen   = "{net}.100:9000"
+check    = { kind = "exec", command = ["/bin/true"], interval = "1s", timeout = "1s", rise = 1, fall = 2 }
+backends = [{ address = "{net}.11:80" }, { address = "{net}.12:80" }]
+"#;
+    let files = Server::files(SERVICE);
+    let net = files.addresses();
+    let _kept = Backend::start((net.host(11), 80));
+    let server = files.start();
+    let vip = (net.host(100), 9000).into();
+    until("it is left alone, and its check is content", || {
+        assert!(http_get(vip, "/").is_some(), "the other takes who was not taken");
+        let services = server.api("/api/v1/l4");
+        let closed = &services[0]["backends"][1];
+        let probe = &probes(&server)[&format!("l4/web/{}:80", net.host(12))];
+        let held = (&closed["avoided"], &closed["state"], &probe["state"]);
+        held == (&true.into(), &"down".into(), &"up".into())
+    });
+}

@@ -151,11 +151,11 @@ fn explain_backend(
         () if status.forced == Some(false) => Some("it is forced down"),
         () if status.weight == 0 => Some("its weight is 0"),
         () if status.advised_drained && !first => Some("its agent wants no new connections"),
+        () if status.avoided && !first => Some("it could not be reached of late"),
         () if !status.up && last => Some("it is down: it is tried when all else fails"),
         () if !status.up && !first => Some("it is down"),
         () if is_full => Some("it has as many connections as it may"),
         () if second => Some("it is a backup: others can take the flow"),
-        () if !first => Some("it could not be reached of late"),
         () => None,
     };
     BackendExplained {
