@@ -49,7 +49,7 @@ pub struct Gauge {
     overloaded: Overloaded,
     /// The operator's word.
     is_drained: bool,
-    /// `up ready` is said until then, so that who has heard `down` or `drain` takes it back.
+    /// `ready` is said until then, so that who has heard `drain` takes it back.
     recovering_until: Option<Instant>,
 }
 
@@ -74,8 +74,8 @@ struct Means {
 const STEP: u8 = 5;
 /// An overload is over when the machine is no fuller than this, from 0 (easy) to 1 (full).
 const RELIEVED: f64 = 0.7;
-/// For how long `up ready` is said when it begins and after a drain or an overload. Later words
-/// would undo what the operator of the load balancer, or its other checks, say of the machine.
+/// For how long `ready` is said when it begins and after a drain. A later one would undo what the
+/// operator of the load balancer says of the machine.
 const RECOVERY: Duration = Duration::from_secs(60);
 
 impl Gauge {
@@ -161,9 +161,8 @@ impl Gauge {
             return;
         }
         self.full_since = None;
-        if fullness <= RELIEVED && self.overloaded != Overloaded::No {
+        if fullness <= RELIEVED {
             self.overloaded = Overloaded::No;
-            self.recovering_until = now.checked_add(RECOVERY);
         }
     }
 
@@ -199,18 +198,19 @@ pub struct Line<'g> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Gauge { policy, percent, overloaded, is_drained, .. } = self.gauge;
-        let is_drained = *is_drained || *overloaded == Overloaded::Drained;
-        let health = match overloaded {
-            Overloaded::Down => "down ",
-            _ if self.is_recovering => "up ",
-            _ => "",
+        // What an overload has it say is taken back by every line after it: whoever asks may miss
+        // any of them. So a drain for it is a weight, as `drain` would last until `ready` is heard.
+        let (health, percent) = match overloaded {
+            Overloaded::No => ("up", *percent),
+            Overloaded::Drained => ("up", 0),
+            Overloaded::Down => ("down", *percent),
         };
         let administrative = match is_drained {
             true => "drain ",
             false if self.is_recovering => "ready ",
             false => "",
         };
-        write!(f, "{health}{administrative}{percent}%")?;
+        write!(f, "{health} {administrative}{percent}%")?;
         if let Some(limit) = policy.max_connections {
             write!(f, " maxconn:{limit}")?;
         }
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn the_weight_falls_from_the_easy_mark_to_the_full_one() {
         let said = said(policy(), &[0.0, 0.6, 0.75, 0.9, 1.0, 0.6]);
-        assert_eq!(said, ["100%", "100%", "55%", "5%", "5%", "100%"]);
+        assert_eq!(said, ["up 100%", "up 100%", "up 55%", "up 5%", "up 5%", "up 100%"]);
     }
 
     #[test]
@@ -276,7 +276,8 @@ mod tests {
     #[test]
     fn a_weight_that_trembles_is_not_told_anew() {
         let said = said(policy(), &[0.75, 0.76, 0.74, 0.76, 0.74, 0.77, 0.76]);
-        assert_eq!(said, ["55%", "55%", "55%", "55%", "55%", "45%", "45%"]);
+        assert_eq!(said[..5], ["up 55%"; 5]);
+        assert_eq!(said[5..], ["up 45%"; 2]);
     }
 
     #[test]
@@ -285,28 +286,30 @@ mod tests {
         let mut samples = vec![0.5];
         samples.extend([1.0; 60]);
         let said = said(smooth, &samples);
-        assert_eq!(said[1], "100%", "one second of ten");
-        assert!(said[10..15].iter().all(|line| line != "100%" && line != "5%"), "{said:?}");
-        assert_eq!(said[60], "5%");
+        assert_eq!(said[1], "up 100%", "one second of ten");
+        assert!(said[10..15].iter().all(|line| line != "up 100%" && line != "up 5%"), "{said:?}");
+        assert_eq!(said[60], "up 5%");
     }
 
     #[test]
-    fn who_is_full_for_long_drains_then_is_down_and_comes_back_when_relieved() {
+    fn who_is_full_for_long_drains_then_is_down_and_any_line_after_it_takes_that_back() {
         let policy =
             Policy { drain_after: Some(2 * SECOND), down_after: Some(4 * SECOND), ..policy() };
         // 0.85 is no longer full, and yet no relief.
-        let said = said(policy, &[0.95, 0.95, 0.95, 0.95, 0.96, 0.85, 0.95, 0.7, 0.7]);
-        let expected = [
-            "5%",
-            "5%",
-            "drain 5%",
-            "drain 5%",
+        let mut samples = vec![0.95, 0.95, 0.95, 0.95, 0.96, 0.85, 0.95];
+        samples.resize(120, 0.7);
+        let said = said(policy, &samples);
+        let mut expected = vec![
+            "up 5%",
+            "up 5%",
+            "up 0%",
+            "up 0%",
             "down 5% # cpu 96 %",
             "down 20% # cpu 85 %",
             "down 5% # cpu 95 %",
-            "up ready 70%",
-            "up ready 70%",
         ];
+        // For as long as anybody may have missed it.
+        expected.resize(120, "up 70%");
         assert_eq!(said, expected);
     }
 
@@ -316,15 +319,15 @@ mod tests {
         let mut gauge = Gauge::new(Policy { max_connections: Some(30), ..policy() }, now);
         assert_eq!(gauge.line(now).to_string(), "up ready 100% maxconn:30\n");
         now += RECOVERY;
-        assert_eq!(gauge.line(now).to_string(), "100% maxconn:30\n");
+        assert_eq!(gauge.line(now).to_string(), "up 100% maxconn:30\n");
         gauge.set_drained(true, now);
-        assert_eq!(gauge.line(now).to_string(), "drain 100% maxconn:30\n");
+        assert_eq!(gauge.line(now).to_string(), "up drain 100% maxconn:30\n");
         now += 2 * RECOVERY;
         gauge.set_drained(false, now);
         assert_eq!(gauge.line(now).to_string(), "up ready 100% maxconn:30\n");
         now += RECOVERY;
         gauge.set_drained(false, now);
-        assert_eq!(gauge.line(now).to_string(), "100% maxconn:30\n");
+        assert_eq!(gauge.line(now).to_string(), "up 100% maxconn:30\n");
     }
 
     #[test]
@@ -349,7 +352,8 @@ mod tests {
                 now += Duration::from_millis(passed);
                 gauge.take(cpu(sample), now);
                 let line = gauge.line(now).to_string();
-                let percent: u8 = line.strip_suffix("%\n").unwrap().parse().unwrap();
+                let percent = line.strip_prefix("up ").and_then(|rest| rest.strip_suffix("%\n"));
+                let percent: u8 = percent.unwrap().parse().unwrap();
                 prop_assert!((least..=100).contains(&percent), "{}", line);
             }
         }

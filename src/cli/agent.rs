@@ -18,7 +18,7 @@ use super::serve::{log_to_stderr, until_stopped};
 use crate::agent::{Gauge, Marks, Policy, Sampler, listen};
 
 const WHAT_IT_SAYS: &str = "\
-Whoever connects gets one line of HAProxy's agent-check protocol, for example `75%`: use it with
+Whoever connects gets one line of HAProxy's agent-check protocol, for example `up 75%`: use it with
 `agent-check agent-port 8054` in HAProxy, and with `agent = { port = 8054 }` in an L4 service of
 Portolan's. The weight is 100% up to the first mark of each measure, and falls to --least at its
 second; the fullest measure counts.

@@ -136,10 +136,8 @@ fn haproxy_takes_weight_limit_drain_and_down_from_portolans_agent() {
         return;
     }
     let net = Addresses::new();
-    let agent = OwnAgent::start(
-        (net.host(2), AGENT_PORT),
-        &["--maxconn", "30", "--drain-after", "1s", "--down-after", "2s"],
-    );
+    let start = |arguments: &[&str]| OwnAgent::start((net.host(2), AGENT_PORT), arguments);
+    let agent = start(&["--maxconn", "30", "--drain-after", "100ms"]);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let socket: PathBuf = directory.path().join("stats");
     write(
@@ -180,12 +178,18 @@ fn haproxy_takes_weight_limit_drain_and_down_from_portolans_agent() {
     sees("drained by the signal", &|row| row.status.starts_with("DRAIN"));
     agent.signal("USR2");
     sees("ready once more", &is_up);
+    agent.use_memory(890);
+    sees("all but full: the least weight", &|row| is_up(row) && row.weight == "20");
     agent.use_memory(990);
-    sees("full: the least weight", &|row| row.weight == "20");
-    sees("full for a second: drained", &|row| row.status.starts_with("DRAIN"));
-    sees("full for two: down", &|row| row.status.starts_with("DOWN"));
+    sees("full for too long: no new connections", &|row| is_up(row) && row.weight == "0");
     agent.use_memory(0);
     sees("relieved", &|row| is_up(row) && row.weight == "200");
+    drop(agent);
+    let agent = start(&["--down-after", "100ms"]);
+    agent.use_memory(990);
+    sees("full for too long: down", &|row| row.status.starts_with("DOWN"));
+    agent.use_memory(0);
+    sees("relieved again", &|row| is_up(row) && row.weight == "200");
 }
 
 #[test]
