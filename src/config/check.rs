@@ -11,6 +11,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::reader::{Table, Value};
+use crate::health::http::unaskable;
 use crate::health::{AgentCheck, Check, ExecCheck, GrpcCheck, HttpCheck, Kind};
 
 /// How something is probed, and where.
@@ -87,6 +88,7 @@ struct Given<'r>(Vec<(&'static str, Value<'r>)>);
 pub(super) fn read(mut table: Table<'_>) -> Option<CheckForm> {
     let word = table.require("kind", "\"http\"").map(|value| value.word(&WORDS, &NOT_YET));
     let known = word.flatten();
+    let named_at = table.peek("server_name").or_else(|| table.peek("host"));
     let mut given = Given(Vec::new());
     for (key, kinds) in KEYS {
         let value = match needed(known, key) {
@@ -125,6 +127,13 @@ pub(super) fn read(mut table: Table<'_>) -> Option<CheckForm> {
             (Kind::Agent(AgentCheck { send: send.map(Spanned::into_inner) }), None)
         }
     };
+    // Where TLS wants a server's name, not every host that can be sent is one.
+    if let (Kind::Http(check), Some(value)) = (&kind, &named_at)
+        && let Some(why) = unaskable(check)
+    {
+        let error = value.error(format!("no server can be asked by this `{}`", value.key()));
+        value.reject::<()>(error.label(why));
+    }
     let ca_file = match &kind {
         Kind::Http(HttpCheck { tls: Some(tls), .. })
         | Kind::Tls(tls)

@@ -4,7 +4,7 @@ pub mod message;
 
 use std::error::Error;
 use std::io::Cursor;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,7 +38,7 @@ pub async fn probe(
 ) -> ProbeResult {
     let start = Instant::now();
     let name = check.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
-    let authority = name.map_or_else(|| target.to_string(), |name| name.to_owned());
+    let authority = name.map_or_else(|| target.to_string(), authority_of);
     let asked = async {
         let stream = TcpStream::connect(target).await?;
         stream.set_nodelay(true)?;
@@ -53,6 +53,14 @@ pub async fn probe(
     match asked.await {
         Ok(()) => ProbeResult::Good(start.elapsed()),
         Err(reason) => ProbeResult::from_error(&*reason),
+    }
+}
+
+/// The name or address as a URI has it.
+fn authority_of(name: &str) -> String {
+    match name.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => name.to_owned(),
     }
 }
 

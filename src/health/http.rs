@@ -1,7 +1,7 @@
 //! The HTTP and HTTPS probe: a request is answered as wanted.
 
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use reqwest::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
@@ -35,33 +35,14 @@ impl<'a> Request<'a> {
         trust: &Trust,
         shown: &Shown,
     ) -> Result<Request<'a>, String> {
-        let host = match &check.host {
-            Some(host) => host.clone(),
-            None => with_port(target, check.tls.is_some()),
+        let Draft { url, url_host, host, name } = Draft::new(target, check)?;
+        let config = match check.tls.as_ref().zip(name) {
+            None => trust::no_tls(),
+            Some((tls, name)) => trust.client_config(tls, name, &["http/1.1"], shown).await?,
         };
-        let (scheme, config, name) = match &check.tls {
-            None => ("http", trust::no_tls(), None),
-            Some(tls) => {
-                let name = tls.server_name.as_deref().unwrap_or_else(|| host_of(&host));
-                let name = trust::named(name)?;
-                let config = trust.client_config(tls, name.clone(), &["http/1.1"], shown).await?;
-                ("https", config, Some(name))
-            }
-        };
-        let sent_name = match &name {
-            Some(ServerName::DnsName(name)) => Some(name.as_ref()),
-            _ => None,
-        };
-        let url_host = sent_name.unwrap_or(NO_NAME);
-        let slash = if check.path.starts_with('/') { "" } else { "/" };
-        let url = format!("{scheme}://{url_host}:{}{slash}{}", target.port(), check.path);
-        let url = Url::parse(&url).map_err(|error| format!("`{url}`: {error}"))?;
-        if !url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(url_host)) {
-            return Err(format!("`{url_host}` is not a name that a URL can carry"));
-        }
         let client = Client::builder()
             .tls_backend_preconfigured(config)
-            .resolve(url_host, target)
+            .resolve(&url_host, target)
             .no_proxy()
             .redirect(redirect::Policy::none())
             .retry(retry::never())
@@ -70,8 +51,6 @@ impl<'a> Request<'a> {
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|error| format!("no HTTP client: {}", root_cause(&error)))?;
-        let host = HeaderValue::from_str(&host)
-            .map_err(|_| format!("`{host}` cannot be sent as a Host header"))?;
         Ok(Request { client, url, host, check })
     }
 
@@ -100,6 +79,51 @@ impl<'a> Request<'a> {
             Ok(Some(wrong)) => ProbeResult::failed(wrong),
             Err(error) => ProbeResult::from_error(&error),
         }
+    }
+}
+
+/// Why no target can be asked by this check, if that is so.
+pub fn unaskable(check: &HttpCheck) -> Option<String> {
+    Draft::new((Ipv4Addr::LOCALHOST, 1).into(), check).err()
+}
+
+/// What a request consists of.
+struct Draft {
+    url: Url,
+    /// The host in it.
+    url_host: String,
+    host: HeaderValue,
+    /// Whose certificate is wanted; none without TLS.
+    name: Option<ServerName<'static>>,
+}
+
+impl Draft {
+    fn new(target: SocketAddr, check: &HttpCheck) -> Result<Draft, String> {
+        let host = match &check.host {
+            Some(host) => host.clone(),
+            None => with_port(target, check.tls.is_some()),
+        };
+        let (scheme, name) = match &check.tls {
+            None => ("http", None),
+            Some(tls) => {
+                let name = tls.server_name.as_deref().unwrap_or_else(|| host_of(&host));
+                ("https", Some(trust::named(name)?))
+            }
+        };
+        let sent_name = match &name {
+            Some(ServerName::DnsName(name)) => Some(name.as_ref()),
+            _ => None,
+        };
+        let url_host = sent_name.unwrap_or(NO_NAME).to_owned();
+        let slash = if check.path.starts_with('/') { "" } else { "/" };
+        let url = format!("{scheme}://{url_host}:{}{slash}{}", target.port(), check.path);
+        let url = Url::parse(&url).map_err(|error| format!("`{url}`: {error}"))?;
+        if !url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(&url_host)) {
+            return Err(format!("`{url_host}` is not a name that a URL can carry"));
+        }
+        let host = HeaderValue::from_str(&host)
+            .map_err(|_| format!("`{host}` cannot be sent as a Host header"))?;
+        Ok(Draft { url, url_host, host, name })
     }
 }
 

@@ -162,5 +162,7 @@ async fn over_tls_the_certificate_counts_too() {
     };
     assert_good(&ask(target, &about_web(Some(tls.clone()))).await);
     tls.server_name = Some("mail.example.com".into());
-    assert_failed_with(&ask(target, &about_web(Some(tls))).await, "not valid for name");
+    assert_failed_with(&ask(target, &about_web(Some(tls.clone()))).await, "not valid for name");
+    let by_address = TlsCheck { server_name: Some("2001:db8::1".into()), verify: false, ..tls };
+    assert_good(&ask(target, &about_web(Some(by_address))).await);
 }
