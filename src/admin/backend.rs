@@ -45,9 +45,15 @@ pub(super) fn of_a_service(
     }
 }
 
-/// True for a backend that would not be there but for an override.
+/// True for a backend that would not be there but for an override: none that the files name by now.
 pub(super) fn is_only_added(window: &Window, target: &Target) -> bool {
-    membership(window, target).is_some_and(|over| matches!(over.action, Action::Add { .. }))
+    let Target::L4 { service, backend } = target else { return false };
+    let load = window.state.l4.as_ref().map(L4::load).unwrap_or_default();
+    let running = load.services.iter().find(|one| one.name == *service);
+    let mut running = running.iter().flat_map(|one| &one.backends);
+    let is_in_files = running.any(|one| one.address.to_string() == *backend && !one.added);
+    let over = membership(window, target);
+    !is_in_files && over.is_some_and(|over| matches!(over.action, Action::Add { .. }))
 }
 
 fn membership(window: &Window, target: &Target) -> Option<Override> {

@@ -113,7 +113,8 @@ pub(super) fn laid_over(mut settings: l4::Settings, overrides: &[Override]) -> l
                 backends[known].backup = backup;
             }
             (Action::Add { weight, backup }, None) => {
-                backends.push(BackendSettings { backup, ..BackendSettings::new(address, weight) });
+                let plain = BackendSettings::new(address, weight);
+                backends.push(BackendSettings { backup, added: true, ..plain });
             }
             (Action::Remove, Some(_)) if backends.len() == 1 => {
                 tracing::warn!("{} is not removed: its service has no other backend", one.target);

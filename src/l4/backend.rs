@@ -89,6 +89,8 @@ pub struct BackendStatus {
     pub weight_percent: u32,
     /// Takes flows only while no other that is not a backup can.
     pub backup: bool,
+    /// The files do not name it: it was added at run time.
+    pub added: bool,
     /// Flows at a time, at most, as configured or advised by its agent.
     pub max_connections: Option<u64>,
     /// What its agent advises of that.
@@ -263,6 +265,7 @@ impl Backend {
             weight: settings.weight,
             weight_percent: pace.steps() * 100 / FULL,
             backup: settings.backup,
+            added: settings.added,
             max_connections: self.limit(settings.max_connections),
             advised_max_connections: advice.limit(),
             advised_drained: advice.is_drained(),

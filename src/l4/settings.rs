@@ -88,6 +88,8 @@ pub struct BackendSettings {
     pub weight: u32,
     /// Takes flows only while no other that is not a backup can.
     pub backup: bool,
+    /// The files do not name it: it was added at run time.
+    pub added: bool,
     /// Flows at a time, at most; none: no limit.
     pub max_connections: Option<u64>,
     /// What its QUIC connection ids carry.
@@ -329,7 +331,14 @@ impl ServiceSettings {
 impl BackendSettings {
     /// A backend of this weight, without limits.
     pub fn new(address: SocketAddr, weight: u32) -> BackendSettings {
-        BackendSettings { address, weight, backup: false, max_connections: None, server_id: None }
+        BackendSettings {
+            address,
+            weight,
+            backup: false,
+            added: false,
+            max_connections: None,
+            server_id: None,
+        }
     }
 }
 

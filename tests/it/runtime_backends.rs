@@ -129,6 +129,28 @@ fn backends_come_and_go_and_are_weighted_while_connections_stand() {
 }
 
 #[test]
+fn what_was_added_and_is_in_the_files_by_now_is_gone_when_it_is_removed() {
+    let files = Server::files(
+        "[[l4.services]]\nname = \"web\"\nlisten = \"{net}.9:80\"\n\
+         backends = [{ address = \"{net}.1:81\" }]\n",
+    );
+    let [one, two] = [1, 2].map(|last| format!("{}:81", files.addresses().host(last)));
+    let server = files.start();
+    done(&server, &["backend", "add", "web", &two]);
+    until("it is there", || addresses(&server).len() == 2);
+    let toml = std::fs::read_to_string(server.path("portolan.toml")).expect("the file");
+    let backends = format!("{{ address = \"{one}\" }}, {{ address = \"{two}\" }}");
+    let named = toml.replace(&format!("{{ address = \"{one}\" }}"), &backends);
+    server.write("portolan.toml", &named);
+    server.signal("HUP");
+    until("the files name it", || server.api("/api/v1/l4")[0]["backends"][1]["added"] == false);
+    done(&server, &["drain", &format!("l4/web/{two}")]);
+    let text = done(&server, &["backend", "remove", "web", &two]);
+    assert!(text.contains("is removed"), "{text}");
+    until("it is gone", || addresses(&server) == [one.clone()]);
+}
+
+#[test]
 fn what_cannot_be_done_to_a_backend_is_refused_and_says_why() {
     let files = Server::files(
         "[[l4.services]]\nname = \"web\"\nlisten = \"{net}.9:80\"\n\
