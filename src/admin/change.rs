@@ -15,6 +15,9 @@ use super::error::ApiError;
 use super::{Window, api, backend, text};
 use crate::control::{Action, ActionName, Aspect, ControlError, Override, Report, Target};
 
+/// The longest reason that is kept.
+const MAX_REASON_BYTES: usize = 1000;
+
 /// What `POST overrides` asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +80,11 @@ pub async fn set(
     let OverrideRequest { target, action, weight, backup, lasts, reason } = read(body)?;
     let action = Action::named(action, weight, backup).map_err(ApiError::bad_request)?;
     let lasts = lasts.as_deref().map(duration).transpose()?;
+    if reason.as_ref().is_some_and(|reason| !is_a_line(reason)) {
+        return Err(ApiError::bad_request("the `reason` is not one line of text").help(format!(
+            "expected at most {MAX_REASON_BYTES} bytes, without control characters"
+        )));
+    }
     let target = backend::of_a_service(&window, target, action)?;
     if action == Action::Remove && backend::is_only_added(&window, &target) {
         return Ok(told_cleared(&window, &headers, target, None));
@@ -148,6 +156,11 @@ fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, A
         body.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
     serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad_request(format!("the body is not understood: {error}")))
+}
+
+/// It stands in tables, and on terminals.
+fn is_a_line(text: &str) -> bool {
+    text.len() <= MAX_REASON_BYTES && !text.chars().any(char::is_control)
 }
 
 fn duration(text: &str) -> Result<Duration, ApiError> {

@@ -16,7 +16,7 @@ use crate::decide::{
     Rule, Steer, Steering, Target, WhenAllDown,
 };
 use crate::geo::{Coordinates, Location, RangeTable, World};
-use crate::health::{Check, Kind, Probe};
+use crate::health::{Check, ExecCheck, Kind, Probe};
 use crate::{l4, zone};
 
 const RECORDS: &str = "\
@@ -310,6 +310,8 @@ async fn mistakes_are_told_in_json_with_the_right_status() {
             json!({ "target": "datacenter/fra", "action": "drain", "reason": "x".repeat(70_000) }),
             413,
         ),
+        (json!({ "target": "datacenter/fra", "action": "drain", "reason": "a\nb" }), 400),
+        (json!({ "target": "datacenter/fra", "action": "drain", "reason": "x".repeat(1001) }), 400),
     ] {
         let (status, said) = open.post("/api/v1/overrides", body).await;
         assert_eq!(status, code, "{said}");
@@ -539,6 +541,20 @@ async fn l4_services_are_shown_and_report_their_load() {
     assert!(
         open.text("/api/v1/status").await.contains("1 connection  weight 1  drained until cleared")
     );
+}
+
+#[tokio::test]
+async fn the_status_in_words_names_the_probes_that_are_not_up_and_why() {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let behind = l4::BackendSettings::new("198.51.100.7:80".parse().unwrap(), 1);
+    let mut service = l4::ServiceSettings::new("web", vec![loopback.into()], vec![behind]);
+    let command = vec!["/bin/sh".into(), "-c".into(), "echo no disk; exit 3".into()];
+    service.check = Some((Arc::new(Check::new(Kind::Exec(ExecCheck { command }))), None));
+    let l4 = l4::start(l4::Settings::new(Some(1), vec![service])).await.unwrap();
+    let text = open_with(None, Some(l4)).await.text("/api/v1/status").await;
+    let told = text.split("PROBES THAT ARE NOT UP\n").nth(1).unwrap_or_default();
+    let row = "  l4/web/198.51.100.7:80  exec  down  exit status: 3: no disk\n";
+    assert!(told.starts_with(row), "{text}");
 }
 
 #[tokio::test]

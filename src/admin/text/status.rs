@@ -10,8 +10,12 @@ use crate::admin::view::services::ServiceView;
 use crate::admin::view::status::{Status, TransfersView};
 use crate::admin::view::zones::ZoneView;
 use crate::control::{LoadStatus, NameStatus, Override, SecondaryStatus};
+use crate::health::{ProbeStatus, Verdict};
 use crate::l4::capacity::Unit;
 use crate::transport::TransferTotals;
+
+/// So many probes are named.
+const MOST_PROBES: usize = 50;
 
 /// Everything at once.
 pub fn status(status: &Status) -> String {
@@ -38,6 +42,7 @@ pub fn status(status: &Status) -> String {
     for service in &status.l4 {
         text += &service_text(service);
     }
+    text += &probes_text(&status.probes);
     let row = |over: &Override| vec![over.target.to_string(), terms(over)];
     text + &section("OVERRIDES", &[], overrides.iter().map(row).collect())
 }
@@ -171,6 +176,22 @@ fn names_text(names: &NamesView) -> String {
     let more = names.total() - names.first.len();
     if more > 0 {
         text += &format!("  and {more} more: GET /api/v1/names\n");
+    }
+    text
+}
+
+/// The probes whose verdict is not good, and why.
+fn probes_text(probes: &[ProbeStatus]) -> String {
+    let not_up = || probes.iter().filter(|probe| probe.state != Verdict::Up);
+    let row = |probe: &ProbeStatus| {
+        let found = probe.last_result.clone().unwrap_or_default();
+        vec![probe.name.clone(), probe.kind.to_owned(), word(&probe.state), found]
+    };
+    let rows = not_up().take(MOST_PROBES).map(row).collect();
+    let mut text = section("PROBES THAT ARE NOT UP", &[], rows);
+    let more = not_up().count().saturating_sub(MOST_PROBES);
+    if more > 0 {
+        text += &format!("  and {more} more: GET /api/v1/status\n");
     }
     text
 }
