@@ -1,6 +1,7 @@
 //! Builds the floors bottom-up, runs them, and stops them top-down.
 
 mod backends;
+mod elders;
 mod replace;
 
 use std::collections::HashSet;
@@ -22,11 +23,13 @@ use crate::control::secondary::{Install, Secondaries};
 use crate::control::serials::Serials;
 use crate::control::status::unix_seconds;
 use crate::control::{self, Control, Override};
-use crate::handover::{Door, Failed, Handed, Line, Ready, Turn};
+use crate::handover::{Door, Failed, Handed, Line, Ready, Request, Turn};
 use crate::l4::{self, L4};
 use crate::transport;
 use crate::zone::{Condition, Zone};
 use backends::{Forwarder, laid_over};
+use elders::Elders;
+use replace::Replaced;
 
 /// How many announcements of primaries wait to be looked at.
 const ANNOUNCEMENTS: usize = 256;
@@ -64,6 +67,8 @@ struct Daemon {
     /// Tells other servers of changes.
     notifying: Option<tokio::task::JoinHandle<()>>,
     forwarder: Forwarder,
+    /// The processes before this one that still carry flows.
+    elders: Elders,
     admin: Option<Window>,
     /// Where another process asks to take over.
     door: Option<Door>,
@@ -104,7 +109,7 @@ pub async fn serve(
             tracing::info!("stopping");
             daemon.stop().await;
         }
-        Ending::Replaced(successor) => daemon.linger(successor, &mut end).await,
+        Ending::Replaced(by) => daemon.linger(by, &mut hang_up, &mut end).await,
     }
     Ok(())
 }
@@ -114,7 +119,7 @@ enum Ending {
     /// By a signal.
     Stopped,
     /// Another process serves.
-    Replaced(Ready),
+    Replaced(Replaced),
 }
 
 /// What a running server does next.
@@ -216,10 +221,12 @@ impl Daemon {
             None => None,
         };
         let mut door = replace::open_door(&settings.socket, entrance, &mut inherited)?;
+        let mut elders = Elders::new(Vec::new(), l4.clone());
         if let Some(predecessor) = &predecessor {
             let turn = predecessor.turn().await.context("the server that runs serves on")?;
-            if let Turn::Serve(sessions) = turn {
-                l4.adopt(sessions);
+            if let Turn::Serve(passed) = turn {
+                l4.adopt(passed.sessions);
+                elders = Elders::new(passed.elders, l4.clone());
             }
             l4.serve().context(no_l4)?;
         }
@@ -238,6 +245,7 @@ impl Daemon {
         if let Some(predecessor) = predecessor {
             replace::finish(predecessor, &control).await?;
         }
+        elders.hear();
         door.as_mut().into_iter().for_each(Door::keep);
         let notifying = dns.as_ref().map(|dns| {
             let (control, listen) = (control.clone(), dns.local_addrs().to_vec());
@@ -255,6 +263,7 @@ impl Daemon {
             dns,
             notifying,
             forwarder,
+            elders,
             admin,
             door,
         })
@@ -269,7 +278,11 @@ impl Daemon {
         let ending = loop {
             let due = tokio::select! {
                 () = end.comes() => break Ending::Stopped,
-                _ = hang_up.recv() => Due::Reload(Trigger::Request),
+                _ = hang_up.recv() => {
+                    // Whoever has moved the access log away knows of this process alone.
+                    self.elders.ask(Request::ReopenLogs);
+                    Due::Reload(Trigger::Request)
+                }
                 () = files.changed() => Due::Reload(Trigger::Change),
                 install = self.secondaries.next() => Due::Install(install),
                 line = replace::caller(self.door.as_ref()) => Due::Offer(line),
@@ -284,7 +297,7 @@ impl Daemon {
                     Due::Install(install) => self.control.install(install).await,
                     Due::Offer(line) => offering.begin(line, self.handed()),
                     Due::Offered(offered) => match self.let_serve(offered).await {
-                        Ok(successor) => return Some(successor),
+                        Ok(by) => return Some(by),
                         Err(failed) => {
                             tracing::error!("{failed}; this process serves on");
                             if let Some(trigger) = offering.postponed() {
@@ -298,9 +311,9 @@ impl Daemon {
             // Half of any does no harm to a server that stops.
             tokio::select! {
                 () = end.comes() => break Ending::Stopped,
-                successor = work => {
-                    if let Some(successor) = successor {
-                        break Ending::Replaced(successor);
+                replaced = work => {
+                    if let Some(by) = replaced {
+                        break Ending::Replaced(by);
                     }
                 }
             }

@@ -316,7 +316,12 @@ fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
     families.gauges("l4_backend_up", "Whether it takes new connections.", up)?;
     let backends = backends.map(|(labels, backend)| (labels, &backend.status));
     let now = backends.clone().map(|(labels, backend)| (labels, backend.connections as f64));
-    families.gauges("l4_connections", "Connections now.", now)?;
+    let help = "Connections now, those in processes before this one included.";
+    families.gauges("l4_connections", help, now)?;
+    let before = backends.clone();
+    let before = before.map(|(labels, backend)| (labels, backend.connections_before as f64));
+    let help = "Connections that processes before this one still carry.";
+    families.gauges("l4_connections_before", help, before)?;
     let total = backends.clone().map(|(labels, backend)| (labels, backend.connections_total));
     families.counters("l4_backend_connections", "Connections established.", total)?;
     let failures =

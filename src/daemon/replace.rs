@@ -4,16 +4,23 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::{Daemon, End, Entrance, L4_GRACE, Window};
 use crate::config::{ControlSocket, Loaded};
 use crate::control::Control;
 use crate::control::reload::Trigger;
-use crate::handover::{Broken, Door, Failed, Handed, Inherited, Line, Predecessor, Ready, offer};
+use crate::handover::{
+    Broken, Door, Failed, Handed, Inherited, Line, Predecessor, Ready, Request, Teller, offer,
+};
+use crate::l4::L4;
 
 /// How long connections of the DNS may go on once another process answers.
 const DNS_LINGER: Duration = Duration::from_secs(60);
+/// How often the flows that are still carried are counted, and told if they have changed.
+const TELL: Duration = Duration::from_millis(500);
 
 /// The server that runs, and its sockets, for one that shall take over.
 pub(super) async fn inherit(
@@ -82,6 +89,13 @@ pub(super) async fn caller(door: Option<&Door>) -> Line {
         Some(door) => door.caller().await,
         None => std::future::pending().await,
     }
+}
+
+/// Another process serves.
+pub(super) struct Replaced {
+    successor: Ready,
+    /// What this one still carries is told over it.
+    teller: Teller,
 }
 
 /// A replacement that may be under way.
@@ -156,23 +170,47 @@ impl Daemon {
     pub(super) async fn let_serve(
         &mut self,
         offered: Result<Ready, Failed>,
-    ) -> Result<Ready, Failed> {
+    ) -> Result<Replaced, Failed> {
         let ready = offered?;
-        let sessions = self.forwarder.l4.lend().await;
-        match ready.let_serve(sessions).await {
-            Ok(()) => Ok(ready),
+        let l4 = &self.forwarder.l4;
+        let sessions = l4.lend().await;
+        let elders = self.elders.lend().await;
+        match ready.let_serve(sessions, l4.flows(), &elders).await {
+            Ok(teller) => Ok(Replaced { successor: ready, teller }),
             Err(failed) => {
-                self.forwarder.l4.take_back();
+                l4.take_back();
+                self.elders.hear();
                 Err(failed)
             }
         }
     }
 
     /// Takes nothing new, as another process does, and carries what there is to its end.
-    pub(super) async fn linger(self, successor: Ready, end: &mut End) {
+    pub(super) async fn linger(self, by: Replaced, hang_up: &mut Signal, end: &mut End) {
+        let Replaced { successor, mut teller } = by;
+        let l4 = self.forwarder.l4.clone();
+        tokio::select! {
+            () = self.carry_to_the_end(successor, end) => {}
+            // To the very end, which tells itself.
+            () = tell(&mut teller, hang_up, &l4) => {}
+        }
+    }
+
+    async fn carry_to_the_end(self, successor: Ready, end: &mut End) {
         let Daemon {
-            loaded, control, secondaries, mut dns, notifying, forwarder, admin, door, ..
+            loaded,
+            control,
+            secondaries,
+            mut dns,
+            notifying,
+            forwarder,
+            elders,
+            admin,
+            door,
+            ..
         } = self;
+        // The other hears them.
+        drop(elders);
         let (pid, l4) = (successor.pid, forwarder.l4);
         door.into_iter().for_each(Door::leave);
         notifying.into_iter().for_each(|notifying| notifying.abort());
@@ -202,5 +240,29 @@ impl Daemon {
             dns.stop().await;
         }
         l4.stop(L4_GRACE).await;
+    }
+}
+
+/// Tells how many flows there are, whenever that has changed, and opens the access log again when it
+/// shall.
+async fn tell(teller: &mut Teller, hang_up: &mut Signal, l4: &L4) {
+    let mut ticks = tokio::time::interval(TELL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_heard = true;
+    loop {
+        let is_to_reopen = tokio::select! {
+            _ = hang_up.recv() => true,
+            request = teller.asked(), if is_heard => {
+                is_heard = request.is_ok();
+                matches!(request, Ok(Request::ReopenLogs))
+            }
+            _ = ticks.tick(), if is_heard => {
+                is_heard = teller.tell(&l4.flows()).await.is_ok();
+                false
+            }
+        };
+        if is_to_reopen && let Err(error) = l4.reopen_log() {
+            tracing::error!("{error}");
+        }
     }
 }

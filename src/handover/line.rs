@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::Name;
+use super::flows::Change;
 
 /// The way of speaking; a process of another version is refused.
 pub(super) const VERSION: u32 = 1;
@@ -61,6 +62,19 @@ pub(super) enum Message {
     Sessions {
         /// One a descriptor: what the forwarder knows of it.
         sessions: Vec<Value>,
+    },
+    /// Processes that go on to carry flows, the old one first; the sockets over which they tell of
+    /// it come as descriptors.
+    Elders {
+        /// Their numbers, one a descriptor.
+        pids: Vec<u32>,
+    },
+    /// What is known of that.
+    Carried {
+        /// Whose flows, counted from 0 over all that were named.
+        elder: usize,
+        /// A part of them.
+        change: Change,
     },
     /// The new process shall serve now.
     Yours,
@@ -184,7 +198,7 @@ impl Line {
 }
 
 impl Broken {
-    fn of(error: io::Error) -> Broken {
+    pub(super) fn of(error: io::Error) -> Broken {
         match error.kind() {
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Broken::Gone,
             _ => Broken::Failed(error),

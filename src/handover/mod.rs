@@ -7,10 +7,14 @@
 //! | the new says | the old says | and |
 //! | --- | --- | --- |
 //! | `hello` | `sockets` (with descriptors), …, `complete` | serves on |
-//! | `ready`, when all else is done | `sessions` (with descriptors), …, `yours` | leaves datagram sessions alone |
+//! | `ready`, when all else is done | `sessions`, `elders` (with descriptors), `carried`, …, `yours` | leaves datagram sessions alone |
 //! | `serving` | `retired` | accepts no more, and carries what it has to its end |
+//!
+//! An elder is the old process itself, and each before it that still carries flows: what each of them
+//! carries it tells whichever process serves, over a socket of its own, until its end.
 
 mod door;
+mod flows;
 mod line;
 mod predecessor;
 mod successor;
@@ -24,8 +28,9 @@ use serde::{Deserialize, Serialize};
 use socket2::{SockRef, Type};
 
 pub use door::{Door, OpenError};
+pub use flows::{Elder, Flows, Request, ServiceFlows, Teller};
 pub use line::{Broken, Line};
-pub use predecessor::{FindError, Predecessor, Turn};
+pub use predecessor::{FindError, Passed, Predecessor, Turn};
 pub use successor::{Failed, Ready, offer};
 
 /// What a socket is used for.

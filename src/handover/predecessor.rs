@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 use super::door::is_ours;
 use super::line::{Message, VERSION};
-use super::{Broken, Handed, Inherited, Line};
+use super::{Broken, Elder, Flows, Handed, Inherited, Line};
 
 /// The old process answers by then.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,10 +36,19 @@ pub struct FindError {
 /// What is left to this process.
 #[derive(Debug)]
 pub enum Turn {
-    /// It serves, with these sessions.
-    Serve(Vec<(Value, OwnedFd)>),
+    /// It serves, with what goes on.
+    Serve(Passed),
     /// It serves: the old process is gone.
     Alone,
+}
+
+/// What goes from one process to the next besides its listening sockets.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// Sessions of datagrams: what the forwarder knows of each, and its socket.
+    pub sessions: Vec<(Value, OwnedFd)>,
+    /// The processes before this one that still carry flows.
+    pub elders: Vec<Elder>,
 }
 
 impl Predecessor {
@@ -63,7 +72,7 @@ impl Predecessor {
             Err(Broken::Gone) => return Ok(Turn::Alone),
             sent => sent?,
         }
-        let mut sessions = Vec::new();
+        let Passed { mut sessions, mut elders } = Passed::default();
         loop {
             match self.line.receive(ANSWER_TIMEOUT).await {
                 Ok((Message::Sessions { sessions: some }, descriptors)) => {
@@ -72,7 +81,19 @@ impl Predecessor {
                     }
                     sessions.extend(some.into_iter().zip(descriptors));
                 }
-                Ok((Message::Yours, _)) => return Ok(Turn::Serve(sessions)),
+                Ok((Message::Elders { pids }, descriptors)) => {
+                    if pids.len() != descriptors.len() || elders.len() > MOST {
+                        return Message::Elders { pids }.strange();
+                    }
+                    for (pid, socket) in pids.into_iter().zip(descriptors) {
+                        elders.push(Elder::new(pid, socket, Flows::default())?);
+                    }
+                }
+                Ok((Message::Carried { elder, change }, _)) => match elders.get(elder) {
+                    Some(elder) => elder.learn(change),
+                    None => return Message::Carried { elder, change }.strange(),
+                },
+                Ok((Message::Yours, _)) => return Ok(Turn::Serve(Passed { sessions, elders })),
                 Ok((message, _)) => return message.strange(),
                 Err(Broken::Gone) => return Ok(Turn::Alone),
                 Err(broken) => return Err(broken),

@@ -1,13 +1,14 @@
 //! The old process's side: hands its sockets over, and serves on until the new one does.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use thiserror::Error;
 
 use super::line::{HELLO_TIMEOUT, MOST_DESCRIPTORS, Message, VERSION};
-use super::{Broken, Handed, Line};
+use super::{Broken, Elder, Flows, Handed, Line, Teller};
 
 /// The new process is ready by then: its checks have run, and its zones have come.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -67,26 +68,49 @@ pub async fn offer(line: Line, sockets: Vec<Handed>) -> Result<Ready, Failed> {
 }
 
 impl Ready {
-    /// Lets the new process serve, with these sessions, and returns when it does. After an error
-    /// it does not.
-    pub async fn let_serve(&self, sessions: Vec<(Value, OwnedFd)>) -> Result<(), Failed> {
-        let served = self.try_let_serve(sessions).await;
+    /// Lets the new process serve, with these sessions, and returns when it does. It is told that
+    /// this process has these flows, and where those before this one tell of theirs; the teller is
+    /// for what this one has later. After an error it does not serve.
+    pub async fn let_serve(
+        &self,
+        sessions: Vec<(Value, OwnedFd)>,
+        flows: Flows,
+        elders: &[Arc<Elder>],
+    ) -> Result<Teller, Failed> {
+        let served = self.try_let_serve(sessions, flows, elders).await;
         if served.is_err() {
             self.line.refuse("it has taken its word back, and serves on").await;
         }
         served.map_err(|cause| Failed { what: "the new process failed at the last step", cause })
     }
 
-    async fn try_let_serve(&self, mut sessions: Vec<(Value, OwnedFd)>) -> Result<(), Broken> {
+    async fn try_let_serve(
+        &self,
+        mut sessions: Vec<(Value, OwnedFd)>,
+        flows: Flows,
+        elders: &[Arc<Elder>],
+    ) -> Result<Teller, Broken> {
         while !sessions.is_empty() {
             let rest = sessions.split_off(sessions.len().min(MOST_DESCRIPTORS));
             let (some, descriptors): (_, Vec<OwnedFd>) =
                 std::mem::replace(&mut sessions, rest).into_iter().unzip();
             self.line.send(&Message::Sessions { sessions: some }, &descriptors).await?;
         }
+        let (teller, this) = Teller::pair(flows)?;
+        let elders: Vec<Arc<Elder>> =
+            std::iter::once(Arc::new(this)).chain(elders.iter().cloned()).collect();
+        for some in elders.chunks(MOST_DESCRIPTORS) {
+            let pids = some.iter().map(|elder| elder.pid).collect();
+            self.line.send(&Message::Elders { pids }, some).await?;
+        }
+        for (elder, of) in elders.iter().enumerate() {
+            for change in of.flows().changes_since(&Flows::default()) {
+                self.line.say(&Message::Carried { elder, change }).await?;
+            }
+        }
         self.line.say(&Message::Yours).await?;
         match self.line.receive(SERVE_TIMEOUT).await? {
-            (Message::Serving, _) => Ok(()),
+            (Message::Serving, _) => Ok(teller),
             (message, _) => message.strange(),
         }
     }

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -19,6 +20,11 @@ fn listener() -> (Name, SocketAddr, OwnedFd) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (Name::new(Use::L4Tcp, address), address, listener.into())
+}
+
+fn flows(all: u64) -> Flows {
+    let backends = [(SocketAddr::from(([198, 51, 100, 1], 80)), all)].into();
+    Flows { services: [("web".to_owned(), ServiceFlows { all, backends })].into() }
 }
 
 fn datagrams() -> OwnedFd {
@@ -57,18 +63,28 @@ async fn every_socket_and_session_arrives_under_its_name_however_many() {
     let old = async {
         let ready = offering.await.unwrap().unwrap();
         let sessions = (0..count).map(|n| (json!({ "n": n }), datagrams())).collect();
-        ready.let_serve(sessions).await.unwrap();
+        // The process before it, which still carries something.
+        let (_teller, before) = Teller::pair(flows(3)).unwrap();
+        let teller = ready.let_serve(sessions, flows(7), &[Arc::new(before)]).await.unwrap();
         ready.retired().await;
+        teller
     };
     let new = async {
-        let Turn::Serve(sessions) = predecessor.turn().await.unwrap() else {
+        let Turn::Serve(Passed { sessions, elders }) = predecessor.turn().await.unwrap() else {
             panic!("it is there")
         };
+        let known: Vec<_> = elders.iter().map(Elder::flows).collect();
+        assert_eq!(known, [flows(7), flows(3)]);
         let numbers: Vec<_> = sessions.iter().map(|(session, _)| session["n"].clone()).collect();
         assert_eq!(numbers, (0..count).collect::<Vec<_>>());
         predecessor.replaced().await.unwrap();
+        elders
     };
-    tokio::join!(old, new);
+    let (mut teller, elders) = tokio::join!(old, new);
+    teller.tell(&flows(8)).await.unwrap();
+    elders[0].hear().await.unwrap();
+    assert_eq!(elders[0].flows(), flows(8));
+    assert!(matches!(elders[1].hear().await, Err(Broken::Gone)), "its teller is gone");
 
     // The file is the new one's, which has the same socket.
     let mut again = Door::open(&path, &mut inherited).unwrap();
@@ -94,7 +110,9 @@ async fn a_new_process_that_goes_is_noticed_and_one_whose_old_one_goes_serves() 
 
     // At the last step it goes after all.
     let (predecessor, _, offering) = offered(&path, &door, Vec::new()).await;
-    let old = async { offering.await.unwrap().unwrap().let_serve(Vec::new()).await };
+    let old = async {
+        offering.await.unwrap().unwrap().let_serve(Vec::new(), Flows::default(), &[]).await
+    };
     let new = async {
         assert!(matches!(predecessor.turn().await, Ok(Turn::Serve(_))));
         drop(predecessor);

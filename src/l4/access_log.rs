@@ -101,6 +101,11 @@ impl AccessLog {
         Ok(())
     }
 
+    /// Where and what is written.
+    pub fn settings(&self) -> Option<settings::AccessLog> {
+        self.open.load().as_ref().map(|open| open.settings.clone())
+    }
+
     /// Notes the end of a flow, if this one is to be noted.
     pub fn note(&self, service: &str, ending: &Ending) {
         let open = self.open.load();

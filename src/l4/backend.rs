@@ -31,6 +31,8 @@ pub struct Backend {
     /// The operator's word on its health.
     forced: AtomicU8,
     connections: AtomicU64,
+    /// Those that processes before this one carry.
+    before: AtomicU64,
     connections_total: AtomicU64,
     connect_failures_total: AtomicU64,
     /// How long it takes to connect, and how long flows last.
@@ -61,6 +63,8 @@ struct Course {
 pub struct Shared {
     /// The flows of all of them, those that a reload took away included.
     pub flows: AtomicU64,
+    /// Those that processes before this one carry.
+    pub before: AtomicU64,
     /// So many attempts in a row that fail make a backend suspect; 0: never.
     pub suspect_after: AtomicU32,
     /// Rung when one has become so; the same for all services.
@@ -105,8 +109,10 @@ pub struct BackendStatus {
     pub drained: bool,
     /// The operator's word on its health.
     pub forced: Option<bool>,
-    /// Connections now.
+    /// Connections now, those that processes before this one carry included.
     pub connections: u64,
+    /// So many of them.
+    pub connections_before: u64,
     /// Connections it was chosen for and that were established.
     pub connections_total: u64,
     /// How long it took to connect to it.
@@ -139,6 +145,7 @@ impl Backend {
             drained: AtomicBool::new(false),
             forced: AtomicU8::new(NOT_FORCED),
             connections: AtomicU64::new(0),
+            before: AtomicU64::new(0),
             connections_total: AtomicU64::new(0),
             connect_failures_total: AtomicU64::new(0),
             connect: Histogram::new(SHORT_US),
@@ -252,14 +259,25 @@ impl Backend {
         self.lasted.note(lasted);
     }
 
-    /// Flows now.
+    /// Flows now, those that processes before this one carry included.
     pub fn connections(&self) -> u64 {
+        self.own_connections().saturating_add(self.before.load(Relaxed))
+    }
+
+    /// Flows of this process now.
+    pub fn own_connections(&self) -> u64 {
         self.connections.load(Relaxed)
+    }
+
+    /// Processes before this one carry so many flows to it.
+    pub fn count_before(&self, flows: u64) {
+        self.before.store(flows, Relaxed);
     }
 
     /// What is known of it, of which this is configured.
     pub fn status(&self, settings: &BackendSettings) -> BackendStatus {
         let Course { advice, pace, .. } = &*self.course();
+        let before = self.before.load(Relaxed);
         BackendStatus {
             address: self.address,
             weight: settings.weight,
@@ -276,7 +294,8 @@ impl Backend {
                 NOT_FORCED => None,
                 forced => Some(forced == FORCED_UP),
             },
-            connections: self.connections.load(Relaxed),
+            connections: self.own_connections().saturating_add(before),
+            connections_before: before,
             connections_total: self.connections_total.load(Relaxed),
             connect_durations: self.connect.durations(),
             flow_durations: self.lasted.durations(),
@@ -291,16 +310,26 @@ impl Backend {
     }
 }
 
+impl Shared {
+    /// The flows of all backends, those that processes before this one carry included.
+    pub fn all_flows(&self) -> u64 {
+        self.flows.load(Relaxed).saturating_add(self.before.load(Relaxed))
+    }
+}
+
 impl Place {
     /// A place, unless the backend has `limit` flows already, or all of its service have `of_all`.
     pub fn take(backend: &Arc<Backend>, limit: Option<u64>, of_all: Option<u64>) -> Option<Place> {
         // Counted first and looked at then: of several that take the last place at once, one gets
         // it.
         let place = Place { backend: Arc::clone(backend) };
-        let before = backend.connections.fetch_add(1, Relaxed);
-        let all_before = backend.service.flows.fetch_add(1, Relaxed);
-        let is_room = |before: u64, limit: Option<u64>| limit.is_none_or(|limit| before < limit);
-        (is_room(before, limit) && is_room(all_before, of_all)).then_some(place)
+        let here = backend.connections.fetch_add(1, Relaxed);
+        let all_here = backend.service.flows.fetch_add(1, Relaxed);
+        let is_room = |here: u64, elsewhere: &AtomicU64, limit: Option<u64>| {
+            limit.is_none_or(|limit| here.saturating_add(elsewhere.load(Relaxed)) < limit)
+        };
+        let is_room_here = is_room(here, &backend.before, limit);
+        (is_room_here && is_room(all_here, &backend.service.before, of_all)).then_some(place)
     }
 
     /// A place, however many flows the backend has.

@@ -24,7 +24,7 @@ use super::proxy::{self, Proxy, Serving};
 use super::service::{FlowExplained, Service};
 use super::settings::{self, Listen, Protocol};
 use super::{ServiceSettings, Settings};
-use crate::handover::{Handed, Inherited, Use};
+use crate::handover::{Flows, Handed, Inherited, ServiceFlows, Use};
 use crate::health::{ProbeStatus, Verdicts, Watch};
 
 /// How often it is looked at what comes, and weights follow what is known.
@@ -62,6 +62,8 @@ struct State {
     /// In the order of the settings.
     running: Vec<Running>,
     probed: Probed,
+    /// What processes before this one carry.
+    before: Flows,
 }
 
 /// A service, and where it is reached.
@@ -213,6 +215,29 @@ impl L4 {
         self.inner.proxy.adopt(read.collect());
     }
 
+    /// The flows that stay in this process when another serves: sessions of datagrams go there.
+    pub fn flows(&self) -> Flows {
+        let state = self.state();
+        let services = state.running.iter().map(|one| &one.service);
+        let staying = services.filter(|one| one.settings().protocol == Protocol::Tcp);
+        let flows = staying.map(|one| (one.name.clone(), one.flows()));
+        Flows { services: flows.filter(|(_, flows)| flows.all > 0).collect() }
+    }
+
+    /// Processes before this one carry these flows: they count here for limits, for the choice of
+    /// backends, and for what is reported.
+    pub fn count_before(&self, flows: Flows) {
+        let mut state = self.state();
+        state.before = flows;
+        state.count_before();
+    }
+
+    /// Opens the access log again: it may have been moved away.
+    pub fn reopen_log(&self) -> Result<(), StartError> {
+        let log = self.inner.log.settings();
+        self.follow_log(log.as_ref())
+    }
+
     /// Takes nothing new from now on, as another process does; what flows goes on.
     pub async fn retire(&self) {
         let _alone = self.inner.replacing.lock().await;
@@ -261,6 +286,7 @@ impl L4 {
             });
             // What ran and has not been taken over is not served any more from here on.
             state.running = running.collect();
+            state.count_before();
         }
         self.take_verdicts();
         Ok(())
@@ -540,6 +566,13 @@ impl L4 {
 }
 
 impl State {
+    fn count_before(&self) {
+        let none = ServiceFlows::default();
+        for Running { service, .. } in &self.running {
+            service.count_before(self.before.services.get(&service.name).unwrap_or(&none));
+        }
+    }
+
     fn running(&self, service: &str) -> Option<&Running> {
         self.running.iter().find(|one| one.service.name == service)
     }

@@ -24,6 +24,7 @@ use super::preface::{Awaited, Routes};
 use super::recent::Recent;
 use super::settings::{BackendSettings, Balance, Listen, ServiceSettings};
 use super::table::Table;
+use crate::handover::ServiceFlows;
 
 pub use explain::{BackendExplained, ChoiceExplained, FlowExplained, RouteExplained};
 
@@ -96,8 +97,10 @@ pub struct ServiceStatus {
     pub listen: Vec<Listen>,
     /// How a backend is chosen.
     pub balance: Balance,
-    /// Connections now.
+    /// Connections now, those that processes before this one carry included.
     pub connections: u64,
+    /// So many of them.
+    pub connections_before: u64,
     /// Connections that wait for a place on a backend, which are not among those.
     pub waiting: u64,
     /// Connections that came in each of the last seconds.
@@ -238,7 +241,7 @@ impl Service {
         let of_all = table.settings.max_connections;
         let turn = self.turn.fetch_add(1, Relaxed);
         for _ in 0..CHOICES {
-            if of_all.is_some_and(|most| self.shared.flows.load(Relaxed) >= most) {
+            if of_all.is_some_and(|most| self.shared.all_flows() >= most) {
                 break;
             }
             let index = table.choose(flow, turn, tried)?;
@@ -304,6 +307,22 @@ impl Service {
         Arc::clone(&self.table.load().backends)
     }
 
+    /// The flows that it has in this process.
+    pub fn flows(&self) -> ServiceFlows {
+        let backends = self.backends();
+        let counts = backends.iter().map(|one| (one.address, one.own_connections()));
+        let all = self.shared.flows.load(Relaxed);
+        ServiceFlows { all, backends: counts.filter(|(_, flows)| *flows > 0).collect() }
+    }
+
+    /// Processes before this one carry these flows.
+    pub fn count_before(&self, flows: &ServiceFlows) {
+        self.shared.before.store(flows.all, Relaxed);
+        for backend in &*self.backends() {
+            backend.count_before(flows.backends.get(&backend.address).copied().unwrap_or_default());
+        }
+    }
+
     /// What is known of it, which listens there.
     pub fn status(&self, listen: Vec<Listen>) -> ServiceStatus {
         let table = self.table.load();
@@ -317,6 +336,7 @@ impl Service {
             listen,
             balance: table.settings.balance,
             connections: backends.iter().map(|backend| backend.connections).sum(),
+            connections_before: backends.iter().map(|backend| backend.connections_before).sum(),
             waiting: self.waiting.load(Relaxed),
             connections_per_second: recent.per_second().0,
             load: capacity::load(&table.settings, &backends, &recent),

@@ -164,10 +164,72 @@ fn no_connection_through_the_forwarder_is_lost_or_broken_by_a_replacement() {
     until_ended(first);
     drop(also_held);
     others.into_iter().for_each(until_ended);
-    until("the new process counts only its own", || {
-        let services = server.api("/api/v1/l4");
-        services[0]["connections"] == 0
-    });
+    until("no process has any", || server.api("/api/v1/l4")[0]["connections"] == 0);
+}
+
+#[test]
+fn the_new_process_counts_what_those_before_it_carry_until_they_end() {
+    let files = files(
+        "[[l4.services]]\nname = \"echo\"\nlisten = \"{net}.2:7000\"\ncapacity = 4\n\
+         max_connections = 4\nqueue = { length = 0 }\nbalance = \"least-connections\"\n\
+         backends = [\n{ address = \"{net}.3:7001\", max_connections = 2 },\n\
+         { address = \"{net}.4:7001\" },\n]\n",
+    );
+    let addresses = files.addresses();
+    let host = |last| addresses.host(last);
+    let vip = (host(2), 7000);
+    for last in [3, 4] {
+        echo(TcpListener::bind((host(last), 7001)).expect("an address of the test's"));
+    }
+    let mut server = files.start();
+    let counts = |server: &Server| {
+        let service = &server.api("/api/v1/l4")[0];
+        let of = |one: &serde_json::Value| {
+            ["connections", "connections_before"].map(|key| one[key].as_u64().expect("a number"))
+        };
+        [&service["backends"][0], &service["backends"][1], service].map(of)
+    };
+    let until_counts = |server: &Server, expected: [[u64; 2]; 3]| {
+        until(&format!("{expected:?} are counted"), || counts(server) == expected);
+    };
+    let come = || {
+        let mut stream = TcpStream::connect(vip).expect("the VIP");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket option");
+        says_back(&mut stream, b"hello").map(|()| stream)
+    };
+    let mut held = vec![come().expect("a place"), come().expect("a place")];
+    let first = server.replace();
+    // Known from the first moment on, and told apart.
+    assert_eq!(counts(&server), [[1, 1], [1, 1], [2, 2]]);
+    let report = server.api("/api/v1/report");
+    assert_eq!((&report["load"], &report["capacity"]), (&2.0.into(), &4.0.into()), "{report}");
+    let (status, _) = server.verb(&["status"]);
+    assert!(status.contains("2 of 4 connections, 2 of them in processes before"), "{status}");
+    held.push(come().expect("a place"));
+    held.push(come().expect("a place"));
+    assert_eq!(counts(&server), [[2, 1], [2, 1], [4, 2]], "to those with the fewest of all");
+    assert!(come().is_err(), "the service has as many as it may");
+
+    // The process in between may end before the one that was first.
+    let second = server.replace();
+    assert_eq!(counts(&server), [[2, 2], [2, 2], [4, 4]]);
+    assert!(come().is_err(), "the service has as many as it may");
+    held.drain(2..).for_each(drop);
+    until_ended(second);
+    until_counts(&server, [[1, 1], [1, 1], [2, 2]]);
+    let metrics = http_get(server.admin(), "/metrics").expect("an answer");
+    let of = |last| format!("{{service=\"echo\",backend=\"{}:7001\"}} 1", host(last));
+    assert!(metrics.contains(&("portolan_l4_connections_before".to_owned() + &of(3))), "{metrics}");
+    held.push(come().expect("a place"));
+    held.push(come().expect("a place"));
+    assert!(come().is_err(), "the service has as many as it may");
+    held.truncate(1);
+    until_counts(&server, [[1, 1], [0, 0], [1, 1]]);
+    // What becomes of a process that is killed: its connections end, too.
+    let mut first = first;
+    first.kill().expect("it runs");
+    until_counts(&server, [[0, 0], [0, 0], [0, 0]]);
+    first.wait().expect("a child");
 }
 
 #[test]

@@ -175,7 +175,7 @@ function service(one) {
   ]);
   return element("div", { class: "card" },
     element("h3", null, `${one.name} `, soft(`${one.listen.join(", ")} · ${one.balance.kind}`)),
-    element("p", null, `${number(one.connections)} connections${one.capacity_unit === "connections" ? ` of ${number(one.capacity)}` : ""}, ${number(one.accepted_total)} in all${kept.map(([what, count]) => `, ${number(count)} ${what}`).join("")}`),
+    element("p", null, `${number(one.connections)} connections${one.capacity_unit === "connections" ? ` of ${number(one.capacity)}` : ""}${one.connections_before > 0 ? ` (${number(one.connections_before)} in processes before this one)` : ""}, ${number(one.accepted_total)} in all${kept.map(([what, count]) => `, ${number(count)} ${what}`).join("")}`),
     table(["Backend", "State", "Connections", "Weight", "Why", ""], rows));
 }
 

@@ -223,6 +223,7 @@ fn service_text(service: &ServiceView) -> String {
     let on = if listen.is_empty() { String::new() } else { format!(" on {}", listen.join(", ")) };
     let ServiceView { waiting, refused_total, denied_total, limited_total, .. } = service;
     let kept = [
+        ("of them in processes before this one", &service.connections_before),
         ("waiting", waiting),
         ("refused", refused_total),
         ("denied", denied_total),

@@ -19,8 +19,10 @@ pub struct ServiceView {
     pub listen: Vec<Listen>,
     /// How a backend is chosen.
     pub balance: Balance,
-    /// Connections now.
+    /// Connections now, those that processes before this one carry included.
     pub connections: u64,
+    /// So many of them.
+    pub connections_before: u64,
     /// Connections that wait for a place on a backend.
     pub waiting: u64,
     /// Connections that came in each of the last seconds.
@@ -90,6 +92,7 @@ impl ServiceView {
             listen: service.listen,
             balance: service.balance,
             connections: service.connections,
+            connections_before: service.connections_before,
             waiting: service.waiting,
             connections_per_second: service.connections_per_second,
             capacity: service.load.map(|load| load.capacity),

@@ -110,7 +110,7 @@ impl Service {
     fn explain_choice(&self, flow: &Flow) -> ChoiceExplained {
         let table = self.table.load();
         let settings = &table.settings;
-        let is_full = |limit| self.shared.flows.load(Relaxed) >= limit;
+        let is_full = |limit| self.shared.all_flows() >= limit;
         let chosen = match settings.max_connections.is_some_and(is_full) {
             true => Err(NoBackend::Full),
             false => table.choose(flow, self.turn.load(Relaxed), &[]),
