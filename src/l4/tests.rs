@@ -7,6 +7,7 @@ mod limits;
 mod listens;
 mod relay;
 mod steering;
+mod turmoil;
 
 use std::future::Future;
 use std::io;

@@ -277,12 +277,26 @@ impl Worker {
 
     /// Lets go of the entrances of a serving, a little later: what is under way shall arrive, and
     /// where the same address is served by other sockets, it is these that the kernel may choose
-    /// until they are closed.
+    /// until they are closed. Where the sessions are lent, others have the sockets, and both are let
+    /// go at once.
     fn leave(&mut self, id: u64, now: Instant) {
-        for entrance in self.entrances.iter_mut().flatten().filter(|one| one.id == id) {
+        for number in 0..self.entrances.len() as u32 {
+            let entrance = self.entrances[number as usize].as_mut().filter(|one| one.id == id);
+            let Some(entrance) = entrance else { continue };
             entrance.leaves = Some(now + LEAVE);
             self.next_look = Some(now);
+            if self.is_lent {
+                self.let_go(number);
+            }
         }
+    }
+
+    /// Closes an entrance whose sessions go on elsewhere.
+    fn let_go(&mut self, number: u32) {
+        let Some(of) = self.entrance(number).map(|one| one.carried) else { return };
+        let lent = self.carried_mut(of).map_or(0, |carried| carried.forget(number));
+        self.sessions -= lent;
+        self.close(number);
     }
 
     /// Closes an entrance by which no session came.
@@ -338,11 +352,10 @@ impl Worker {
             let Some(left) = self.entrance(number) else { continue };
             let Some(last) = left.leaves else { continue };
             if self.is_lent {
-                // Its sessions go on elsewhere.
-                let of = left.carried;
-                let lent = self.carried_mut(of).map_or(0, |carried| carried.forget(number));
-                self.sessions -= lent;
-                self.close(number);
+                // Its sessions may come back, but to no process that ends.
+                if self.stop.is_some() {
+                    self.let_go(number);
+                }
                 continue;
             }
             let (carried, is_over) = (left.carried, now >= last);
