@@ -266,9 +266,13 @@ impl L4 {
         }
         self.take_verdicts();
         // Only now, so that nobody waits at a service of whose backends nothing is known.
-        let entered: Result<Vec<_>, StartError> = self
-            .follow_log(log.as_ref())
-            .and_then(|()| planned.iter().map(|one| self.enter(one, workers)).collect());
+        let entered: Result<Vec<_>, StartError> =
+            planned.iter().map(|one| self.enter(one, workers)).collect();
+        // Last of what may fail.
+        let entered = entered.and_then(|entered| {
+            self.follow_log(log.as_ref())?;
+            Ok(entered)
+        });
         let entered = match entered {
             Ok(entered) => entered,
             Err(error) => {
@@ -386,7 +390,7 @@ impl L4 {
                 let checked = match kept {
                     _ if !is_free => Err(io::ErrorKind::AddrInUse.into()),
                     None if self.inherited().has(&inherited) => Ok(()),
-                    None if !state.has_port_of(listen) => {
+                    None if !state.is_near(listen, settings.protocol) => {
                         listener::check_free(listen, settings.protocol)
                     }
                     // Our own sockets may be there, until the service takes these.
@@ -577,11 +581,10 @@ impl State {
         self.running.iter().find(|one| one.service.name == service)
     }
 
-    fn has_port_of(&self, listen: &Listen) -> bool {
-        let entrances = self.running.iter().flat_map(|one| &one.entrances);
-        entrances
-            .map(|one| &one.opened.listen.ports)
-            .any(|ports| ports.start() <= listen.ports.end() && listen.ports.start() <= ports.end())
+    /// True when sockets of ours are where those would be.
+    fn is_near(&self, listen: &Listen, protocol: Protocol) -> bool {
+        let mut opened = self.running.iter().flat_map(|one| &one.entrances).map(|one| &one.opened);
+        opened.any(|one| one.protocol == protocol && listener::meet(&one.listen, listen))
     }
 }
 

@@ -105,6 +105,18 @@ pub fn check_free(listen: &Listen, protocol: Protocol) -> io::Result<()> {
     Ok(())
 }
 
+/// True when sockets of both may be bound to the same address and port: those of a large prefix are
+/// bound to all.
+pub fn meet(one: &Listen, other: &Listen) -> bool {
+    let is_bound_to_all =
+        |listen: &Listen| listen.addresses.addr().is_unspecified() || !listen.has_own_sockets();
+    let (ports, others) = (&one.ports, &other.ports);
+    one.addresses.addr().is_ipv4() == other.addresses.addr().is_ipv4()
+        && ports.start() <= others.end()
+        && others.start() <= ports.end()
+        && (is_bound_to_all(one) || is_bound_to_all(other) || one.overlaps(other))
+}
+
 /// Where sockets are bound. The kernel has none for a prefix: a few addresses get one each, and
 /// for many there is one at all addresses, which is told at which of them somebody came. That one
 /// comes last for the kernel: whoever listens at a single address gets what comes there.

@@ -4,6 +4,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::steering::{BlackHole, tcp_check};
 use super::*;
+use crate::l4::settings::{self as l4_settings, Protocol};
 
 #[tokio::test]
 async fn a_reload_touches_no_connection() {
@@ -83,11 +84,38 @@ async fn a_reload_that_cannot_listen_changes_nothing() {
     mail.listen = vec![foreign.local_addr().unwrap().into()];
     let mut changed = web.clone();
     changed.capacity = Some(Capacity::Connections(5));
-    let error = l4.replace(settings([changed, mail.clone()])).await.unwrap_err();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let log = Some(l4_settings::AccessLog { path: path.clone(), sample: 1.0 });
+    let changed = Settings { access_log: log, ..settings([changed, mail.clone()]) };
+    let error = l4.replace(changed).await.unwrap_err();
     let expected = format!("service `mail` cannot listen on {}: ", mail.listen[0]);
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert_eq!(l4.load(), before);
     assert_eq!(reach(&l4).await.1, 7);
+    assert!(!path.exists(), "nor is the access log another one");
+}
+
+#[tokio::test]
+async fn a_reload_takes_no_address_from_another_process_that_shares_its_port() {
+    let backend = Backend::named(7).await;
+    let web = service("web", &[(backend.address, 1)]);
+    let l4 = run(web.clone()).await;
+    // Ours is at the same port of another address, and of another protocol.
+    let taken = SocketAddr::from(([127, 0, 61, 9], vip(&l4).port()));
+    for (protocol, kind) in [(Protocol::Tcp, Type::STREAM), (Protocol::Udp, Type::DGRAM)] {
+        let foreign = Socket::new(Domain::IPV4, kind, None).unwrap();
+        foreign.set_reuse_port(true).unwrap();
+        foreign.bind(&taken.into()).unwrap();
+        let mut other = service("other", &[(backend.address, 1)]);
+        (other.listen, other.protocol) = (vec![taken.into()], protocol);
+        let both = settings([web.clone(), other]);
+        let error = l4.replace(both.clone()).await.expect_err("it would share the address");
+        assert!(error.to_string().contains(&taken.to_string()), "{error}");
+        drop(foreign);
+        l4.replace(both).await.expect("nobody has it any more");
+        l4.replace(settings([web.clone()])).await.unwrap();
+    }
 }
 
 #[tokio::test]
