@@ -567,6 +567,19 @@ async fn a_client_with_connections_to_two_quic_servers_reaches_both() {
 }
 
 #[tokio::test]
+async fn a_clients_second_connection_goes_on_as_it_was_when_the_first_is_no_more() {
+    let (_backends, mut service) = quic();
+    service.max_connections = Some(2);
+    let (_l4, vip) = run(service).await;
+    let client = Client::of(vip);
+    client.ask(&to_server(2));
+    let second = client.ask(&to_server(3));
+    // The oldest makes room for it.
+    Client::of(vip).ask(&to_server(4));
+    assert_eq!(client.ask(&to_server(3)).port, second.port);
+}
+
+#[tokio::test]
 async fn a_connection_id_of_a_quic_server_that_is_down_or_unknown_goes_where_any_would() {
     let (_backends, service) = quic();
     let down = service.backends[5].address;

@@ -64,7 +64,7 @@ impl Carried {
     /// one, its place.
     ///
     /// A client's first session is found by its address alone. Another that it has besides, since
-    /// it has a connection with another backend, is found by the server id.
+    /// it has a connection with another backend, is found by the server id, and outlasts the first.
     pub fn find_named(&self, key: Key, id: &[u8]) -> (Key, Option<Index>, Option<Place>) {
         let main = self.sessions.find(&key);
         let session = main.and_then(|index| self.sessions.get(index));
@@ -73,7 +73,7 @@ impl Carried {
         }
         let tagged = key.tagged(tag(id));
         let besides = self.sessions.find(&tagged);
-        if main.is_some() && besides.is_some() {
+        if besides.is_some() {
             return (tagged, besides, None);
         }
         match (main, self.service.by_server_id(id)) {
