@@ -50,6 +50,8 @@ pub struct Worker {
     tools: Tools,
     /// Connections that go on without an event.
     resting: Vec<Key>,
+    /// Those whose turn it is; empty between turns.
+    rested: Vec<Key>,
     /// Of those that wait for a place.
     pub(super) lines: Arc<Lines>,
     /// Those for which there may be one.
@@ -85,6 +87,7 @@ impl Worker {
             wheel: Wheel::new(),
             tools: Tools { buffer: vec![0; BUFFER_BYTES].into(), pipes: Pipes::default() },
             resting: Vec::new(),
+            rested: Vec::new(),
             lines,
             seats: Vec::new(),
             epoch: Instant::now(),
@@ -120,7 +123,8 @@ impl Worker {
                     Token::Backend(key, attempt) => self.hear_backend(key, attempt, flags),
                 }
             }
-            for key in std::mem::take(&mut self.resting) {
+            std::mem::swap(&mut self.resting, &mut self.rested);
+            while let Some(key) = self.rested.pop() {
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.is_resting = false;
                     self.go_on(key);
