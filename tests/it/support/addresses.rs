@@ -1,9 +1,9 @@
 //! Loopback addresses that no other test uses, so that all tests may use well-known ports at once.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
-static NEXT: AtomicU8 = AtomicU8::new(0);
+static NEXT: AtomicU16 = AtomicU16::new(0);
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// A /24 of loopback addresses.
@@ -16,9 +16,9 @@ pub struct Addresses {
 impl Addresses {
     /// One that no other test of this run uses, and no other run at the same time is likely to.
     pub fn new() -> Addresses {
-        let third = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(third < 255, "more tests than networks: use another octet");
-        Addresses { second: 64 + (std::process::id() % 128) as u8, third }
+        let number = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let second = (std::process::id() + number / 256) % 128;
+        Addresses { second: 64 + second as u8, third: (number % 256) as u8 }
     }
 
     /// The address with that last octet, 1 to 254.

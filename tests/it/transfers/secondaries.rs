@@ -163,6 +163,11 @@ fn nsd_and_knot_follow_a_hundred_random_changes_by_what_changed() {
         server.write("zones/example.com.toml", &changing.zone(number, &transfer));
         server.signal("HUP");
         until(&format!("our serial {number}"), || serial(ours) == Some(number));
+        if number == u32::MAX {
+            // NSD 4.6 compares the serial numbers within one transfer as if they did not go around:
+            // the step to 0 it has to take alone.
+            until_all(number);
+        }
         if n % BATCH == 0 {
             until_all(number);
             let expected = records(ours, &["-y", &key]);
