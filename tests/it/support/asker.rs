@@ -3,15 +3,17 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 
+use super::until;
+
 /// A query that is not answered by then was lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// From one query to the next.
 const PAUSE: Duration = Duration::from_millis(3);
 
@@ -20,51 +22,55 @@ type Exchange = fn(SocketAddr, &[u8]) -> std::io::Result<Vec<u8>>;
 /// Somebody who asks over UDP and over TCP until told to stop.
 pub struct Asker {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Asked>>,
-}
-
-/// What came of it.
-#[derive(Debug, Default)]
-pub struct Asked {
-    /// Queries that were answered with NOERROR and at least one record.
-    pub answered: usize,
-    /// What became of the others.
-    pub lost: Vec<String>,
+    answered: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Asker {
     /// Asks for the A records of `name`.
     pub fn start(server: SocketAddr, name: &str) -> Asker {
         let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicUsize::new(0));
         let transports: [Exchange; 2] = [over_udp, over_tcp];
         let threads = transports.map(|exchange| {
-            let (stop, name) = (Arc::clone(&stop), name.to_string());
+            let (stop, count) = (Arc::clone(&stop), Arc::clone(&answered));
+            let name = name.to_string();
             std::thread::spawn(move || {
-                let mut asked = Asked::default();
+                let mut lost = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     match exchange(server, &query(&name, 7)) {
-                        Ok(answer) if is_good(&answer) => asked.answered += 1,
-                        Ok(answer) => asked.lost.push(format!("{answer:?}")),
-                        Err(error) => asked.lost.push(error.to_string()),
+                        Ok(answer) if is_good(&answer) => _ = count.fetch_add(1, Ordering::Relaxed),
+                        Ok(answer) => lost.push(format!("{answer:?}")),
+                        Err(error) => lost.push(error.to_string()),
                     }
                     std::thread::sleep(PAUSE);
                 }
-                asked
+                lost
             })
         });
-        Asker { stop, threads: threads.into() }
+        Asker { stop, answered, threads: threads.into() }
     }
 
-    /// Stops, and tells what came of it.
-    pub fn finish(self) -> Asked {
+    /// Waits until so many more queries have been answered with NOERROR and at least one record.
+    #[track_caller]
+    pub fn until_answered(&self, more: usize) {
+        let wanted = self.answered.load(Ordering::Relaxed) + more;
+        until("more queries are answered", || self.answered.load(Ordering::Relaxed) >= wanted);
+    }
+
+    /// Stops.
+    ///
+    /// # Panics
+    ///
+    /// If a query was not answered so.
+    #[track_caller]
+    pub fn lost_none(self) {
         self.stop.store(true, Ordering::Relaxed);
-        let mut all = Asked::default();
-        for thread in self.threads {
-            let one = thread.join().expect("asks to the end");
-            all.answered += one.answered;
-            all.lost.extend(one.lost);
-        }
-        all
+        let threads = self.threads.into_iter();
+        let lost: Vec<String> =
+            threads.flat_map(|thread| thread.join().expect("asks to the end")).collect();
+        let answered = self.answered.load(Ordering::Relaxed);
+        assert!(lost.is_empty(), "{} lost, {answered} answered: {lost:?}", lost.len());
     }
 }
 

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 /// How many questions wait for an answer at once.
 const WINDOW: usize = 32;
 /// How long an answer may take before the question is asked again, and at last counts as dropped.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 const TRIES: usize = 3;
 
 /// The answers over UDP, in the order of the questions; none where the server gives none. The IDs
@@ -64,8 +64,8 @@ fn with_id(question: &[u8], id: u16) -> Vec<u8> {
 
 /// The answer over TCP.
 pub fn ask_tcp(server: SocketAddr, question: &[u8]) -> Option<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(5)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(20)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
     let framed = [&(question.len() as u16).to_be_bytes(), question].concat();
     stream.write_all(&framed).ok()?;
     let mut length = [0; 2];

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::{Addresses, until};
 
@@ -11,6 +12,8 @@ use super::{Addresses, until};
 pub const DNS_PORT: u16 = 5353;
 /// The port of the admin page on a test's first address.
 pub const ADMIN_PORT: u16 = 8053;
+/// Who does not answer an HTTP request by then does not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server; stopped when dropped.
 pub struct Server {
@@ -264,9 +267,8 @@ pub fn http_get(address: SocketAddr, path: &str) -> Option<String> {
 /// The status and the body of an HTTP answer; none without one. A body that is sent is JSON.
 pub fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     use std::io::Write;
-    let second = std::time::Duration::from_secs(1);
-    let mut stream = TcpStream::connect_timeout(&address, second).ok()?;
-    stream.set_read_timeout(Some(10 * second)).ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let host = IpAddr::to_string(&address.ip());
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     if !body.is_empty() {
