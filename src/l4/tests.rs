@@ -12,6 +12,8 @@ mod turmoil;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -160,6 +162,25 @@ fn reset(stream: TcpStream) {
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, what).await.expect("nothing came")
+}
+
+/// A range of so many ports that nobody has at any address, below those that the system gives out to
+/// whoever connects.
+fn free_ports(count: u16) -> RangeInclusive<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let socket = |port| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from(([0, 0, 0, 0], port)).into())?;
+        io::Result::Ok(socket)
+    };
+    let begin = 11_000 + (std::process::id() % 1000) as u16 * 20;
+    loop {
+        let first = begin + NEXT.fetch_add(count, Ordering::Relaxed) % 500;
+        let ports = first..=first + count - 1;
+        if ports.clone().map(socket).collect::<io::Result<Vec<Socket>>>().is_ok() {
+            return ports;
+        }
+    }
 }
 
 /// Waits until that is so.

@@ -230,7 +230,7 @@ async fn tcp_answers_what_was_asked_before_the_client_closed_its_side() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_tcp_connection_is_closed_and_bytes_without_a_query_buy_no_time() {
     let mut settings = settings("127.0.0.1:0");
-    settings.tcp.first_message = Duration::from_millis(50);
+    settings.tcp.first_message = Duration::from_secs(1);
     settings.tcp.idle = Duration::from_millis(50);
     let (running, address) = serve(&settings);
     let mut silent = tcp_client(address);

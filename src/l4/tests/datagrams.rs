@@ -222,7 +222,7 @@ async fn a_client_has_a_session_for_each_vip() {
 async fn an_idle_session_ends_and_one_that_is_used_does_not() {
     let backend = Answering::named(b'a');
     let mut service = udp("127.0.0.1:0", &[&backend]);
-    service.timeouts.idle = Duration::from_millis(400);
+    service.timeouts.idle = Duration::from_secs(2);
     let (l4, vip) = run(service).await;
     let (idle, busy) = (Client::of(vip), Client::of(vip));
     let port = busy.ask(b"").port;
@@ -233,7 +233,7 @@ async fn an_idle_session_ends_and_one_that_is_used_does_not() {
         assert!(begin.elapsed() < SOON);
         assert_eq!(busy.ask(b"").port, port);
     }
-    assert!(begin.elapsed() >= Duration::from_millis(300), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() >= Duration::from_millis(1500), "{:?}", begin.elapsed());
     assert_eq!(busy.ask(b"").port, port);
     until("the other ends too", || sessions(&l4) == 0).await;
 }
@@ -482,9 +482,17 @@ async fn who_is_denied_or_comes_too_fast_gets_no_session() {
     assert_eq!(denied.receive(), None);
     let clients: Vec<Client> = (0..4).map(|_| from("127.0.61.1")).collect();
     clients.iter().for_each(|client| client.send(b""));
-    let answered = clients.iter().filter(|client| client.receive().is_some()).count();
-    assert_eq!(answered, 3);
-    assert_eq!(from("127.0.61.2").ask(b"").name, b'a', "another source");
+    let mut waiting: Vec<&Client> = clients.iter().collect();
+    until("three are answered", || {
+        waiting.retain(|client| client.receive().is_none());
+        waiting.len() <= 1
+    })
+    .await;
+    assert_eq!(waiting.len(), 1);
+    until("the fourth is counted", || l4.load().services[0].limited_total == 1).await;
+    let another = from("127.0.61.2");
+    another.0.set_read_timeout(Some(SOON)).unwrap();
+    assert_eq!(another.ask(b"").name, b'a', "another source");
     let status = l4.load().services[0].clone();
     assert_eq!((status.denied_total, status.limited_total), (1, 1));
     assert_eq!((status.accepted_total, status.connections), (4, 4));
@@ -601,7 +609,7 @@ async fn to_stop_ends_all_sessions_soon_and_frees_the_address() {
     Client::of(vip).ask(b"");
     let begin = Instant::now();
     l4.stop(Duration::from_secs(600)).await;
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
     drop(UdpSocket::bind(vip).unwrap());
 }
 

@@ -135,7 +135,7 @@ async fn who_owes_a_header_and_says_something_else_or_nothing_is_reset() {
     let backend = Backend::named(b'a').await;
     let mut service = service("web", &[(backend.address, 1)]);
     service.accept_proxy = loopback();
-    service.timeouts.hello = Duration::from_millis(100);
+    service.timeouts.hello = Duration::from_secs(1);
     let l4 = run(service).await;
     for first in [&b"GET / HTTP/1.1\r\n\r\n"[..], &LINE[..20], b""] {
         let mut stream = connect(&l4).await;

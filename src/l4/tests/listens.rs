@@ -6,23 +6,6 @@ use super::*;
 use crate::l4::preface::proxy_header;
 use crate::l4::settings::{Listen, Protocol, ProxyVersion};
 
-/// A range of so many ports that nobody has at any address.
-fn free_ports(count: u16) -> RangeInclusive<u16> {
-    let socket = |port| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.bind(&SocketAddr::from(([0, 0, 0, 0], port)).into())?;
-        io::Result::Ok(socket)
-    };
-    loop {
-        let first = socket(0).unwrap().local_addr().unwrap().as_socket().unwrap().port();
-        let Some(last) = first.checked_add(count - 1) else { continue };
-        let all: io::Result<Vec<Socket>> = (first..=last).map(socket).collect();
-        if all.is_ok() {
-            return first..=last;
-        }
-    }
-}
-
 fn listen(addresses: &str, ports: &RangeInclusive<u16>) -> Listen {
     Listen { addresses: addresses.parse().unwrap(), ports: ports.clone() }
 }

@@ -192,11 +192,11 @@ async fn a_connection_on_which_nothing_moves_is_closed() {
 
 #[tokio::test]
 async fn movement_one_way_keeps_a_connection() {
-    let (_l4, mut client, mut backend) = pair(Duration::from_millis(400)).await;
+    let (_l4, mut client, mut backend) = pair(Duration::from_secs(2)).await;
     for _ in 0..10 {
         backend.write_all(b".").await.unwrap();
         soon(client.read_exact(&mut [0; 1])).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(80)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     drop(backend);
     assert_eq!(end(&mut client).await.unwrap(), 0);

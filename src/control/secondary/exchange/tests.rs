@@ -7,12 +7,13 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::transfer::{Algorithm, Key};
 
-const SHORT: Limits = Limits {
-    once_more: Duration::from_millis(60),
-    tries: 3,
-    connect: Duration::from_millis(300),
-    idle: Duration::from_millis(100),
-    total: Duration::from_millis(500),
+/// For a primary that answers, however busy the machine is.
+const PATIENT: Limits = Limits {
+    once_more: Duration::from_millis(100),
+    tries: 300,
+    connect: Duration::from_secs(30),
+    idle: Duration::from_secs(30),
+    total: Duration::from_secs(30),
     most_bytes: 10_000,
 };
 
@@ -65,7 +66,7 @@ async fn send(stream: &mut TcpStream, message: &[u8]) -> bool {
 #[tokio::test]
 async fn stray_datagrams_are_waited_out_and_lost_ones_sent_again() {
     let (socket, address) = udp().await;
-    let asked = tokio::spawn(async move { ask(&unsigned(address), &origin(), &SHORT).await });
+    let asked = tokio::spawn(async move { ask(&unsigned(address), &origin(), &PATIENT).await });
     let mut buffer = [0; 512];
     let (_lost, _) = socket.recv_from(&mut buffer).await.unwrap();
     let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
@@ -81,10 +82,11 @@ async fn stray_datagrams_are_waited_out_and_lost_ones_sent_again() {
 #[tokio::test]
 async fn silence_has_an_end_and_so_has_a_no() {
     let (_socket, address) = udp().await;
-    let failure = ask(&unsigned(address), &origin(), &SHORT).await.unwrap_err();
+    let short = Limits { once_more: Duration::from_millis(60), tries: 3, ..PATIENT };
+    let failure = ask(&unsigned(address), &origin(), &short).await.unwrap_err();
     assert_eq!(failure.to_string(), "no answer in 180ms");
     let (socket, address) = udp().await;
-    let asked = tokio::spawn(async move { ask(&unsigned(address), &origin(), &SHORT).await });
+    let asked = tokio::spawn(async move { ask(&unsigned(address), &origin(), &PATIENT).await });
     let mut buffer = [0; 512];
     let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
     socket.send_to(&answer(&buffer[..length], 0x8405, &[]), from).await.unwrap();
@@ -98,7 +100,7 @@ async fn a_truncated_answer_leads_to_tcp() {
     })
     .await;
     let socket = UdpSocket::bind(address).await.unwrap();
-    let asked = tokio::spawn(async move { ask(&unsigned(address), &origin(), &SHORT).await });
+    let asked = tokio::spawn(async move { ask(&unsigned(address), &origin(), &PATIENT).await });
     let mut buffer = [0; 512];
     let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
     socket.send_to(&answer(&buffer[..length], 0x8600, &[]), from).await.unwrap();
@@ -110,7 +112,7 @@ async fn who_must_sign_and_does_not_is_not_believed() {
     let key = Some(Arc::new(Key::new("k.".parse().unwrap(), Algorithm::Sha256, &[1; 32])));
     let (socket, address) = udp().await;
     let primary = Primary { address, key: key.clone() };
-    let asked = tokio::spawn(async move { ask(&primary, &origin(), &SHORT).await });
+    let asked = tokio::spawn(async move { ask(&primary, &origin(), &PATIENT).await });
     let mut buffer = [0; 512];
     let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
     socket.send_to(&answer(&buffer[..length], 0x8400, &[soa(7)]), from).await.unwrap();
@@ -119,7 +121,7 @@ async fn who_must_sign_and_does_not_is_not_believed() {
         send(&mut stream, &answer(&request, 0x8400, &[soa(8), soa(8)])).await;
     })
     .await;
-    let failure = transfer(&Primary { address, key }, &origin(), None, &SHORT).await.unwrap_err();
+    let failure = transfer(&Primary { address, key }, &origin(), None, &PATIENT).await.unwrap_err();
     assert_eq!(failure.to_string(), "the response is not signed");
 }
 
@@ -134,7 +136,7 @@ async fn a_transfer_comes_in_pieces() {
         }
     })
     .await;
-    let arrival = transfer(&unsigned(address), &origin(), None, &SHORT).await.unwrap();
+    let arrival = transfer(&unsigned(address), &origin(), None, &PATIENT).await.unwrap();
     let Arrival::Whole(records) = arrival else { panic!("{arrival:?}") };
     assert_eq!(records.count(), 1);
 }
@@ -166,13 +168,15 @@ async fn a_transfer_that_is_cut_stalls_or_never_ends_is_given_up() {
         }
     })
     .await;
-    for (address, told) in [
-        (cut, "the connection is closed before the end"),
-        (stalls, "no answer in 100ms"),
-        (endless, "the zone is larger than 10000 bytes"),
-        (trickles, "the transfer takes longer than 500ms"),
+    let briefly_idle = Limits { idle: Duration::from_millis(100), ..PATIENT };
+    let short = Limits { total: Duration::from_millis(500), ..PATIENT };
+    for (address, limits, told) in [
+        (cut, PATIENT, "the connection is closed before the end"),
+        (stalls, briefly_idle, "no answer in 100ms"),
+        (endless, PATIENT, "the zone is larger than 10000 bytes"),
+        (trickles, short, "the transfer takes longer than 500ms"),
     ] {
-        let failure = transfer(&unsigned(address), &origin(), None, &SHORT).await.unwrap_err();
+        let failure = transfer(&unsigned(address), &origin(), None, &limits).await.unwrap_err();
         assert_eq!(failure.to_string(), told);
     }
 }
@@ -212,7 +216,7 @@ async fn a_signature_is_right_whole_and_of_now() {
         })
         .await;
         let primary = Primary { address, key: key.clone() };
-        let taken = transfer(&primary, &origin(), None, &SHORT).await;
+        let taken = transfer(&primary, &origin(), None, &PATIENT).await;
         match told {
             None => assert!(taken.is_ok(), "{taken:?}"),
             Some(told) => {
