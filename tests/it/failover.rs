@@ -42,8 +42,9 @@ const CHECK: &str = r#"
 kind     = "http"
 port     = 8080
 path     = "/healthz"
-interval = "200ms"
-timeout  = "150ms"
+interval = "1s"
+fast_interval = "100ms"
+timeout  = "1s"
 rise     = 1
 fall     = 2
 "#;
@@ -55,7 +56,7 @@ name     = "{name}"
 listen   = "{vip}:8080"
 balance  = "round-robin"
 capacity = 100
-check    = { kind = "http", path = "/healthz", interval = "200ms", timeout = "150ms", rise = 1, fall = 1 }
+check    = { kind = "http", path = "/healthz", interval = "1s", fast_interval = "100ms", timeout = "1s", rise = 1, fall = 2 }
 backends = [{ address = "{vip}:9001" }, { address = "{vip}:9002" }]
 "#;
 
@@ -405,14 +406,14 @@ fn overrides_hold_until_cleared_or_expired_also_over_a_kill() {
     assert_eq!(german(&server), FRA);
 
     // One that ends by itself.
-    run(&server, &["force", "member/example.com/web/fra", "down", "--for", "2s"]);
+    run(&server, &["force", "member/example.com/web/fra", "down", "--for", "4s"]);
     assert_eq!(verdicts(&server, &[]), ["iad chosen", "fra forced-down"]);
     until_german(&server, FRA);
     assert_eq!(server.api("/api/v1/overrides"), serde_json::json!([]));
 
     // One that ends while the server is dead.
-    run(&server, &["drain", "pool/example.com/web", "--for", "1s"]);
     run(&server, &["drain", "datacenter/fra", "--for", "1h"]);
+    run(&server, &["drain", "pool/example.com/web", "--for", "3s"]);
     let ends = server.api("/api/v1/overrides")[1]["until"].as_u64().expect("an end");
     server.kill();
     until("the override has ended", || {

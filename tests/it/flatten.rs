@@ -22,10 +22,11 @@ mail A     198.51.100.25
 [checks.web]
 kind     = "http"
 port     = 8080
-interval = "200ms"
-timeout  = "150ms"
+interval = "1s"
+fast_interval = "100ms"
+timeout  = "1s"
 rise     = 1
-fall     = 1
+fall     = 2
 
 [pools.cdn]
 steer   = "failover"
@@ -136,7 +137,7 @@ fn changes_are_followed_when_the_ttl_ends() {
     resolver.knows(MEMBER, &["203.0.113.2"], 5);
     let changed = Instant::now();
     until_apex(&server, "203.0.113.2");
-    assert!(changed.elapsed() < Duration::from_secs(7), "{:?}", changed.elapsed());
+    assert!(changed.elapsed() < Duration::from_secs(20), "{:?}", changed.elapsed());
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn a_half_open_check_is_syn_syn_ack_and_rst_and_nothing_is_accepted() {
     let Some(capture) = Capture::start(&target) else {
         return not_run(name, "tcpdump cannot run where nobody is root");
     };
-    let check = "kind = \"tcp-half-open\"\nport = 8080\ninterval = \"24h\"\ntimeout = \"2s\"";
+    let check = "kind = \"tcp-half-open\"\nport = 8080\ninterval = \"24h\"\ntimeout = \"30s\"";
     let server = Server::start(&server, check, &[]);
     server.until_both("up", "ok");
     let probes = server.probes().expect("they were sent");

@@ -185,8 +185,8 @@ fn configuration(backends: &[(Ipv4Addr, u32)]) -> String {
     format!(
         "[admin]\nlisten = \"127.0.0.1:8053\"\n[[l4.services]]\nname = \"web\"\n\
          listen = \"{vip}:{port}\"\nbalance = \"round-robin\"\nwhen_down = \"reset\"\n\
-         check = {{ kind = \"http\", path = \"/\", interval = \"500ms\", timeout = \"500ms\", \
-         rise = 1, fall = 2 }}\nbackends = [\n{list}]\n"
+         check = {{ kind = \"http\", path = \"/\", interval = \"1s\", timeout = \"1s\", \
+         rise = 1, fall = 3 }}\nbackends = [\n{list}]\n"
     )
 }
 

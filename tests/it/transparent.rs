@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::namespaces::{Host, Switch, inside};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const BACKENDS: [&str; 2] = ["198.51.100.2:80", "[2001:db8:1::2]:80"];
 const VIPS: [&str; 2] = ["203.0.113.1:80", "[2001:db8:2::1]:80"];
 const CLIENTS: [&str; 2] = ["203.0.113.5", "2001:db8:2::5"];
@@ -38,7 +38,7 @@ fn tell_addresses(host: &Host) {
 fn ask(host: &Host, vip: &str) -> std::io::Result<String> {
     let vip: SocketAddr = vip.parse().expect("an address");
     host.within(|| {
-        let mut stream = TcpStream::connect_timeout(&vip, Duration::from_secs(2))?;
+        let mut stream = TcpStream::connect_timeout(&vip, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(SOON))?;
         stream.write_all(b"hello")?;
         let mut said = String::new();

@@ -473,6 +473,8 @@ fn without_descriptors_for_more_connections_what_is_open_goes_on() {
 
 #[test]
 fn messages_that_come_in_pieces_or_not_to_their_end_are_borne() {
+    /// So long nobody would be let drip.
+    const LONG: Duration = Duration::from_secs(60);
     let server = Server::files("").zone("example.com.toml", ZONE).start();
     let query = query("www.example.com.", 1);
     let open = || {
@@ -504,7 +506,7 @@ fn messages_that_come_in_pieces_or_not_to_their_end_are_borne() {
     let mut dripping = slow.try_clone().expect("cloned");
     let drip = std::thread::spawn(move || {
         let begin = Instant::now();
-        while begin.elapsed() < Duration::from_secs(20) && dripping.write_all(&[2]).is_ok() {
+        while begin.elapsed() < LONG && dripping.write_all(&[2]).is_ok() {
             std::thread::sleep(Duration::from_millis(300));
         }
         begin.elapsed()
@@ -512,7 +514,7 @@ fn messages_that_come_in_pieces_or_not_to_their_end_are_borne() {
     over_tcp(server.dns(), &query).expect("an answer meanwhile");
     assert!(matches!(slow.read(&mut [0; 10]), Ok(0) | Err(_)));
     drop(slow);
-    assert!(drip.join().expect("dripped") < Duration::from_secs(15));
+    assert!(drip.join().expect("dripped") < LONG, "nobody lets it go");
 }
 
 #[test]
@@ -523,12 +525,12 @@ fn one_query_has_one_answer() {
     for id in 0..50 {
         socket.send(&query("www.example.com.", id)).expect("sent");
     }
-    socket.set_read_timeout(Some(Duration::from_millis(700))).expect("not zero");
-    let mut answers = 0;
-    while socket.recv(&mut [0; 2000]).is_ok() {
-        answers += 1;
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("not zero");
+    for answer in 0..50 {
+        socket.recv(&mut [0; 2000]).unwrap_or_else(|error| panic!("after {answer}: {error}"));
     }
-    assert_eq!(answers, 50);
+    socket.set_read_timeout(Some(Duration::from_millis(700))).expect("not zero");
+    assert!(socket.recv(&mut [0; 2000]).is_err(), "an answer too many");
 }
 
 #[test]
@@ -536,7 +538,8 @@ fn a_server_that_waits_for_new_checks_can_be_stopped() {
     let files = Server::files(DATACENTERS);
     let silent = Backend::that_is((files.addresses().host(9), 8080), Manner::Silent);
     let mut server = files.zone("example.com.toml", ZONE).start();
-    let check = "[checks.web]\nkind = \"http\"\nport = 8080\ninterval = \"9s\"\ntimeout = \"9s\"\n";
+    let check =
+        "[checks.web]\nkind = \"http\"\nport = 8080\ninterval = \"90s\"\ntimeout = \"90s\"\n";
     let pool = "[pools.web]\nsteer = \"failover\"\ncheck = \"web\"\n\
                 members = [{ datacenter = \"fra\", addresses = [\"{net}.9\"] }]\n\
                 [names.near]\npool = \"web\"\n";
@@ -545,7 +548,7 @@ fn a_server_that_waits_for_new_checks_can_be_stopped() {
     let told = Instant::now();
     server.signal("TERM");
     until("the server has ended", || !server.is_running());
-    assert!(told.elapsed() < Duration::from_secs(6), "it waited for the check: {}", server.log());
+    assert!(told.elapsed() < Duration::from_secs(45), "it waited for the check: {}", server.log());
 }
 
 #[test]
@@ -632,7 +635,7 @@ fn a_server_that_is_told_to_stop_stops_whoever_is_connected() {
     let begin = Instant::now();
     server.signal("TERM");
     until("it ends", || !server.is_running());
-    assert!(begin.elapsed() < Duration::from_secs(12), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
     assert!(server.log().contains("stopping"));
 }
 

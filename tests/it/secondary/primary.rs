@@ -98,7 +98,7 @@ impl Primary {
     /// Announces its version, and returns the flags of the answer (RFC 1996).
     pub fn announce(&self, secondary: SocketAddr) -> Option<u16> {
         let socket = UdpSocket::bind((self.address.ip(), 0)).ok()?;
-        socket.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         let header = [7, 0x2400, 1, 0, 0, 0].map(u16::to_be_bytes).concat();
         socket.send_to(&[&header, ORIGIN, &[0, 6, 0, 1]].concat(), secondary).ok()?;
         let mut answer = [0; 512];
@@ -120,7 +120,7 @@ impl Drop for Primary {
 
 fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut length = [0; 2];
     stream.read_exact(&mut length)?;
     let mut request = vec![0; u16::from_be_bytes(length).into()];

@@ -15,7 +15,7 @@ use crate::support::until;
 /// Between two heartbeats of a connection.
 const BEAT: Duration = Duration::from_millis(500);
 /// A heartbeat that is not answered by then is a broken connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the connections are looked at.
 const TICK: Duration = Duration::from_millis(5);
 const HEARTBEAT: &[u8] = b"GET / HTTP/1.1\r\nHost: heart\r\n\r\n";
