@@ -22,6 +22,7 @@ mod flatten;
 mod fuzz_seeds;
 mod gdnsd;
 mod l4_datagrams;
+mod l4_quic;
 mod l4_shown;
 mod l4_withstand;
 mod load;
