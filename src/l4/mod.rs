@@ -18,6 +18,7 @@ mod pace;
 pub mod preface;
 mod probing;
 mod proxy;
+pub mod quic;
 mod recent;
 pub mod service;
 pub mod settings;

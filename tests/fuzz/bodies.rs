@@ -17,6 +17,7 @@ use portolan::geo;
 use portolan::health::agent::Said;
 use portolan::health::{DnsAnswer, DnsCheck, certificate, dns, grpc};
 use portolan::l4::preface::{Awaited, Preface, Progress, proxy_header};
+use portolan::l4::quic;
 use portolan::l4::settings::ProxyVersion;
 use portolan::resolve::message::{Asked, Reading};
 use portolan::resolve::{Family, MAX_ADDRESSES};
@@ -36,7 +37,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target by its name, which is also that of its seeds' directory.
 #[allow(dead_code, reason = "each fuzzer runs one")]
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("message", message),
     ("signed", signed),
     ("transfer", transfer),
@@ -44,6 +45,7 @@ pub const TARGETS: [Target; 13] = [
     ("agent", agent),
     ("checked", checked),
     ("preface", preface),
+    ("quic_packet", quic_packet),
     ("master_file", master_file),
     ("server_file", server_file),
     ("zone_file", zone_file),
@@ -209,6 +211,18 @@ pub fn preface(data: &[u8]) {
             }
             differ => panic!("at once and in pieces: {differ:?}"),
         }
+    }
+}
+
+/// A datagram for a QUIC service. The server id that it names stands where RFC 8999 §5 and the form of
+/// the connection ids say, and is whole.
+pub fn quic_packet(data: &[u8]) {
+    for bytes in 1..=16 {
+        let Some(id) = quic::server_id(data, bytes) else { continue };
+        let is_long = data[0] & 0x80 != 0;
+        let connection_id = if is_long { &data[6..][..data[5].into()] } else { &data[1..] };
+        assert!(connection_id[0] < 0xe0, "it says that it names no server");
+        assert_eq!(id, &connection_id[1..=bytes]);
     }
 }
 

@@ -7,12 +7,12 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 
 use super::placing::{TRIES, is_refusal};
-use super::quic;
 use super::session::Session;
 use super::sessions::{Index, Key};
 use super::worker::{BATCH, REST, Reply, Worker};
 use crate::datagram::{self, Slot, Wait};
 use crate::l4::flow::Flow;
+use crate::l4::quic;
 use crate::l4::settings::Protocol;
 
 /// So many batches of one entrance before others have their turn.

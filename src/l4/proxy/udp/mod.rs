@@ -6,7 +6,6 @@ mod forward;
 mod passed;
 mod passing;
 mod placing;
-mod quic;
 mod session;
 mod sessions;
 mod token;
