@@ -2,6 +2,7 @@
 //! is open, and no more), half-broken (the content is wrong) or flapping. The same checks watch the
 //! members of pools and the backends of L4 services.
 
+mod flapping;
 mod sites;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ ns1  A     198.51.100.53
 "#;
 
 /// A check, and what it says of some targets.
+#[derive(Clone)]
 struct Case {
     name: &'static str,
     /// The keys of the check, its pace apart.
@@ -45,21 +47,10 @@ impl Case {
 /// of a service. A service listens at `{net}.100`, on 9000 and the number of its case.
 fn server(cases: &[Case], pace: &str) -> Server {
     let most = cases.iter().map(|case| case.targets.len()).max().unwrap_or_default();
-    let mut toml: String = (0..most).map(|at| format!("[datacenters.d{at}]\n")).collect();
+    let datacenters: String = (0..most).map(|at| format!("[datacenters.d{at}]\n")).collect();
     let mut zone = RECORDS.to_owned();
-    for (at, Case { name, keys, targets }) in cases.iter().enumerate() {
-        let backends: Vec<String> =
-            targets.iter().map(|(target, _)| format!("{{ address = \"{target}\" }}")).collect();
-        let (port, backends) = (9000 + at, backends.join(", "));
-        let of_backends = keys.replace("{who}", "backend").replace('\n', ", ");
+    for Case { name, keys, targets } in cases {
         let of_members = keys.replace("{who}", "member");
-        writeln!(
-            toml,
-            "[[l4.services]]\nname = \"{name}\"\nlisten = \"{{net}}.100:{port}\"\n\
-             backends = [{backends}]\ncheck = {{ {of_backends}, {} }}",
-            pace.replace('\n', ", ")
-        )
-        .expect("a string takes all");
         let has_ports = !keys.contains("icmp");
         let member = |(at, (target, _)): (usize, &(String, &str))| {
             let (host, _) = target.rsplit_once(':').expect("a port");
@@ -78,7 +69,24 @@ fn server(cases: &[Case], pace: &str) -> Server {
         )
         .expect("a string takes all");
     }
+    let toml = datacenters + &services(cases, pace);
     Server::files(&toml).zone("example.com.toml", &zone).start()
+}
+
+/// A service for each case, whose backends are the targets.
+fn services(cases: &[Case], pace: &str) -> String {
+    let service = |(at, Case { name, keys, targets }): (usize, &Case)| {
+        let backends: Vec<String> =
+            targets.iter().map(|(target, _)| format!("{{ address = \"{target}\" }}")).collect();
+        let (port, backends) = (9000 + at, backends.join(", "));
+        let check = keys.replace("{who}", "backend") + "\n" + pace;
+        let check = check.replace('\n', ", ");
+        format!(
+            "[[l4.services]]\nname = \"{name}\"\nlisten = \"{{net}}.100:{port}\"\n\
+             backends = [{backends}]\ncheck = {{ {check} }}\n"
+        )
+    };
+    cases.iter().enumerate().map(service).collect()
 }
 
 /// What is known of each probe, by its name.
@@ -172,7 +180,7 @@ fn servers_that_hang_and_come_back_are_followed_by_every_kind() {
         return;
     }
     let mut sites = Sites::start();
-    let cases = sites.well();
+    let cases = [sites.well(), sites.doors()].concat();
     let server = server(&cases, PACE);
     until_all_are_known(&server, &cases);
     for _ in 0..2 {
@@ -184,6 +192,8 @@ fn servers_that_hang_and_come_back_are_followed_by_every_kind() {
                 let wrong = match case.name {
                     "tcp" | "half" | "ping" => "",
                     "exec" => "no end within",
+                    "tcp-door" | "half-door" => "refused",
+                    "home" => "unreachable",
                     _ => "no answer within",
                 };
                 Case::new(case.name, case.keys.clone(), &[(&case.targets[0].0, wrong)])
@@ -203,7 +213,7 @@ fn a_target_that_flaps_from_probe_to_probe_changes_no_verdict_and_is_probed_fast
     ) {
         return;
     }
-    let flapping = sites::flapping();
+    let flapping = flapping::http();
     // It answers the two that watch it in turn each.
     let keys = "kind = \"http\"\nhost = \"{who}.example.com\"";
     let target = flapping.to_string();
@@ -222,6 +232,36 @@ fn a_target_that_flaps_from_probe_to_probe_changes_no_verdict_and_is_probed_fast
     for (name, since) in [&member, &backend].into_iter().zip(since) {
         let probe = of(name);
         assert_eq!((&probe["since"], probe["failures_total"].as_u64() > Some(3)), (&since, true));
+    }
+}
+
+#[test]
+fn targets_of_every_kind_that_flap_from_probe_to_probe_keep_their_verdicts() {
+    if !inside(
+        "checks::targets_of_every_kind_that_flap_from_probe_to_probe_keep_their_verdicts",
+        &PROGRAMS,
+    ) {
+        return;
+    }
+    let sites = Sites::start();
+    let cases = sites.flapping();
+    let pace = "interval = \"1h\"\nfast_interval = \"100ms\"\nrise = 2\nfall = 2\ntimeout = \"1m\"";
+    // Each target answers one that asks: the backends are watched, and no members.
+    let server = Server::files(&services(&cases, pace)).start();
+    let known = || {
+        let probes = probes(&server);
+        let of = |case: &Case| probes[&format!("l4/{}/{}", case.name, case.targets[0].0)].clone();
+        cases.iter().map(of).collect::<Vec<Value>>()
+    };
+    let first = known();
+    until("all have flapped", || {
+        known().iter().all(|probe| probe["failures_total"].as_u64() > Some(3))
+    });
+    for (then, now) in first.iter().zip(known()) {
+        assert_eq!((&now["state"], &now["since"]), (&"up".into(), &then["since"]), "{now}");
+        // One more is under way, perhaps.
+        let [checks, failures] = ["checks_total", "failures_total"].map(|key| now[key].as_u64());
+        assert_eq!(checks.map(|checks| checks / 2), failures, "{now}");
     }
 }
 

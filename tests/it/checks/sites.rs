@@ -1,16 +1,17 @@
 //! Servers of every kind, well and otherwise, on addresses of the test's own network.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use socket2::{Domain, Socket, Type};
 
-use super::Case;
+use super::{Case, flapping};
 use crate::support::peers::{Peer, PeerZone};
-use crate::support::{Addresses, until};
+use crate::support::{Addresses, namespaces, until};
 
 const HTTP: u16 = 8080;
 const HTTP_LYING: u16 = 8081;
@@ -25,6 +26,9 @@ const GRPC_DEAD: u16 = 8447;
 pub const TLS: u16 = 8448;
 const GRPC: u16 = 2379;
 const AGENT: u16 = 8054;
+/// A port that is closed while all hang, and an address that nobody has then.
+const DOOR: u16 = 8090;
+const HOME: &str = "198.51.100.10";
 
 /// A network in which packets are swallowed, and one to which no route leads.
 const SWALLOWED: &str = "198.51.100.8";
@@ -49,6 +53,7 @@ pub struct Sites {
     silent_udp: UdpSocket,
     agent_down: SocketAddr,
     agent_babbling: SocketAddr,
+    door: Option<Socket>,
 }
 
 /// A program that runs until dropped.
@@ -57,7 +62,7 @@ struct Process(Child);
 impl Sites {
     /// Starts them, and waits until those that are well answer.
     pub fn start() -> Sites {
-        crate::support::namespaces::run(&format!("ip route add {SWALLOWED} dev lo"));
+        namespaces::run(&format!("ip route add {SWALLOWED} dev lo"));
         let directory = tempfile::tempdir().expect("a temporary directory");
         write_certificates(directory.path());
         write_script(directory.path());
@@ -77,7 +82,7 @@ impl Sites {
             Peer::bind(&[PeerZone { origin: "example.net.", text: &zone(address) }], "", "")
         };
         let other = PeerZone { origin: "example.org.", text: &zone("198.51.100.7") };
-        let sites = Sites {
+        let mut sites = Sites {
             processes,
             bind: bind(GOOD),
             other_bind: bind("198.51.100.77"),
@@ -86,12 +91,14 @@ impl Sites {
             silent_udp: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"),
             agent_down: says("down#maintenance\n"),
             agent_babbling: says("hello world\n"),
+            door: None,
             directory,
         };
         for port in [HTTP, HTTPS, GRPC, TLS, AGENT] {
             let open = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
             until(&format!("port {port} is open"), open);
         }
+        sites.open();
         sites
     }
 
@@ -240,16 +247,57 @@ impl Sites {
         cases.filter(|case| case.targets[0].1.is_empty()).collect()
     }
 
-    /// All that are well hang from now on: their processes do nothing.
+    /// Of the kinds that a process that hangs does not concern, what there is only while none does.
+    pub fn doors(&self) -> Vec<Case> {
+        let door = format!("127.0.0.1:{DOOR}");
+        vec![
+            Case::new("tcp-door", "kind = \"tcp\"", &[(&door, "")]),
+            Case::new("half-door", "kind = \"tcp-half-open\"", &[(&door, "")]),
+            Case::new("home", "kind = \"icmp\"", &[(&format!("{HOME}:80"), "")]),
+        ]
+    }
+
+    /// Of every kind that talks one that is well, behind something that lets every second probe pass.
+    pub fn flapping(&self) -> Vec<Case> {
+        let mut cases = self.well();
+        // What takes too long for a datagram would be asked for twice.
+        cases.retain(|case| !matches!(case.name, "tcp" | "half" | "ping" | "dns-long"));
+        for Case { name, targets, .. } in &mut cases {
+            let target = &mut targets[0].0;
+            let through = |relay: fn(SocketAddr) -> SocketAddr| relay(target.parse().expect("one"));
+            *target = match *name {
+                // The script flaps by itself.
+                "exec" => "127.0.0.1:4".into(),
+                "dns" => through(flapping::queries).to_string(),
+                _ => through(flapping::connections).to_string(),
+            };
+        }
+        cases
+    }
+
+    /// All that are well hang from now on: their processes do nothing, and the doors are closed.
     pub fn hang(&mut self) {
         std::fs::write(self.hang_file(), "").expect("a file");
         self.signal("STOP");
+        self.door = None;
+        namespaces::run(&format!("ip address delete {HOME}/32 dev lo"));
     }
 
     /// They go on.
     pub fn wake(&mut self) {
         std::fs::remove_file(self.hang_file()).expect("the file is there");
         self.signal("CONT");
+        self.open();
+    }
+
+    fn open(&mut self) {
+        namespaces::run(&format!("ip address add {HOME}/32 dev lo"));
+        let door = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        door.set_reuse_address(true).expect("an option");
+        door.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, DOOR)).into()).expect("a free port");
+        // Nobody is let in: they wait in line, all that come.
+        door.listen(4096).expect("a socket that listens");
+        self.door = Some(door);
     }
 
     fn signal(&self, name: &str) {
@@ -361,11 +409,13 @@ fn agent() -> Process {
     spawn(&mut command, Path::new("/dev/null"))
 }
 
-/// It is well on port 1, says what is wrong on port 2, and takes for ever on port 3.
+/// It is well on port 1, says what is wrong on port 2, takes for ever on port 3, and is well every
+/// second time on port 4.
 fn write_script(at: &Path) {
     let script = format!(
-        "[ -e {}/hang ] && sleep 60\ncase $PORTOLAN_ADDRESS:$PORTOLAN_PORT in\n\
-         127.0.0.1:1) exit 0;;\n127.0.0.1:2) echo the disk is full >&2; exit 3;;\n*) sleep 60;;\nesac\n",
+        "[ -e {0}/hang ] && sleep 60\ncase $PORTOLAN_ADDRESS:$PORTOLAN_PORT in\n\
+         127.0.0.1:1) exit 0;;\n127.0.0.1:2) echo the disk is full >&2; exit 3;;\n\
+         127.0.0.1:4) rm {0}/odd 2>/dev/null && exit 1; : >{0}/odd; exit 0;;\n*) sleep 60;;\nesac\n",
         at.display()
     );
     std::fs::write(at.join("script"), script).expect("a file");
@@ -414,31 +464,6 @@ fn says(text: &'static str) -> SocketAddr {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let _ = stream.write_all(text.as_bytes());
-        }
-    });
-    address
-}
-
-/// An HTTP server that answers 200 and 500 in turn, to each Host apart.
-pub fn flapping() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        let mut asked = std::collections::HashMap::<String, u64>::new();
-        for stream in listener.incoming().flatten() {
-            let mut stream = BufReader::new(stream);
-            let (mut line, mut host) = (String::new(), String::new());
-            while stream.read_line(&mut line).is_ok_and(|length| length > 2) {
-                if line.to_ascii_lowercase().starts_with("host:") {
-                    host.clone_from(&line);
-                }
-                line.clear();
-            }
-            let asked = asked.entry(host).or_default();
-            let status = if asked.is_multiple_of(2) { 200 } else { 500 };
-            *asked += 1;
-            let head = format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\nConnection: close");
-            let _ = write!(stream.get_mut(), "{head}\r\n\r\n");
         }
     });
     address
