@@ -13,7 +13,7 @@ const ROUNDS: usize = 12;
 /// Flows that come meanwhile.
 const CLIENTS: usize = 40;
 /// On what nothing moves for this long is over.
-const IDLE: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(100);
 
 /// Does with a connection what one may do, wise or not.
 async fn misbehave(mut stream: TcpStream) {
