@@ -10,7 +10,8 @@ use super::reader::{Reader, Table, Value};
 use super::server::MOST_WORKERS;
 use super::service::{self, ServiceForm};
 use crate::l4;
-use crate::l4::settings::{AccessLog, Capacity, Protocol};
+use crate::l4::preface::Routes;
+use crate::l4::settings::{AccessLog, Capacity, MOST_HOPS, Protocol};
 
 /// What `[l4]` says.
 #[derive(Debug, Default)]
@@ -45,10 +46,11 @@ fn read_access_log(mut table: Table<'_>) -> Option<AccessLog> {
 /// Compiles the services; problems go to `reader`.
 pub(super) fn compile(form: &L4Form, reader: &Reader) -> l4::Settings {
     let named = names(&form.services, reader);
+    let ways: Vec<Way<'_>> = form.services.iter().map(|service| Way::of(service, &named)).collect();
     // A key that was not understood may have been `listen` or `routes`.
     let is_understood = !reader.has_errors();
     for (at, service) in form.services.iter().enumerate() {
-        check_routes(at, &form.services, &named, reader);
+        check_routes(at, &form.services, (&named, &ways), reader);
         if is_understood {
             check_reached(service, &form.services, reader);
         }
@@ -82,7 +84,7 @@ fn names<'f>(services: &'f [ServiceForm], reader: &Reader) -> HashMap<&'f str, u
 fn check_routes(
     at: usize,
     services: &[ServiceForm],
-    named: &HashMap<&str, usize>,
+    (named, ways): (&HashMap<&str, usize>, &[Way<'_>]),
     reader: &Reader,
 ) {
     for route in &services[at].routes {
@@ -108,37 +110,68 @@ fn check_routes(
             refuse(format!("`{name}` carries datagrams"), "expected a service for tcp");
         } else {
             for server_name in &route.names {
-                if leads_back(server_name.get_ref(), there, services, named) {
-                    let message = format!("`{}` is routed in a circle", server_name.get_ref());
-                    let error = reader.error(server_name.span(), message);
-                    reader.report(error.label(format!("`{name}` routes it away again")));
+                let refuse = |message: String, label: String| {
+                    reader.report(reader.error(server_name.span(), message).label(label));
+                };
+                let passed = way(server_name.get_ref(), at, ways);
+                let is_circle = passed.len() > 1 && passed.last() == Some(&at);
+                if is_circle {
+                    let label = described(&passed, services);
+                    refuse(format!("`{}` is routed in a circle", server_name.get_ref()), label);
+                } else if passed.len() > MOST_HOPS + 1 {
+                    let message = format!("`{}` is routed too often", server_name.get_ref());
+                    refuse(
+                        message,
+                        format!("expected at most {MOST_HOPS} services after this one"),
+                    );
                 }
             }
         }
     }
 }
 
-/// True when services that a name is routed to, from the one at `first` on, route it in a circle.
-fn leads_back(
-    server_name: &str,
-    first: usize,
-    services: &[ServiceForm],
-    named: &HashMap<&str, usize>,
-) -> bool {
-    let mut seen = vec![first];
-    let mut at = first;
-    loop {
-        let routes = &services[at].settings.routes;
-        let further = routes.iter().find(|route| route.names.iter().any(|n| n == server_name));
-        let Some(&next) = further.and_then(|route| named.get(route.service.as_str())) else {
-            return false;
-        };
-        if seen.contains(&next) {
-            return true;
-        }
-        seen.push(next);
-        at = next;
+/// Where a service leads names to.
+struct Way<'f> {
+    routes: Routes,
+    service: &'f ServiceForm,
+    named: &'f HashMap<&'f str, usize>,
+}
+
+impl<'f> Way<'f> {
+    fn of(service: &'f ServiceForm, named: &'f HashMap<&'f str, usize>) -> Way<'f> {
+        Way { routes: Routes::new(&service.settings.routes), service, named }
     }
+
+    fn next(&self, name: &str) -> Option<usize> {
+        let route = self.service.settings.routes.get(self.routes.find(name)?)?;
+        self.named.get(route.service.as_str()).copied()
+    }
+}
+
+/// The services that a name of one at `first` passes, from that one on: until it is carried, is back
+/// where it was, or has passed too many.
+///
+/// In any circle, names that one of its services has in its routes go round: those with most labels.
+/// So it is enough to follow each service's own, and of `*.` any name below that no route has.
+fn way(server_name: &str, first: usize, ways: &[Way<'_>]) -> Vec<usize> {
+    let name = server_name.strip_prefix('*').unwrap_or(server_name);
+    let mut passed = vec![first];
+    while let Some(next) = passed.last().and_then(|at| ways.get(*at)?.next(name))
+        && passed.len() <= MOST_HOPS + 1
+    {
+        let is_back = passed.contains(&next);
+        passed.push(next);
+        if is_back {
+            break;
+        }
+    }
+    passed
+}
+
+/// `web`, then `api`, then `web`.
+fn described(passed: &[usize], services: &[ServiceForm]) -> String {
+    let name = |at: &usize| format!("`{}`", services[*at].settings.name);
+    passed.iter().map(name).collect::<Vec<_>>().join(", then ")
 }
 
 /// Reports a service that no connection comes to, and what has no meaning where nothing is

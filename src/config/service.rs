@@ -56,7 +56,7 @@ const OF_TCP: [&str; 10] = [
 /// What only datagrams have.
 const OF_UDP: [&str; 1] = ["quic"];
 /// What is looked at before it is known which service carries a connection.
-const AT_THE_DOOR: [&str; 3] = ["accept_proxy", "hello_timeout", "routes"];
+const AT_THE_DOOR: [&str; 2] = ["accept_proxy", "hello_timeout"];
 
 /// The most connections that can be named.
 const MOST_CONNECTIONS: RangeInclusive<u64> = 1..=u32::MAX as u64;

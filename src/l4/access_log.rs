@@ -20,6 +20,8 @@ use super::settings::{self, Protocol};
 const WAITING: usize = 8_192;
 /// So many bytes are written at a time, at most.
 const WRITE_BYTES: usize = 64 * 1024;
+/// Of those that are turned away so many are noted a second, at most: strangers decide how many come.
+const TURNED_AWAY: u64 = 100;
 /// How soon it is looked again whether there is room for a line.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// That the file cannot be written is said no more often than this.
@@ -38,6 +40,9 @@ pub struct AccessLog {
 struct Open {
     settings: settings::AccessLog,
     orders: SyncSender<Order>,
+    since: Instant,
+    /// In which second since then how many that were turned away have been noted.
+    turned_away: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -97,7 +102,7 @@ impl AccessLog {
         std::thread::Builder::new()
             .name("l4-access-log".into())
             .spawn(move || writer.write_all(&received))?;
-        self.open.store(Some(Arc::new(Open { settings: settings.clone(), orders })));
+        self.open.store(Some(Arc::new(Open::new(settings.clone(), orders))));
         Ok(())
     }
 
@@ -108,12 +113,21 @@ impl AccessLog {
 
     /// Notes the end of a flow, if this one is to be noted.
     pub fn note(&self, service: &str, ending: &Ending) {
-        let open = self.open.load();
-        let Some(open) = open.as_ref() else { return };
-        let sample = open.settings.sample;
-        if sample < 1.0 && fastrand::f64() >= sample {
-            return;
+        if let Some(open) = self.open.load().as_ref().filter(|open| open.is_of_sample()) {
+            self.write(open, service, ending);
         }
+    }
+
+    /// Notes that a flow was not let in, if this one is to be noted.
+    pub fn note_turned_away(&self, service: &str, ending: &Ending, now: Instant) {
+        let open = self.open.load();
+        let open = open.as_ref().filter(|open| open.is_of_sample() && open.has_room(now));
+        if let Some(open) = open {
+            self.write(open, service, ending);
+        }
+    }
+
+    fn write(&self, open: &Open, service: &str, ending: &Ending) {
         let line = Line { time: SystemTime::now(), service: service.into(), ending: *ending };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
             open.orders.try_send(Order::Write(line))
@@ -143,6 +157,27 @@ impl AccessLog {
     /// Lines that found no room, or could not be written.
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
+    }
+}
+
+impl Open {
+    fn new(settings: settings::AccessLog, orders: SyncSender<Order>) -> Open {
+        Open { settings, orders, since: Instant::now(), turned_away: AtomicU64::new(0) }
+    }
+
+    fn is_of_sample(&self) -> bool {
+        self.settings.sample >= 1.0 || fastrand::f64() < self.settings.sample
+    }
+
+    /// Whether one more that was turned away is noted in this second.
+    fn has_room(&self, now: Instant) -> bool {
+        let this = now.saturating_duration_since(self.since).as_secs() << 32;
+        let counted = |latest: u64| match latest {
+            latest if latest < this => Some(this + 1),
+            latest if latest & u64::from(u32::MAX) < TURNED_AWAY => Some(latest + 1),
+            _ => None,
+        };
+        self.turned_away.fetch_update(Relaxed, Relaxed, counted).is_ok()
     }
 }
 
@@ -304,9 +339,26 @@ mod tests {
         // Nobody writes: it is not waited for ever.
         let (orders, _unread) = sync_channel(1);
         let settings = settings::AccessLog { path, sample: 1.0 };
-        log.open.store(Some(Arc::new(Open { settings, orders })));
+        log.open.store(Some(Arc::new(Open::new(settings, orders))));
         log.note("web", &ending(1));
         log.flush(Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_flood_that_is_turned_away_writes_few_lines_a_second() {
+        let log = AccessLog::default();
+        let (orders, lines) = sync_channel(WAITING);
+        let settings = settings::AccessLog { path: PathBuf::new(), sample: 1.0 };
+        log.open.store(Some(Arc::new(Open::new(settings, orders))));
+        let begin = Instant::now() + Duration::from_secs(10);
+        let flood = |second: u64| {
+            let now = begin + Duration::from_secs(second);
+            (0..10_000).for_each(|port| log.note_turned_away("web", &ending(port), now));
+            lines.try_iter().count() as u64
+        };
+        assert_eq!([0, 0, 1, 0, 5].map(flood), [TURNED_AWAY, 0, TURNED_AWAY, 0, TURNED_AWAY]);
+        log.note("web", &ending(1));
+        assert_eq!((lines.try_iter().count(), log.lost()), (1, 0), "others have their lines");
     }
 
     #[test]
@@ -323,7 +375,7 @@ mod tests {
         // Nobody reads it: it can hold what waits, and no more.
         let (orders, _unread) = sync_channel(WAITING);
         let settings = settings::AccessLog { path, sample: 1.0 };
-        log.open.store(Some(Arc::new(Open { settings, orders })));
+        log.open.store(Some(Arc::new(Open::new(settings, orders))));
         let before = log.lost();
         for _ in 0..WAITING + 100 {
             log.note("web", &ending(9));

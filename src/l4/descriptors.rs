@@ -86,7 +86,7 @@ fn part_taken(claimed: u64, yielding: u64, most: u64) -> f64 {
 }
 
 /// How many may be open for what is carried.
-fn for_flows() -> u64 {
+pub fn for_flows() -> u64 {
     most() - most() / PART_KEPT
 }
 

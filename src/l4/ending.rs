@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::admission::Refusal;
 use super::flow::Flow;
 
 /// The end of a flow, and what there was of it.
@@ -44,9 +45,9 @@ pub enum Cause {
     TooLong,
     /// The client did not say in time, or not well, whom it stands for.
     NoHello,
-    /// Whom it stands for is not let in.
+    /// The client, or whom it stands for, is not let in.
     Denied,
-    /// Whom it stands for has brought too many of late, or all have together.
+    /// It, or whom it stands for, has brought too many of late, or all have together.
     Limited,
     /// No backend was up that took it.
     NoBackend,
@@ -63,6 +64,30 @@ pub enum Cause {
     Displaced,
     /// The forwarder stopped.
     Stopped,
+}
+
+impl Ending {
+    /// Of a flow that came to no backend.
+    pub fn at_once(flow: Flow, cause: Cause) -> Ending {
+        Ending {
+            flow,
+            backend: None,
+            cause,
+            lasted: Duration::ZERO,
+            connected_after: None,
+            bytes_to_backend: 0,
+            bytes_to_client: 0,
+        }
+    }
+}
+
+impl From<Refusal> for Cause {
+    fn from(refusal: Refusal) -> Cause {
+        match refusal {
+            Refusal::Denied => Cause::Denied,
+            Refusal::TooManyOfSource | Refusal::TooMany => Cause::Limited,
+        }
+    }
 }
 
 impl Cause {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use arrayvec::ArrayVec;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -22,7 +23,7 @@ use super::flow::Flow;
 use super::hold::Asked;
 use super::preface::{Awaited, Routes};
 use super::recent::Recent;
-use super::settings::{BackendSettings, Balance, Listen, ServiceSettings};
+use super::settings::{BackendSettings, Balance, Listen, MOST_HOPS, ServiceSettings};
 use super::table::Table;
 use crate::handover::ServiceFlows;
 
@@ -56,6 +57,8 @@ pub struct Service {
     pub denied_total: AtomicU64,
     /// The same, by the limits on their rate.
     pub limited_total: AtomicU64,
+    /// Datagrams for which its sockets had no room.
+    pub dropped_total: AtomicU64,
     /// What has ended flows.
     ends: Ends,
     /// Never on the way of a connection.
@@ -119,6 +122,8 @@ pub struct ServiceStatus {
     pub denied_total: u64,
     /// Those that came too fast.
     pub limited_total: u64,
+    /// Datagrams for which its sockets had no room.
+    pub dropped_total: u64,
     /// What has ended its flows, and how often.
     pub ended_total: BTreeMap<Cause, u64>,
     /// Its backends, in the order of the file.
@@ -143,6 +148,7 @@ impl Service {
             waiting: AtomicU64::new(0),
             denied_total: AtomicU64::new(0),
             limited_total: AtomicU64::new(0),
+            dropped_total: AtomicU64::new(0),
             ends: Ends::default(),
             recent: Mutex::default(),
             log,
@@ -221,6 +227,11 @@ impl Service {
         self.log.note(&self.name, ending);
     }
 
+    /// A flow was not let in, of which nothing was made.
+    pub fn note_turned_away(&self, ending: &Ending, now: Instant) {
+        self.log.note_turned_away(&self.name, ending, now);
+    }
+
     /// Leaves backends alone for a while that are not checked and could not be reached.
     pub fn avoid_suspects(&self, now: Instant) {
         let table = self.table.load();
@@ -238,7 +249,21 @@ impl Service {
     /// A place for a flow, but not on one of those tried.
     pub fn choose(&self, flow: &Flow, tried: &[SocketAddr]) -> Result<Place, NoBackend> {
         let table = self.table.load();
-        let of_all = table.settings.max_connections;
+        self.choose_of(&table, flow, tried, table.settings.max_connections)
+    }
+
+    /// The same where another flow makes room in the service for this one, and goes soon.
+    pub fn choose_beyond(&self, flow: &Flow, tried: &[SocketAddr]) -> Result<Place, NoBackend> {
+        self.choose_of(&self.table.load(), flow, tried, None)
+    }
+
+    fn choose_of(
+        &self,
+        table: &Table,
+        flow: &Flow,
+        tried: &[SocketAddr],
+        of_all: Option<u64>,
+    ) -> Result<Place, NoBackend> {
         let turn = self.turn.fetch_add(1, Relaxed);
         for _ in 0..CHOICES {
             if of_all.is_some_and(|most| self.shared.all_flows() >= most) {
@@ -251,6 +276,12 @@ impl Service {
             }
         }
         Err(NoBackend::Full)
+    }
+
+    /// True when it has more flows than it may have.
+    pub fn is_overfull(&self) -> bool {
+        let most = self.table.load().settings.max_connections;
+        most.is_some_and(|most| self.shared.flows.load(Relaxed) > most)
     }
 
     /// A place on the backend that QUIC connection ids call so, if it is up: flows that it has
@@ -289,12 +320,20 @@ impl Service {
         self.door.load().admission.would_admit(source, now)
     }
 
-    /// The service that carries connections to this server name, if a route says so: that of the
-    /// very name, else of the longest `*.`. `name` is in lower case.
-    pub fn route(&self, name: &str) -> Option<Arc<Service>> {
+    /// The service that gets connections to this server name, if a route says so: that of the very
+    /// name, else of the longest `*.`. `name` is in lower case.
+    fn route(&self, name: &str) -> Option<Arc<Service>> {
         let door = self.door.load();
         let route = door.routes.find(name)?;
         door.targets.get(route)?.upgrade()
+    }
+
+    /// The services to which this server name is led, one after the other; the last carries its
+    /// connections. There are none where no route has the name.
+    pub fn led_to(&self, name: &str) -> ArrayVec<Arc<Service>, MOST_HOPS> {
+        // While a reload replaces one after the other, they might lead in a circle.
+        let services = std::iter::successors(self.route(name), |service| service.route(name));
+        services.take(MOST_HOPS).collect()
     }
 
     /// The backend at that address.
@@ -346,6 +385,7 @@ impl Service {
             refused_total: self.refused_total.load(Relaxed),
             denied_total: self.denied_total.load(Relaxed),
             limited_total: self.limited_total.load(Relaxed),
+            dropped_total: self.dropped_total.load(Relaxed),
             ended_total: self.ends.totals(),
             backends,
         }

@@ -263,6 +263,9 @@ pub struct Route {
     pub service: String,
 }
 
+/// A connection is led from service to service by its name at most so often.
+pub const MOST_HOPS: usize = 8;
+
 /// Where the server id stands in a QUIC connection id: after its first byte, in the clear
 /// (draft-ietf-quic-load-balancers, the plaintext algorithm).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

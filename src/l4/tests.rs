@@ -38,7 +38,16 @@ impl Backend {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Backend::start_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), serve)
+    }
+
+    fn start_at<F>(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Backend
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let accept = async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -50,11 +59,15 @@ impl Backend {
 
     /// Says its name, one byte, and then what it is told.
     async fn named(name: u8) -> Backend {
+        Backend::named_at(name, TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn named_at(name: u8, listener: TcpListener) -> Backend {
         let serve = move |mut stream: TcpStream| async move {
             let _ = stream.write_all(&[name]).await;
             echo(stream).await;
         };
-        Backend::start(serve).await
+        Backend::start_at(listener, serve)
     }
 }
 
@@ -74,7 +87,7 @@ async fn echo(mut stream: TcpStream) {
 /// A port at which connections are refused for as long as it is held.
 struct Closed {
     address: SocketAddr,
-    _socket: Socket,
+    socket: Socket,
 }
 
 impl Closed {
@@ -82,7 +95,14 @@ impl Closed {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
-        Closed { address, _socket: socket }
+        Closed { address, socket }
+    }
+
+    /// A backend of that name listens there from now on.
+    async fn opens(self, name: u8) -> Backend {
+        self.socket.listen(128).unwrap();
+        self.socket.set_nonblocking(true).unwrap();
+        Backend::named_at(name, TcpListener::from_std(self.socket.into()).unwrap())
     }
 }
 

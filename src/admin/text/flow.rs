@@ -24,7 +24,11 @@ pub fn explained(explained: &FlowExplained) -> String {
     let _ = writeln!(text, "door      {admission}");
     if let Some(route) = route {
         let to = match &route.service {
-            Some(service) => format!("{} is carried by service {service}", route.server_name),
+            Some(service) => {
+                let through: String =
+                    route.through.iter().map(|one| format!(", by way of {one}")).collect();
+                format!("{} is carried by service {service}{through}", route.server_name)
+            }
             None => format!("no route has {}: the service carries it itself", route.server_name),
         };
         let _ = writeln!(text, "route     {to}");

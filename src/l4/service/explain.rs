@@ -1,6 +1,7 @@
 //! What would become of a new flow, and why: the same steps, and nothing counts.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -23,8 +24,7 @@ pub struct FlowExplained {
     pub client: SocketAddr,
     /// Where it comes to.
     pub vip: SocketAddr,
-    /// Why it is not let in, by the service or by that to which its server name leads, if it is
-    /// not.
+    /// Why it is not let in, by the service or by one to which its server name leads, if it is not.
     pub refusal: Option<Refusal>,
     /// Where its server name leads to, if one is given.
     pub route: Option<RouteExplained>,
@@ -39,6 +39,8 @@ pub struct RouteExplained {
     pub server_name: String,
     /// The service that carries it; none: no route has it, and the service does itself.
     pub service: Option<String>,
+    /// Services that lead it on to that one, in their order.
+    pub through: Vec<String>,
 }
 
 /// How a backend is chosen.
@@ -83,26 +85,22 @@ impl Service {
     pub fn explain(&self, flow: &Flow, server_name: Option<&str>, now: Instant) -> FlowExplained {
         let name = server_name.map(|name| name.strip_suffix('.').unwrap_or(name));
         let name = name.map(str::to_ascii_lowercase);
-        let target = name.as_deref().and_then(|name| self.route(name));
-        // Both have a door.
+        let targets = name.as_deref().map(|name| self.led_to(name)).unwrap_or_default();
+        // Each has a door.
         let client = flow.client.ip();
-        let refusal = self.would_admit(client, now).err();
-        let refusal = refusal.or_else(|| target.as_ref()?.would_admit(client, now).err());
-        let choice = match (&target, refusal) {
-            (_, Some(_)) => None,
-            (Some(target), None) => Some(target.explain_choice(flow)),
-            (None, None) => Some(self.explain_choice(flow)),
-        };
+        let mut doors = std::iter::once(self).chain(targets.iter().map(Arc::as_ref));
+        let refusal = doors.find_map(|service| service.would_admit(client, now).err());
+        let carries = targets.last().map_or(self, Arc::as_ref);
+        let choice = refusal.is_none().then(|| carries.explain_choice(flow));
+        let mut through: Vec<String> = targets.iter().map(|one| one.name.clone()).collect();
+        let last = through.pop();
         FlowExplained {
             service: self.name.clone(),
             protocol: flow.protocol,
             client: flow.client,
             vip: flow.vip,
             refusal,
-            route: name.map(|server_name| RouteExplained {
-                server_name,
-                service: target.map(|target| target.name.clone()),
-            }),
+            route: name.map(|server_name| RouteExplained { server_name, service: last, through }),
             choice,
         }
     }

@@ -348,6 +348,33 @@ fn routes_lead_to_other_services_by_name_the_longest_first() {
     assert_eq!(led("www.example.com"), None, "it is gone");
 }
 
+/// Services of these names, each of which leads `example.net` to the next.
+fn chain<const N: usize>(names: [&str; N], is_circle: bool) -> [Arc<Service>; N] {
+    let services =
+        names.map(|name| Arc::new(Service::new(name.into(), Arc::default(), Arc::default())));
+    for (at, service) in services.iter().enumerate() {
+        let next = match at + 1 {
+            next if next == N && !is_circle => continue,
+            next => &services[next % N],
+        };
+        let mut settings = settings(&[]);
+        let (names, name) = (vec!["example.net".into()], next.name.clone());
+        settings.routes = vec![Route { names, service: name }];
+        service.replace(Arc::new(settings), Arc::default(), [Arc::downgrade(next)].into());
+    }
+    services
+}
+
+#[test]
+fn a_name_is_led_on_from_service_to_service_and_round_a_circle_not_for_ever() {
+    let services = chain(["web", "middle", "api"], false);
+    let route = services[0].explain(&flow(1), Some("example.net"), Instant::now()).route.unwrap();
+    assert_eq!((route.service.as_deref(), &*route.through), (Some("api"), &["middle".into()][..]));
+    assert!(services[0].led_to("example.org").is_empty());
+    let circle = chain(["web", "middle", "api"], true);
+    assert_eq!(circle[0].led_to("example.net").len(), MOST_HOPS);
+}
+
 /// A service with a route for `example.net` to another, which does not let our flows in.
 fn routed() -> [Arc<Service>; 2] {
     let [web, api] = ["web", "api"]

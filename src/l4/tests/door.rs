@@ -6,7 +6,7 @@ use tokio::net::TcpSocket;
 
 use super::*;
 use crate::l4::preface::proxy_header::{self, Header};
-use crate::l4::settings::{Access, ProxyVersion, RateLimit, Route};
+use crate::l4::settings::{Access, AccessLog, ProxyVersion, RateLimit, Route};
 
 const LINE: &[u8] = b"PROXY TCP4 198.51.100.7 203.0.113.10 51234 443\r\n";
 /// A ClientHello with the server name `a.example`.
@@ -60,7 +60,10 @@ async fn who_is_denied_or_comes_too_fast_is_reset_and_counted_and_others_are_not
     service.access = Access { allow: loopback(), deny: vec!["127.0.0.66/32".parse().unwrap()] };
     service.rate_limit =
         Some(RateLimit { per_source: Some(0.001), total: None, burst_seconds: 2000.0 });
-    let l4 = run(service.clone()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let log = Some(AccessLog { path: path.clone(), sample: 1.0 });
+    let l4 = start(Settings { access_log: log, ..settings([service.clone()]) }).await.unwrap();
     is_turned_away(from(&l4, 66).await).await;
     for _ in 0..2 {
         comes_to(b'a', from(&l4, 7).await.unwrap(), b"").await;
@@ -69,6 +72,10 @@ async fn who_is_denied_or_comes_too_fast_is_reset_and_counted_and_others_are_not
     comes_to(b'a', from(&l4, 8).await.unwrap(), b"").await;
     let status = &l4.load().services[0];
     assert_eq!((status.accepted_total, status.denied_total, status.limited_total), (3, 1, 1));
+    let noted = || std::fs::read_to_string(&path).unwrap();
+    let of = |cause: &str| noted().lines().filter(|line| line.contains(cause)).count();
+    until("they are in the access log", || of("denied") + of("limited") == 2).await;
+    assert_eq!(of(r#""client":"127.0.0.66:"#), of(r#""cause":"denied""#));
 
     service.access.deny = vec!["127.0.0.8/32".parse().unwrap()];
     l4.replace(settings([service])).await.unwrap();
@@ -181,6 +188,39 @@ async fn a_connection_goes_where_its_server_name_says_and_the_hello_with_it() {
     let load = l4.load();
     let accepted: Vec<u64> = load.services.iter().map(|service| service.accepted_total).collect();
     assert_eq!(accepted, [3, 1]);
+}
+
+#[tokio::test]
+async fn a_connection_is_led_on_until_no_route_has_its_name() {
+    let backends = [b'w', b'm', b'a'].map(Backend::named);
+    let [web, middle, api] = backends;
+    let (web, middle, api) = (web.await, middle.await, api.await);
+    let route = |name: &str, service: &str| {
+        vec![Route { names: vec![name.into()], service: service.into() }]
+    };
+    let mut services = [("web", &web), ("middle", &middle), ("api", &api)]
+        .map(|(name, backend)| service(name, &[(backend.address, 1)]));
+    services[0].routes = route("*.example", "middle");
+    services[1].routes = route("a.example", "api");
+    services[1..].iter_mut().for_each(|one| one.listen.clear());
+    let l4 = start(settings(services.clone())).await.unwrap();
+    let other = String::from_utf8_lossy(HELLO).replace("a.example", "b.example").into_bytes();
+    for (name, hello) in [(b'a', HELLO), (b'm', &other)] {
+        let mut stream = connect(&l4).await;
+        stream.write_all(hello).await.unwrap();
+        comes_to(name, stream, hello).await;
+    }
+    let accepted: Vec<u64> = l4.load().services.iter().map(|one| one.accepted_total).collect();
+    assert_eq!(accepted, [2, 2, 1]);
+
+    // Each has a door.
+    services[1].access.deny = loopback();
+    l4.replace(settings(services)).await.unwrap();
+    let mut stream = connect(&l4).await;
+    stream.write_all(HELLO).await.unwrap();
+    assert_reset(&mut stream).await;
+    let denied: Vec<u64> = l4.load().services.iter().map(|one| one.denied_total).collect();
+    assert_eq!(denied, [0, 1, 0]);
 }
 
 #[tokio::test]

@@ -188,6 +188,45 @@ async fn a_backend_that_cannot_be_asked_takes_nobodys_place() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_place_that_is_not_free_lets_others_by_to_those_that_are() {
+    let (closed, backend) = (Closed::new(), Backend::named(7).await);
+    let mut web = service("web", &[(closed.address, 1), (backend.address, 1)]);
+    for backend in &mut web.backends {
+        backend.max_connections = Some(1);
+    }
+    web.queue.timeout = SOON;
+    let l4 = run(web).await;
+    // It is not left alone for being closed.
+    l4.force("web", closed.address, Some(true)).unwrap();
+    let (held, _) = reach(&l4).await;
+    // These find one closed and the other full.
+    let status = || l4.load().services[0].clone();
+    let failures = || status().backends[0].connect_failures_total;
+    let before = failures();
+    let mut waiting = Vec::new();
+    for number in 1..=3 {
+        waiting.push(connect(&l4).await);
+        let waits = || failures() == before + number && status().waiting == number;
+        until("it has tried that one, and waits", waits).await;
+    }
+    // Now it listens.
+    let _opened = closed.opens(8).await;
+    let mut others = vec![connect(&l4).await];
+    assert_eq!(name_of(&mut others[0]).await, 8);
+    assert_eq!(status().waiting, 3);
+    others.push(line_up(&l4).await);
+    others.push(line_up(&l4).await);
+    drop(held);
+    // In the order in which they came, each where it can.
+    assert_eq!(name_of(&mut waiting[0]).await, 7);
+    others.remove(0);
+    assert_eq!(name_of(&mut others[0]).await, 8);
+    drop(waiting.remove(0));
+    assert_eq!(name_of(&mut waiting[0]).await, 7);
+    assert_eq!(status().waiting, 2);
+}
+
+#[tokio::test]
 async fn to_wait_for_a_place_takes_no_time_from_connecting() {
     let (closed, backend) = (Closed::new(), Backend::named(7).await);
     let mut web = service("web", &[(closed.address, 1), (backend.address, 1)]);

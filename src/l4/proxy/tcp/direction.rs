@@ -308,6 +308,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_refuses_to_splice_is_copied() {
+        let mut tools = Tools { pipes: Pipes::refused(), ..tools() };
+        assert_eq!(pass(2 << 20, true, &mut tools), 0);
+        let mut pipe = tools.pipes.take().expect("it was given back");
+        let (socket, mut peer) = side();
+        peer.write_all(b"hello").unwrap();
+        assert_eq!(pipe.fill(&socket.socket), Err(Errno::INVAL));
+    }
+
+    #[test]
     fn without_pipes_everything_is_copied() {
         let mut tools = tools();
         let all: Vec<Pipe> = (0..MOST).map_while(|_| tools.pipes.take()).collect();

@@ -1,6 +1,7 @@
 //! Where connections wait for a place on a backend, in the order in which they came.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,8 @@ pub struct Ticket {
     pub mailbox: Arc<Mailbox>,
     /// Its own.
     pub key: Key,
+    /// The backends that did not take it. A place on one of them is none for it.
+    pub tried: Vec<SocketAddr>,
 }
 
 /// As many wait as may.
@@ -36,7 +39,8 @@ impl Lines {
         self.waiting.load(Ordering::Acquire) > 0 && self.lines().contains_key(&id(service))
     }
 
-    /// Joins the line, unless so many wait there already. True for the first.
+    /// Joins the line, unless so many wait there already. True where a place may be free for it: for
+    /// the first, and behind one for which not every place is one.
     pub fn join(
         &self,
         service: &Arc<Service>,
@@ -51,10 +55,11 @@ impl Lines {
         if line.len() as u64 >= most {
             return Err(LineIsFull);
         }
+        let may_have_place = line.front().is_none_or(|first| !first.tried.is_empty());
         line.push_back(ticket);
         self.waiting.fetch_add(1, Ordering::AcqRel);
         service.waiting.fetch_add(1, Ordering::Relaxed);
-        Ok(line.len() == 1)
+        Ok(may_have_place)
     }
 
     /// Leaves the line, with a place or without.
@@ -78,6 +83,19 @@ impl Lines {
             return None;
         }
         self.lines().get(&id(service))?.front().cloned()
+    }
+
+    /// Who gets a place that is none for that one: the first behind it that has not tried all that it
+    /// has.
+    pub fn next(&self, service: &Arc<Service>, passed: &Ticket) -> Option<Ticket> {
+        if passed.tried.is_empty() {
+            return None;
+        }
+        let lines = self.lines();
+        let mut behind = lines.get(&id(service))?.iter().skip_while(|ticket| !ticket.is(passed));
+        behind.next()?;
+        let has_tried = |ticket: &Ticket| passed.tried.iter().all(|one| ticket.tried.contains(one));
+        behind.find(|ticket| !has_tried(ticket)).cloned()
     }
 
     fn lines(&self) -> MutexGuard<'_, HashMap<usize, VecDeque<Ticket>>> {

@@ -3,6 +3,7 @@
 mod connection;
 mod dial;
 mod direction;
+mod hellos;
 mod lines;
 mod mailbox;
 mod pipes;

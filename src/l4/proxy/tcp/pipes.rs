@@ -78,6 +78,17 @@ impl Pipe {
     }
 }
 
+#[cfg(test)]
+impl Pipes {
+    /// With one that is none, through which the kernel moves nothing (EINVAL).
+    pub fn refused() -> Pipes {
+        let (out, into) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        let claim = Claim::take(2).expect("descriptors");
+        let pipe = Pipe { out: out.into(), into: into.into(), _claim: claim, held: 0 };
+        Pipes { spare: vec![pipe], used: 0 }
+    }
+}
+
 fn flags() -> SpliceFlags {
     SpliceFlags::MOVE | SpliceFlags::NONBLOCK
 }

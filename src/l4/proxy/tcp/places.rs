@@ -80,7 +80,12 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let service = Arc::clone(&connection.service);
         let queue = service.settings().queue;
-        let Ok(is_first) = self.lines.join(&service, queue.length, self.ticket(key)) else {
+        let tried = match &connection.stage {
+            Stage::Connecting(attempts) => attempts.tried.clone(),
+            _ => Vec::new(),
+        };
+        let ticket = Ticket { tried, ..self.ticket(key) };
+        let Ok(may_have_place) = self.lines.join(&service, queue.length, ticket) else {
             return self.close(key, Cause::QueueFull);
         };
         let until = self.now.saturating_add(micros(queue.timeout));
@@ -89,9 +94,9 @@ impl Worker {
         }
         let tick = self.now / 1_000 + LOOK_FOR_PLACES;
         self.wheel.set(key.index, tick.min(until.div_ceil(1_000)));
-        if is_first {
+        if may_have_place {
             // One may have become free before anybody was known to wait for it.
-            self.seats.push((key, service));
+            self.call(&service);
         }
     }
 
@@ -102,7 +107,9 @@ impl Worker {
         {
             let place = service.choose(&connection.flow, &attempts.tried);
             if matches!(place, Err(NoBackend::Full)) {
-                return;
+                // What is free may be what this one has tried.
+                let ticket = Ticket { tried: attempts.tried.clone(), ..self.ticket(key) };
+                return self.lead_in(self.lines.next(service, &ticket), service);
             }
             connection.stop_waiting();
             self.lines.leave(service, &self.ticket(key));
@@ -114,14 +121,19 @@ impl Worker {
 
     /// A place may have become free: the first that waits for one is told.
     pub fn call(&mut self, service: &Arc<Service>) {
-        let Some(Ticket { mailbox, key }) = self.lines.first(service) else { return };
+        self.lead_in(self.lines.first(service), service);
+    }
+
+    fn lead_in(&mut self, ticket: Option<Ticket>, service: &Arc<Service>) {
+        let Some(Ticket { mailbox, key, .. }) = ticket else { return };
         match Arc::ptr_eq(&mailbox, &self.mailbox) {
             true => self.seats.push((key, Arc::clone(service))),
             false => mailbox.send(Order::Seat(key, Arc::clone(service))),
         }
     }
 
+    /// Of a connection of this worker's that has tried no backend, or by which it is found.
     pub fn ticket(&self, key: Key) -> Ticket {
-        Ticket { mailbox: Arc::clone(&self.mailbox), key }
+        Ticket { mailbox: Arc::clone(&self.mailbox), key, tried: Vec::new() }
     }
 }

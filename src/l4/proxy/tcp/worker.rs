@@ -16,6 +16,7 @@ use super::Carried;
 use super::connection::{Connection, Next, Stage, Time, micros};
 use super::dial::NearPorts;
 use super::direction::{BUFFER_BYTES, Tools};
+use super::hellos::Hellos;
 use super::lines::Lines;
 use super::mailbox::{Mailbox, Order};
 use super::pipes::Pipes;
@@ -44,6 +45,7 @@ pub struct Worker {
     pub(super) mailbox: Arc<Mailbox>,
     entrances: Slab<Entrance>,
     pub(super) connections: Slab<Connection>,
+    hellos: Hellos,
     carried: Arc<Carried>,
     /// A timer for each connection, in milliseconds.
     pub(super) wheel: Wheel,
@@ -83,6 +85,7 @@ impl Worker {
             mailbox,
             entrances: Slab::new(),
             connections: Slab::new(),
+            hellos: Hellos::new(),
             carried,
             wheel: Wheel::new(),
             tools: Tools { buffer: vec![0; BUFFER_BYTES].into(), pipes: Pipes::default() },
@@ -288,8 +291,10 @@ impl Worker {
         let Some(connection) = self.connections.remove(key) else { return };
         self.wheel.clear(key.index);
         let service = Arc::clone(&connection.service);
-        if matches!(connection.stage, Stage::Waiting(_)) {
-            self.lines.leave(&service, &self.ticket(key));
+        match connection.stage {
+            Stage::Hello(_) => self.hellos.end(),
+            Stage::Waiting(_) => self.lines.leave(&service, &self.ticket(key)),
+            Stage::Connecting(_) | Stage::Relaying => {}
         }
         // Before the client hears of it.
         service.note_end(&connection.ending(cause, self.now));

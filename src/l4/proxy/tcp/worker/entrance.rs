@@ -17,8 +17,8 @@ use super::super::side::{READING, Side, reset};
 use super::super::slab::Key;
 use super::super::token::Token;
 use super::{ACCEPT_AGAIN, Worker};
-use crate::l4::descriptors::Claim;
-use crate::l4::ending::Cause;
+use crate::l4::descriptors::{self, Claim};
+use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
 use crate::l4::listener::{BACKLOG, Opened};
 use crate::l4::service::Service;
@@ -26,6 +26,11 @@ use crate::l4::settings::Protocol;
 
 /// Connections accepted before what they bring is looked at.
 pub const ACCEPTS: usize = 32;
+/// Of the files that can be open for what is carried, those that are still to say whom they stand
+/// for, or whom they ask for, have one in so many, at most.
+const PART_OF_HELLOS: u64 = 4;
+/// A connection has so many.
+const FILES: u64 = 2;
 /// That it fails is said no more often than this.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -46,6 +51,9 @@ pub struct Entrance {
 impl Worker {
     pub(super) fn serve(&mut self, serving: u64, opened: &Arc<Opened>, service: &Arc<Service>) {
         let count = opened.workers.get(self.number).map_or(0, Vec::len);
+        let part = PART_OF_HELLOS * FILES * opened.workers.len().max(1) as u64;
+        let most = usize::try_from(descriptors::for_flows() / part).unwrap_or(usize::MAX);
+        self.hellos.most = most.max(1);
         for index in 0..count {
             let socket = &opened.workers[self.number][index];
             let vip = getsockname(socket).ok().and_then(|vip| SocketAddr::try_from(vip).ok());
@@ -81,7 +89,7 @@ impl Worker {
     pub(super) fn accept(&mut self, key: Key, most: usize) {
         for _ in 0..most {
             let Some(entrance) = self.entrances.get_mut(key) else { return };
-            let Some(claim) = Claim::take(2) else { return self.pause(key, Errno::MFILE) };
+            let Some(claim) = Claim::take(FILES) else { return self.pause(key, Errno::MFILE) };
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match acceptfrom_with(entrance.socket(self.number), flags) {
                 Ok((socket, client)) => {
@@ -150,7 +158,12 @@ impl Worker {
     fn welcome(&mut self, socket: OwnedFd, claim: Claim, flow: Flow, service: Arc<Service>) {
         let awaited = service.awaited(flow.client.ip());
         // A proxy's clients are asked for when it has said who they are.
-        if !awaited.proxy_header && service.admit(flow.client.ip(), self.instant()).is_err() {
+        if !awaited.proxy_header
+            && let Err(refusal) = service.admit(flow.client.ip(), self.instant())
+        {
+            // Before the client hears of it.
+            let ending = Ending::at_once(flow, refusal.into());
+            service.note_turned_away(&ending, self.instant());
             return reset(&socket);
         }
         service.accepted_total.fetch_add(1, Relaxed);

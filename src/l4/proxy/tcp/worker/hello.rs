@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::super::connection::{Stage, micros};
 use super::super::slab::Key;
 use super::Worker;
-use crate::l4::admission::Refusal;
 use crate::l4::ending::Cause;
 use crate::l4::preface::{Awaited, Endpoints, Hello, Progress, proxy_header};
 
@@ -22,6 +21,14 @@ impl Worker {
         let deadline = self.now.saturating_add(micros(limit));
         connection.await_hello(awaited, deadline);
         self.wheel.set(key.index, deadline.div_ceil(1_000));
+        let connections = &mut self.connections;
+        let is_awaited = |key| {
+            let connection = connections.get_mut(key);
+            connection.is_some_and(|one| matches!(one.stage, Stage::Hello(_)))
+        };
+        if let Some(oldest) = self.hellos.begin(key, is_awaited) {
+            self.close(oldest, Cause::NoHello);
+        }
     }
 
     /// The client may have said more.
@@ -56,17 +63,22 @@ impl Worker {
         }
         let client = connection.flow.client.ip();
         let mut admitted = if is_proxied { listening.admit(client, now) } else { Ok(()) };
-        let target = hello.server_name.as_deref().and_then(|name| listening.route(name));
-        if let (Ok(()), Some(target)) = (admitted, target) {
-            listening.routed_total.fetch_add(1, Relaxed);
+        let name = hello.server_name.as_deref();
+        for target in name.map(|name| listening.led_to(name)).unwrap_or_default() {
+            if admitted.is_err() {
+                break;
+            }
+            connection.service.routed_total.fetch_add(1, Relaxed);
             target.accepted_total.fetch_add(1, Relaxed);
             admitted = target.admit(client, now);
             connection.service = target;
         }
         match admitted {
-            Ok(()) => self.go_to_backend(key, hello),
-            Err(Refusal::Denied) => self.close(key, Cause::Denied),
-            Err(_) => self.close(key, Cause::Limited),
+            Ok(()) => {
+                self.hellos.end();
+                self.go_to_backend(key, hello);
+            }
+            Err(refusal) => self.close(key, refusal.into()),
         }
     }
 

@@ -10,6 +10,7 @@ use super::*;
 use crate::l4::backend::{Place, Shared};
 use crate::l4::descriptors::Claim;
 use crate::l4::flow::Flow;
+use crate::l4::preface::Awaited;
 use crate::l4::proxy::tcp::side::{READING, Side};
 use crate::l4::settings::{Protocol, ServiceSettings};
 
@@ -24,6 +25,47 @@ fn pair(room: usize) -> (OwnedFd, UnixStream) {
     (near.into(), far)
 }
 
+/// A worker that is not run.
+fn worker() -> Worker {
+    let mailbox = Arc::new(Mailbox::new().unwrap());
+    Worker::new(0, mailbox, Arc::default(), Arc::default()).unwrap()
+}
+
+/// Someone who has come to a service just now.
+fn comes(worker: &mut Worker, service: &Arc<Service>, client: OwnedFd) -> Key {
+    let address = SocketAddr::from(([198, 51, 100, 7], 80));
+    let flow = Flow { client: address, vip: address, protocol: Protocol::Tcp };
+    let (claim, service) = (Claim::take(2).unwrap(), Arc::clone(service));
+    let connection = |_| Connection::new(Side::client(client), claim, flow, service, 0);
+    worker.connections.insert(connection)
+}
+
+fn service() -> Arc<Service> {
+    Arc::new(Service::new("web".into(), Arc::default(), Arc::default()))
+}
+
+#[test]
+fn of_those_that_say_nothing_the_first_makes_room_for_the_next() {
+    let mut worker = worker();
+    worker.hellos.most = 2;
+    let service = service();
+    let awaited = Awaited { proxy_header: true, server_name: false };
+    let mut ends = Vec::new();
+    let keys: Vec<Key> = (0..3)
+        .map(|_| {
+            let (client, end) = pair(1);
+            ends.push(end);
+            let key = comes(&mut worker, &service, client);
+            worker.carried.begin();
+            worker.begin(key, awaited);
+            key
+        })
+        .collect();
+    let is_there = |key: &Key| worker.connections.get_mut(*key).is_some();
+    assert_eq!(keys.iter().map(is_there).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(service.status(Vec::new()).ended_total[&Cause::NoHello], 1);
+}
+
 /// Writes until nothing more fits.
 fn fill(mut stream: &UnixStream) -> usize {
     let piece = vec![b'x'; BUFFER_BYTES];
@@ -32,17 +74,11 @@ fn fill(mut stream: &UnixStream) -> usize {
 
 #[test]
 fn a_client_that_sends_for_ever_is_still_sent_what_it_takes_late() {
-    let mailbox = Arc::new(Mailbox::new().unwrap());
-    let mut worker = Worker::new(0, mailbox, Arc::default(), Arc::default()).unwrap();
+    let mut worker = worker();
     let address = SocketAddr::from(([198, 51, 100, 7], 80));
-    let flow = Flow { client: address, vip: address, protocol: Protocol::Tcp };
-    let service = Arc::new(Service::new("web".into(), Arc::default(), Arc::default()));
     let (client, mut client_end) = pair(1);
     let (backend, backend_end) = pair(1 << 20);
-    let claim = Claim::take(2).unwrap();
-    let key = worker
-        .connections
-        .insert(|_| Connection::new(Side::client(client), claim, flow, service, 0));
+    let key = comes(&mut worker, &service(), client);
     let connection = worker.connections.get_mut(key).unwrap();
     let data = Token::Client(key).data();
     epoll::add(&worker.epoll, connection.client_socket(), data, READING).unwrap();
