@@ -15,6 +15,8 @@ use libc::c_int;
 const CONTROL_BYTES: usize = 48;
 /// The same, and besides the length at which a message is cut.
 const CUT_CONTROL_BYTES: usize = CONTROL_BYTES + 24;
+/// What the kernel tells of a socket with SO_MEMINFO, of which the last is wanted.
+const SOCKET_FIGURES: usize = libc::SK_MEMINFO_DROPS as usize + 1;
 /// A message is cut into no more datagrams (UDP_MAX_SEGMENTS of the kernels that have fewest).
 const MOST_ALIKE: usize = 64;
 /// And it is no longer, before it is cut.
@@ -58,6 +60,28 @@ pub fn never_fragment(socket: &impl AsFd, is_v6: bool) -> io::Result<()> {
             libc::IPV6_MTU_DISCOVER,
             libc::IPV6_PMTUDISC_PROBE,
         ),
+    }
+}
+
+/// How many datagrams the kernel has dropped as the socket had no room for them, since it was opened;
+/// modulo 2^32.
+pub fn drops(socket: &impl AsFd) -> io::Result<u32> {
+    let mut figures = [0_u32; SOCKET_FIGURES];
+    let mut length = mem::size_of_val(&figures) as libc::socklen_t;
+    // SAFETY: the descriptor is open, and the pointers are to `length` writable bytes and to that.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            figures.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    if result == 0 {
+        Ok(figures[libc::SK_MEMINFO_DROPS as usize])
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

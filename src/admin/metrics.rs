@@ -284,6 +284,9 @@ fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
     let limited = services.clone().map(|(labels, service)| (labels, service.limited_total));
     let help = "Connections that came too fast to be let in.";
     families.counters("l4_limited_connections", help, limited)?;
+    let dropped = services.clone().map(|(labels, service)| (labels, service.dropped_total));
+    let help = "Datagrams from clients for which a socket had no room.";
+    families.counters("l4_dropped_datagrams", help, dropped)?;
     let ended = services.clone().flat_map(|([name], service)| {
         service.ended_total.iter().map(move |(cause, count)| {
             ([name.clone(), ("cause", super::text::word(cause))], *count)

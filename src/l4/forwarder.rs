@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,8 @@ struct Entrance {
     // Before the sockets: what waits in them is still taken.
     serving: OnceLock<Serving>,
     opened: Arc<Opened>,
+    /// What its sockets have dropped, as far as it is counted.
+    drops: AtomicU32,
 }
 
 /// A service that is to run.
@@ -463,8 +465,7 @@ impl L4 {
                     Some(opened) => opened,
                     None => listener::open(listen, protocol, workers)?,
                 };
-                let (configured, opened) = (listen.clone(), Arc::new(opened));
-                let entrance = Entrance { configured, serving: OnceLock::new(), opened };
+                let entrance = Entrance::new(listen.clone(), opened);
                 if self.inner.is_serving.load(Relaxed) {
                     entrance.serve(service, &self.inner.proxy)?;
                 }
@@ -492,7 +493,9 @@ impl L4 {
                 let Some(inner) = inner.upgrade() else { return };
                 let l4 = L4 { inner };
                 let state = l4.state();
-                for Running { service, .. } in &state.running {
+                for Running { service, entrances } in &state.running {
+                    let drops = entrances.iter().map(|entrance| u64::from(entrance.new_drops()));
+                    service.dropped_total.fetch_add(drops.sum(), Relaxed);
                     service.note_recent(now);
                     l4.refresh(service, true, now);
                 }
@@ -589,6 +592,18 @@ impl State {
 }
 
 impl Entrance {
+    fn new(configured: Listen, opened: Opened) -> Entrance {
+        // What sockets have dropped that another process has opened, it has counted.
+        let drops = AtomicU32::new(opened.drops());
+        Entrance { configured, serving: OnceLock::new(), opened: Arc::new(opened), drops }
+    }
+
+    /// What its sockets have dropped since this was asked last; one asks at a time.
+    fn new_drops(&self) -> u32 {
+        let drops = self.opened.drops();
+        drops.wrapping_sub(self.drops.swap(drops, Relaxed))
+    }
+
     /// Carries what comes from now on.
     fn serve(&self, service: &Arc<Service>, proxy: &Proxy) -> io::Result<()> {
         if self.serving.get().is_none() {

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Socket, Type};
 
 use super::settings::{Listen, Protocol};
+use crate::datagram;
 use crate::handover::{Handed, Inherited, Name, Use};
 
 /// Connections the kernel holds until they are accepted.
@@ -25,6 +26,12 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Datagrams that the kernel has dropped as the sockets had no room for them, modulo 2^32.
+    pub fn drops(&self) -> u32 {
+        let sockets = self.workers.iter().flatten().filter(|_| self.protocol == Protocol::Udp);
+        sockets.fold(0, |sum, socket| sum.wrapping_add(datagram::drops(socket).unwrap_or(0)))
+    }
+
     /// Duplicates of the sockets, by the name under which another process finds them.
     pub fn handed(&self) -> io::Result<Vec<Handed>> {
         let name = name(&self.listen, self.protocol);

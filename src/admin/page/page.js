@@ -169,7 +169,7 @@ function pool(one) {
 const weightWords = backend => `${number(backend.weight)}${backend.weight_percent === 100 ? "" : ` at ${backend.weight_percent} %`}${backend.backup ? ", backup" : ""}`;
 
 function service(one) {
-  const kept = [["refused", one.refused_total], ["denied", one.denied_total], ["too fast", one.limited_total]].filter(([, count]) => count > 0);
+  const kept = [["refused", one.refused_total], ["denied", one.denied_total], ["too fast", one.limited_total], ["datagrams dropped", one.dropped_total]].filter(([, count]) => count > 0);
   const rows = one.backends.map(backend => [
     backend.address, [state(backend.state)], number(backend.connections), weightWords(backend), [backend.override, ...backend.changes].filter(Boolean).map(overrideWords).join("; "), [buttons(backend)],
   ]);

@@ -222,12 +222,14 @@ fn service_text(service: &ServiceView) -> String {
     let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
     let on = if listen.is_empty() { String::new() } else { format!(" on {}", listen.join(", ")) };
     let ServiceView { waiting, refused_total, denied_total, limited_total, .. } = service;
+    let dropped_total = &service.dropped_total;
     let kept = [
         ("of them in processes before this one", &service.connections_before),
         ("waiting", waiting),
         ("refused", refused_total),
         ("denied", denied_total),
         ("too fast", limited_total),
+        ("datagrams dropped", dropped_total),
     ];
     let kept = kept.iter().filter(|(_, count)| **count > 0);
     let kept: String = kept.map(|(what, count)| format!(", {count} {what}")).collect();

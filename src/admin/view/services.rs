@@ -43,6 +43,8 @@ pub struct ServiceView {
     pub denied_total: u64,
     /// Connections that came too fast to be let in.
     pub limited_total: u64,
+    /// Datagrams for which its sockets had no room.
+    pub dropped_total: u64,
     /// What has ended its flows, and how often.
     pub ended_total: BTreeMap<Cause, u64>,
     /// What stands behind it.
@@ -103,6 +105,7 @@ impl ServiceView {
             refused_total: service.refused_total,
             denied_total: service.denied_total,
             limited_total: service.limited_total,
+            dropped_total: service.dropped_total,
             ended_total: service.ended_total,
             backends: service.backends.into_iter().map(backend).collect(),
             name: service.name,

@@ -260,6 +260,71 @@ async fn beyond_the_most_sessions_the_one_that_was_used_least_recently_makes_roo
 }
 
 #[tokio::test]
+async fn the_oldest_session_of_all_workers_makes_room_for_a_new_one() {
+    let backend = Answering::named(b'a');
+    let mut service = udp("127.0.0.1:0", &[&backend]);
+    service.max_connections = Some(3);
+    let l4 = start(with_workers(service, 4)).await.unwrap();
+    let vip = super::vip(&l4);
+    let are_three = || sessions(&l4) == 3;
+    let mut clients: Vec<(Client, u16)> = Vec::new();
+    for number in 0..12 {
+        let client = Client::of(vip);
+        let port = client.ask(b"").port;
+        clients.push((client, port));
+        if number >= 3 {
+            until("there are no more than may be", are_three).await;
+        }
+        // Each comes by any of the workers; in turn, they are used, and the fourth is too many.
+        for (client, port) in clients.iter().rev().take(3).rev() {
+            assert_eq!(client.ask(b"").port, *port, "{number}: it goes on");
+        }
+    }
+    let (first, port) = &clients[0];
+    assert_ne!(first.ask(b"").port, *port, "comes as if new");
+    until("there are no more than may be", are_three).await;
+    assert_eq!(clients[11].0.ask(b"").port, clients[11].1);
+    let status = l4.load().services[0].clone();
+    assert_eq!((status.refused_total, status.accepted_total), (0, 13));
+    assert_eq!(status.ended_total[&crate::l4::ending::Cause::Displaced], 10);
+}
+
+#[tokio::test]
+async fn what_a_full_socket_drops_is_counted() {
+    let backend = Answering::named(b'a');
+    let service = udp("127.0.0.1:0", &[&backend]);
+    // Nothing is read yet.
+    let l4 = prepare(with_workers(service, 1), &mut Inherited::default()).await.unwrap();
+    let client = Client::of(super::vip(&l4));
+    let dropped = || l4.load().services[0].dropped_total;
+    assert_eq!(dropped(), 0);
+    let packet = [7; 1_000];
+    until("some are dropped", || {
+        (0..1_000).for_each(|_| client.send(&packet));
+        dropped() > 0
+    })
+    .await;
+    l4.serve().unwrap();
+    assert_eq!(client.ask(&packet).packet, packet);
+}
+
+#[tokio::test]
+async fn a_session_whose_backend_refuses_goes_on_with_another_though_there_is_no_room_for_more() {
+    let dead = Answering::named(b'd');
+    let alive = Answering::named(b'a');
+    let mut service = udp("127.0.0.1:0", &[&dead, &alive]);
+    service.max_connections = Some(2);
+    let (_l4, vip) = run(service).await;
+    let clients = [Client::of(vip), Client::of(vip)];
+    let names = clients.each_ref().map(|client| client.ask(b"").name);
+    assert!(names.contains(&b'd') && names.contains(&b'a'));
+    drop(dead);
+    for client in &clients {
+        client.asks_until(|name| name == b'a');
+    }
+}
+
+#[tokio::test]
 async fn a_session_whose_backend_refuses_goes_on_with_another() {
     let dead = Answering::named(b'd');
     let alive = Answering::named(b'a');

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::oldest::Oldest;
 use super::session::Session;
 use super::sessions::{Index, Key, Sessions};
 use crate::l4::backend::Place;
@@ -21,15 +22,17 @@ pub struct Carried {
     pub settings: Arc<ServiceSettings>,
     /// The sessions.
     pub sessions: Sessions<Session>,
-    /// Which worker of how many this is.
-    worker: (usize, usize),
+    /// Which worker this is.
+    worker: usize,
+    /// What is known of all workers' sessions of the service.
+    oldest: Arc<Oldest>,
 }
 
 impl Carried {
     /// Without sessions.
-    pub fn new(service: Arc<Service>, worker: (usize, usize)) -> Carried {
+    pub fn new(service: Arc<Service>, worker: usize, oldest: Arc<Oldest>) -> Carried {
         let settings = service.settings();
-        Carried { service, settings, sessions: Sessions::default(), worker }
+        Carried { service, settings, sessions: Sessions::default(), worker, oldest }
     }
 
     /// Looks whether its settings have changed.
@@ -47,16 +50,6 @@ impl Carried {
             session.is_orphan = !now_there.is_some_and(|there| Arc::ptr_eq(&there, backend));
             session.server_id = server_id(&self.settings, session);
         }
-    }
-
-    /// The sessions that this worker may have: its part of what the service may have, as the
-    /// clients are spread over the workers.
-    pub fn most(&self) -> usize {
-        let (worker, workers) = self.worker;
-        let Some(most) = self.settings.max_connections else { return usize::MAX };
-        let (each, rest) = (most / workers as u64, most % workers as u64);
-        let most = each + u64::from((worker as u64) < rest);
-        usize::try_from(most).unwrap_or(usize::MAX).max(1)
     }
 
     /// Where QUIC connection ids can name a backend: the key of the session that a datagram with
@@ -104,12 +97,12 @@ impl Carried {
     }
 
     /// Ends a session that has gone idle or is one too many; false when there is none.
-    pub fn end_overdue(&mut self, now: Instant, idle: Duration, most: usize) -> bool {
+    pub fn end_overdue(&mut self, now: Instant, idle: Duration) -> bool {
         let Some((index, used)) = self.sessions.oldest() else { return false };
         if now.saturating_duration_since(used) >= idle {
             return self.end(index, Cause::Idle, now);
         }
-        self.sessions.len() > most && self.displace(now)
+        self.service.is_overfull() && self.displace(now)
     }
 
     /// Lets go of the sessions by this entrance, which go on elsewhere. Gives how many.
@@ -131,9 +124,15 @@ impl Carried {
         }
     }
 
-    /// From now on, this is such a worker of so many.
-    pub fn set_worker(&mut self, worker: usize, workers: usize) {
-        self.worker = (worker, workers);
+    /// Lets the other workers know how old the oldest session is.
+    pub fn tell_oldest(&self) {
+        self.oldest.tell(self.worker, self.sessions.oldest().map(|(_, used)| used));
+    }
+
+    /// The worker that is to make room, where that is another: its oldest session is older than ours,
+    /// and was used last then.
+    pub fn ask_another(&self) -> Option<(usize, Instant)> {
+        self.oldest.ask(self.worker, self.sessions.oldest().map(|(_, used)| used))
     }
 }
 

@@ -3,6 +3,7 @@
 mod carried;
 mod entrance;
 mod forward;
+mod oldest;
 mod passed;
 mod passing;
 mod placing;
@@ -15,14 +16,15 @@ use std::cmp::Reverse;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::l4::backend::Backend;
 use crate::l4::listener::Opened;
 use crate::l4::service::Service;
-use worker::{Command, Mailbox};
+use oldest::Oldest;
+use worker::{Command, Mailbox, Serve};
 
 pub use passed::Passed;
 
@@ -37,6 +39,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Plane {
     workers: Mutex<Vec<Worker>>,
     served: AtomicU64,
+    /// By service, what is known of all workers' sessions.
+    oldest: Mutex<Vec<(Weak<Service>, Arc<Oldest>)>>,
     /// Sessions of the process before, until their service is served.
     adopted: Mutex<Vec<Lent>>,
 }
@@ -70,11 +74,14 @@ impl Plane {
         }
         let id = self.served.fetch_add(1, Relaxed);
         let mailboxes: Vec<Mailbox> = workers.iter().map(|one| one.mailbox.clone()).collect();
+        let oldest = self.oldest_of(&service);
         let mut sessions = self.sessions_for(&service, &opened);
         for (worker, mailbox) in mailboxes.iter().enumerate() {
             let (service, opened) = (Arc::clone(&service), Arc::clone(&opened));
             let sessions = sessions.get_mut(worker).map(std::mem::take).unwrap_or_default();
-            mailbox.send(Command::Serve { id, service, opened, worker, sessions });
+            let (oldest, others) = (Arc::clone(&oldest), mailboxes.clone());
+            let serve = Serve { id, service, opened, worker, oldest, others, sessions };
+            mailbox.send(Command::Serve(serve));
         }
         Ok(Serving { id, mailboxes })
     }
@@ -131,6 +138,18 @@ impl Plane {
             let _ = tokio::task::spawn_blocking(|| thread.join()).await;
             drop(mailbox);
         }
+    }
+
+    fn oldest_of(&self, service: &Arc<Service>) -> Arc<Oldest> {
+        let mut all = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(of, _)| of.strong_count() > 0);
+        let known = all.iter().find(|(of, _)| std::ptr::eq(of.as_ptr(), Arc::as_ptr(service)));
+        if let Some((_, oldest)) = known {
+            return Arc::clone(oldest);
+        }
+        let oldest = Arc::default();
+        all.push((Arc::downgrade(service), Arc::clone(&oldest)));
+        oldest
     }
 
     /// The adopted sessions by these sockets, for each worker.

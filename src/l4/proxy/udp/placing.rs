@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -12,16 +12,29 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use super::session::{self, Session};
 use super::sessions::{Index, Key};
 use super::token::Token;
-use super::worker::{LOOK, Worker};
+use super::worker::{Command, LOOK, Worker};
 use crate::datagram::Envelope;
 use crate::l4::backend::{Backend, Place};
 use crate::l4::descriptors::Claim;
 use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
-use crate::l4::service::NoBackend;
+use crate::l4::service::{NoBackend, Service};
 
 /// So many backends are tried for a session.
 pub const TRIES: usize = 3;
+
+/// So many workers are asked for room, one after the other, at most.
+const ASKED: u8 = 16;
+
+/// Whether there is room for a session where there was none.
+enum Room {
+    /// A session of this worker's has gone.
+    Made,
+    /// One of another worker's will.
+    Coming,
+    /// Nobody has one that could.
+    None,
+}
 
 impl Worker {
     /// Begins a session, on a given place or on one that is chosen.
@@ -41,11 +54,15 @@ impl Worker {
         let number = entrance.carried;
         let to_client = Envelope::to(flow.client, entrance.leave_from(flow.vip));
         let carried = self.carried_mut(number)?;
-        carried.service.admit(flow.client.ip(), now).ok()?;
+        if let Err(refusal) = carried.service.admit(flow.client.ip(), now) {
+            carried.service.note_turned_away(&Ending::at_once(flow, refusal.into()), now);
+            return None;
+        }
         carried.follow_settings();
         carried.service.accepted_total.fetch_add(1, Relaxed);
-        if carried.sessions.len() >= carried.most() && carried.displace(now) {
-            self.sessions -= 1;
+        // A place that is given is taken already.
+        if place.is_some() && carried.service.is_overfull() {
+            self.make_room(number, ASKED, now);
         }
         if self.sessions >= self.most {
             self.displace_of_the_largest(now);
@@ -56,7 +73,7 @@ impl Worker {
         let (claim, (socket, place)) = match connected {
             Ok(connected) => connected,
             Err(cause) => {
-                self.carried_mut(number)?.service.note_end(&refused(flow, cause));
+                self.carried_mut(number)?.service.note_end(&Ending::at_once(flow, cause));
                 return None;
             }
         };
@@ -66,6 +83,9 @@ impl Worker {
         let session = Session::new(flow, to_client, entrance_number, (socket, place), claim, now);
         let index = carried.sessions.insert(key, session, now).ok()?;
         self.sessions += 1;
+        if carried.sessions.len() == 1 {
+            carried.tell_oldest();
+        }
         carried.name_server(index);
         let token = EventData::new_u64(Token::Session(number, index).into());
         let added = epoll::add(epoll, &carried.sessions.get(index)?.socket, token, EventFlags::IN);
@@ -100,11 +120,13 @@ impl Worker {
     ) -> Result<(UdpSocket, Place), Cause> {
         let mut tried: ArrayVec<SocketAddr, TRIES> = ArrayVec::new();
         let mut cause = Cause::NoBackend;
+        let mut is_beyond = false;
         for _ in 0..TRIES {
             let carried = self.carried_mut(number).ok_or(Cause::Stopped)?;
             let is_quic = carried.settings.quic.is_some();
             let chosen = match given.take() {
                 Some(place) => Ok(place),
+                None if is_beyond => carried.service.choose_beyond(flow, &tried),
                 None => carried.service.choose(flow, &tried),
             };
             let place = match chosen {
@@ -112,10 +134,11 @@ impl Worker {
                 Err(NoBackend::NoneUp) => return Err(Cause::NoBackend),
                 Err(NoBackend::Full) => {
                     cause = Cause::QueueFull;
-                    if !carried.displace(now) {
-                        return Err(cause);
+                    match self.make_room(number, ASKED, now) {
+                        Room::Made => {}
+                        Room::Coming => is_beyond = true,
+                        Room::None => return Err(cause),
                     }
-                    self.sessions -= 1;
                     continue;
                 }
             };
@@ -139,6 +162,42 @@ impl Worker {
         Err(cause)
     }
 
+    /// Makes room for a session of a service: of all workers' sessions, that goes which has not been
+    /// used for longest. So many workers may be asked for it, one after the other.
+    fn make_room(&mut self, number: u32, asked: u8, now: Instant) -> Room {
+        let Some(Some(carried)) = self.carried.get_mut(number as usize) else { return Room::None };
+        if let Some(more) = asked.checked_sub(1)
+            && let Some((other, used)) = carried.ask_another()
+            && let Some(other) = self.others.get(other)
+        {
+            let service = Arc::clone(&carried.service);
+            other.send(Command::MakeRoom { service, used, more });
+            return Room::Coming;
+        }
+        if !carried.displace(now) {
+            return Room::None;
+        }
+        carried.tell_oldest();
+        self.sessions -= 1;
+        Room::Made
+    }
+
+    /// Another worker needs room for a session of that service.
+    pub(super) fn make_room_for(
+        &mut self,
+        service: &Arc<Service>,
+        used: Instant,
+        more: u8,
+        now: Instant,
+    ) {
+        let Some(number) = self.number_of(service) else { return };
+        let Some(Some(carried)) = self.carried.get(number) else { return };
+        carried.tell_oldest();
+        let is_it = carried.sessions.oldest().is_some_and(|(_, latest)| latest <= used);
+        // What others know of the oldest here was late; what is known here of theirs may be, too.
+        self.make_room(number as u32, if is_it { 0 } else { more }, now);
+    }
+
     /// The network says that nobody listens where a session's backend is.
     pub(super) fn note_refusal(&mut self, number: u32, index: Index, now: Instant) {
         let Some(carried) = self.carried_mut(number) else { return };
@@ -157,7 +216,8 @@ impl Worker {
         let is_quic = carried.settings.quic.is_some();
         let Some(session) = carried.sessions.get_mut(index) else { return };
         for _ in 0..TRIES {
-            let chosen = carried.service.choose(&session.flow, &tried);
+            // The place that it has is given back.
+            let chosen = carried.service.choose_beyond(&session.flow, &tried);
             let Some(place) = chosen.ok().filter(|place| place.backend().is_up()) else { break };
             let address = place.backend().address;
             let token = EventData::new_u64(Token::Session(number, index).into());
@@ -204,19 +264,6 @@ impl Worker {
         let has_ended = largest.is_some_and(|one| one.displace(now));
         self.sessions -= usize::from(has_ended);
         has_ended
-    }
-}
-
-/// The end of a session that did not come to be.
-fn refused(flow: Flow, cause: Cause) -> Ending {
-    Ending {
-        flow,
-        backend: None,
-        cause,
-        lasted: Duration::ZERO,
-        connected_after: None,
-        bytes_to_backend: 0,
-        bytes_to_client: 0,
     }
 }
 

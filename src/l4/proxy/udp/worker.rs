@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::Lent;
 use super::carried::Carried;
 use super::entrance::Entrance;
+use super::oldest::Oldest;
 use super::sessions::Index;
 use super::token::Token;
 use crate::datagram::{Inbox, Outbox};
@@ -49,23 +50,39 @@ const PART_OF_DESCRIPTORS: u64 = 2;
 #[derive(Debug)]
 pub enum Command {
     /// Carry what comes to these sockets.
-    Serve {
-        id: u64,
-        service: Arc<Service>,
-        opened: Arc<Opened>,
-        worker: usize,
-        sessions: Vec<Lent>,
-    },
+    Serve(Serve),
     /// No longer.
     Leave { id: u64 },
     /// A backend's sessions are to go on with others.
     WentDown(Arc<Backend>),
+    /// End the oldest session of a service for one at another worker, if it has not been used since
+    /// then; else ask the worker that has the oldest, if so many more may still be asked.
+    MakeRoom { service: Arc<Service>, used: Instant, more: u8 },
     /// Tell of all sessions, and read nothing more.
     Lend(UnboundedSender<Vec<Lent>>),
     /// Read again.
     TakeBack,
     /// End, by then.
     Stop { last: Instant },
+}
+
+/// What a worker is to carry.
+#[derive(Debug)]
+pub struct Serve {
+    /// By which it is told to carry it no longer.
+    pub id: u64,
+    /// Whose sockets they are.
+    pub service: Arc<Service>,
+    /// All workers' sockets.
+    pub opened: Arc<Opened>,
+    /// Which worker it is.
+    pub worker: usize,
+    /// What is known of all workers' sessions of the service.
+    pub oldest: Arc<Oldest>,
+    /// All workers.
+    pub others: Vec<Mailbox>,
+    /// Sessions that go on.
+    pub sessions: Vec<Lent>,
 }
 
 /// Where a worker is told it.
@@ -98,6 +115,7 @@ pub fn start(number: usize) -> io::Result<(Mailbox, JoinHandle<()>)> {
         commands,
         carried: Vec::new(),
         entrances: Vec::new(),
+        others: Vec::new(),
         inbox: Inbox::new((0..BATCH).map(|_| vec![0; DATAGRAM_BYTES].into())),
         outbox: Outbox::new(BATCH),
         replies: Vec::with_capacity(BATCH),
@@ -122,6 +140,8 @@ pub struct Worker {
     pub(super) carried: Vec<Option<Carried>>,
     /// The sockets where clients arrive, by number.
     pub(super) entrances: Vec<Option<Entrance>>,
+    /// All workers.
+    pub(super) others: Vec<Mailbox>,
     pub(super) inbox: Inbox<Box<[u8]>>,
     pub(super) outbox: Outbox,
     /// What stands in the inbox and is to be sent to clients.
@@ -208,8 +228,9 @@ impl Worker {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Serve { id, service, opened, worker, sessions } => {
-                    self.serve(id, service, &opened, worker);
+                Command::Serve(mut serve) => {
+                    let (id, sessions) = (serve.id, std::mem::take(&mut serve.sessions));
+                    self.serve(serve);
                     self.resume(id, sessions, now);
                 }
                 Command::Leave { id } => self.leave(id, now),
@@ -218,7 +239,10 @@ impl Worker {
                 }
                 Command::TakeBack => self.take_back(),
                 // The process that has the sessions knows it, too.
-                Command::WentDown(_) if self.is_lent => {}
+                Command::WentDown(_) | Command::MakeRoom { .. } if self.is_lent => {}
+                Command::MakeRoom { service, used, more } => {
+                    self.make_room_for(&service, used, more, now);
+                }
                 Command::WentDown(backend) => self.leave_backend(&backend, now),
                 Command::Stop { last } => {
                     self.stop = Some(last);
@@ -233,23 +257,19 @@ impl Worker {
         self.stop.is_some() && self.entrances.iter().flatten().next().is_none()
     }
 
-    fn serve(&mut self, id: u64, service: Arc<Service>, opened: &Arc<Opened>, worker: usize) {
+    fn serve(&mut self, serve: Serve) {
+        let Serve { id, service, opened, worker, oldest, others, .. } = serve;
+        self.others = others;
         let workers = opened.workers.len().max(1);
         let part = descriptors::most() / PART_OF_DESCRIPTORS / workers as u64;
         self.most = usize::try_from(part).unwrap_or(usize::MAX).max(1);
-        let is_it = |one: &Option<Carried>| {
-            one.as_ref().is_some_and(|one| Arc::ptr_eq(&one.service, &service))
-        };
-        let number = match self.carried.iter().position(is_it) {
-            Some(number) => {
-                self.carried[number].iter_mut().for_each(|one| one.set_worker(worker, workers));
-                number
-            }
+        let number = match self.number_of(&service) {
+            Some(number) => number,
             // It reads none of these sockets, and has no session that could reply by them.
             None if worker >= workers => return,
-            None => put(&mut self.carried, Carried::new(service, (worker, workers))),
+            None => put(&mut self.carried, Carried::new(service, worker, oldest)),
         };
-        let entrances = match Entrance::of(opened, worker, id, number as u32) {
+        let entrances = match Entrance::of(&opened, worker, id, number as u32) {
             Ok(entrances) => entrances,
             Err(error) => return tracing::error!(%error, "cannot serve a UDP socket"),
         };
@@ -326,11 +346,11 @@ impl Worker {
             carried.follow_settings();
             carried.sessions.each_used_since(last_look, |session| session.count());
             let idle = carried.settings.timeouts.idle;
-            let most = carried.most();
             let mut ended = 0;
-            while carried.end_overdue(now, idle, most) {
+            while carried.end_overdue(now, idle) {
                 ended += 1;
             }
+            carried.tell_oldest();
             if let Some((_, used)) = carried.sessions.oldest() {
                 next = next.min(used + idle);
             }
@@ -385,6 +405,12 @@ impl Worker {
                 self.close(number);
             }
         }
+    }
+
+    /// Under which number it carries a service.
+    pub(super) fn number_of(&self, service: &Arc<Service>) -> Option<usize> {
+        let is_it = |one: &Carried| Arc::ptr_eq(&one.service, service);
+        self.carried.iter().position(|one| one.as_ref().is_some_and(is_it))
     }
 
     pub(super) fn entrance(&self, number: u32) -> Option<&Entrance> {
