@@ -3,6 +3,7 @@
 mod backends;
 mod elders;
 mod replace;
+mod supervisor;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -30,11 +31,14 @@ use crate::zone::{Condition, Zone};
 use backends::{Forwarder, laid_over};
 use elders::Elders;
 use replace::Replaced;
+use supervisor::{State, Supervisor};
 
 /// How many announcements of primaries wait to be looked at.
 const ANNOUNCEMENTS: usize = 256;
 /// How long connections of the forwarder may go on after the order to stop.
 const L4_GRACE: Duration = Duration::from_secs(5);
+/// What the supervisor is told while nothing is wrong.
+const SERVING: &str = "serving";
 
 /// How a server comes to its sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +76,7 @@ struct Daemon {
     admin: Option<Window>,
     /// Where another process asks to take over.
     door: Option<Door>,
+    supervisor: Supervisor,
 }
 
 /// The admin page and API.
@@ -103,13 +108,23 @@ pub async fn serve(
         () = end.comes() => return Ok(()),
     };
     tracing::info!("serving");
+    if entrance == Entrance::Replacing {
+        // As good as the reload that the process before may have been asked for in the meantime.
+        daemon.supervisor.tell(State::Reloading);
+    }
+    daemon.supervisor.tell(State::Ready(SERVING));
     ready();
     match daemon.run(&mut hang_up, &mut end, &mut files).await {
         Ending::Stopped => {
             tracing::info!("stopping");
+            daemon.supervisor.tell(State::Stopping);
             daemon.stop().await;
         }
-        Ending::Replaced(by) => daemon.linger(by, &mut hang_up, &mut end).await,
+        Ending::Replaced(by) => {
+            // Before the other hears that it is alone, and says something itself.
+            daemon.supervisor.tell(State::ReplacedBy(by.pid()));
+            daemon.linger(by, &mut hang_up, &mut end).await;
+        }
     }
     Ok(())
 }
@@ -266,6 +281,7 @@ impl Daemon {
             elders,
             admin,
             door,
+            supervisor: Supervisor::of_environment(),
         })
     }
 
@@ -325,6 +341,17 @@ impl Daemon {
     /// Reads the files again: all or nothing. What was good before is served until then, and
     /// after a failure.
     async fn reload(&mut self, trigger: Trigger, files: &mut FileWatch) {
+        self.supervisor.tell(State::Reloading);
+        match self.try_reload(trigger, files).await {
+            Ok(()) => self.supervisor.tell(State::Ready(SERVING)),
+            Err(error) => {
+                self.supervisor.tell(State::Ready(&format!("the old facts serve on: {error}")));
+                self.control.note_failed_load(error);
+            }
+        }
+    }
+
+    async fn try_reload(&mut self, trigger: Trigger, files: &mut FileWatch) -> Result<(), String> {
         files.look();
         let loaded = match load(&self.path, Some(&self.loaded)).await {
             Ok(loaded) => loaded,
@@ -332,9 +359,8 @@ impl Daemon {
                 let errors = diagnostics.iter().filter(|p| p.severity == Severity::Error);
                 let error = errors.map(one_line).collect::<Vec<_>>().join("; ");
                 tracing::error!("the files cannot be served, the old facts serve on: {error}");
-                self.control.note_failed_load(error);
                 files.follow(&looked_at, begun);
-                return;
+                return Err(error);
             }
         };
         files.follow(&loaded.files, loaded.begun);
@@ -346,8 +372,7 @@ impl Daemon {
                  SIGHUP confirms that it shall go"
             );
             tracing::error!("{error}");
-            self.control.note_failed_load(error);
-            return;
+            return Err(error);
         }
         if let Some(bare) = self.zones_bare(&loaded)
             && trigger == Trigger::Change
@@ -357,16 +382,14 @@ impl Daemon {
                  served on, until SIGHUP confirms that its primary is to be asked for it"
             );
             tracing::error!("{error}");
-            self.control.note_failed_load(error);
-            return;
+            return Err(error);
         }
         // Before the new checks are waited for: a new backend may be a drained one.
         let (l4, overrides) = (loaded.settings.l4.clone(), self.control.overrides());
         if let Err(error) = self.forwarder.replace(l4, &overrides).await {
             let error = format!("{error}");
             tracing::error!("the L4 services stay as they were: {error}");
-            self.control.note_failed_load(error);
-            return;
+            return Err(error);
         }
         let mut pending = self.fixed.pending(&Fixed::of(&loaded), &self.path);
         let (serials, stale) = self.serials.after(&loaded.settings.control.zones);
@@ -380,6 +403,7 @@ impl Daemon {
         self.control.replace(Arc::new(loaded.settings.control.clone()), noted).await;
         self.secondaries.follow(&loaded.settings.control.secondaries);
         self.loaded = loaded;
+        Ok(())
     }
 
     /// The origins that are taken from a primary and served, and would be without data.

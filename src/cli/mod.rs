@@ -4,6 +4,7 @@ pub mod agent;
 pub mod backend;
 pub mod check;
 pub mod demo;
+mod detach;
 pub mod explain;
 pub mod overrides;
 pub mod plan;

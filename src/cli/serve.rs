@@ -9,7 +9,7 @@ use std::time::Duration;
 use codespan_reporting::term::termcolor::{ColorChoice, StandardStream};
 use tracing_subscriber::EnvFilter;
 
-use super::{ConfigPath, FAILED, Output, check};
+use super::{ConfigPath, FAILED, Output, check, detach};
 use crate::daemon::{self, Entrance};
 
 /// The environment variable that says what is logged, in the syntax of `tracing`'s filters.
@@ -29,6 +29,12 @@ pub struct Arguments {
     /// this server cannot start, that one serves on
     #[arg(long)]
     pub replace: bool,
+    /// Come back when the server serves, and leave it running; if it cannot start, with its error
+    #[arg(long)]
+    pub detach: bool,
+    /// The other side of `--detach`.
+    #[arg(long, hide = true)]
+    pub say_when_serving: bool,
     /// JSON makes the log JSON.
     #[command(flatten)]
     pub output: Output,
@@ -36,10 +42,18 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: Arguments) -> ExitCode {
+    if arguments.detach {
+        return detach::run();
+    }
     log_to_stderr(arguments.output.json, "info");
     let path = arguments.config.config;
     let entrance = if arguments.replace { Entrance::Replacing } else { Entrance::Fresh };
-    until_stopped(async move { serve(&path, arguments.output.json, entrance, || ()).await })
+    let ready = || {
+        if arguments.say_when_serving {
+            detach::say();
+        }
+    };
+    until_stopped(async move { serve(&path, arguments.output.json, entrance, ready).await })
 }
 
 /// Serves until a signal; calls `ready` once everything listens. With `json`, what is wrong with the

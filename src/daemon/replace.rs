@@ -98,6 +98,13 @@ pub(super) struct Replaced {
     teller: Teller,
 }
 
+impl Replaced {
+    /// The number of that process.
+    pub(super) fn pid(&self) -> u32 {
+        self.successor.pid
+    }
+}
+
 /// A replacement that may be under way.
 #[derive(Default)]
 pub(super) struct Offering {

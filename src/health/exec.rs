@@ -32,6 +32,8 @@ pub async fn probe(target: SocketAddr, check: &ExecCheck, limit: Duration) -> Pr
         .args(arguments)
         .env("PORTOLAN_ADDRESS", target.ip().to_string())
         .env("PORTOLAN_PORT", target.port().to_string())
+        // What it might say there is not the server's word.
+        .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

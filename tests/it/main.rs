@@ -56,6 +56,7 @@ mod simulate;
 mod static_answers;
 mod steering;
 mod strangers;
+mod supervised;
 mod survival;
 mod tidy;
 mod transfers;

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -236,6 +236,44 @@ fn the_new_process_counts_what_those_before_it_carry_until_they_end() {
     first.kill().expect("it runs");
     until_counts(&server, [[0, 0], [0, 0], [0, 0]]);
     first.wait().expect("a child");
+}
+
+#[test]
+fn a_process_that_was_replaced_opens_its_access_log_again_when_it_or_its_successor_is_told_to() {
+    let files = files(
+        "[l4]\naccess_log = { path = \"access.log\" }\n\
+         [[l4.services]]\nname = \"echo\"\nlisten = \"{net}.2:7000\"\n\
+         backends = [{ address = \"{net}.3:7001\" }]\n",
+    );
+    let (vip, backend) = (files.addresses().host(2), files.addresses().host(3));
+    echo(TcpListener::bind((backend, 7001)).expect("an address of the test's"));
+    let mut server = files.start();
+    let mut held = [(); 2].map(|()| TcpStream::connect((vip, 7000)).expect("the VIP"));
+    held.iter_mut().for_each(|one| says_back(one, b"hello").expect("an echo"));
+    let mut old = server.replace();
+    let (log, pid) = (server.path("access.log"), old.id());
+    let is_open = || {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").flatten();
+        open.flat_map(|one| fs::read_link(one.path())).any(|file| file == log)
+    };
+    assert!(is_open());
+    for (round, held) in held.into_iter().enumerate() {
+        fs::rename(&log, server.path(&format!("access.log.{round}"))).expect("a file");
+        assert!(!is_open());
+        match round {
+            0 => server.signal("HUP"),
+            _ => assert!(signal(pid, "HUP")),
+        }
+        until("it opens its log again", is_open);
+        drop(held);
+        until("it writes there", || fs::read_to_string(&log).is_ok_and(|text| !text.is_empty()));
+    }
+    until("the old process ends", || old.try_wait().expect("a child").is_some());
+}
+
+fn signal(pid: u32, name: &str) -> bool {
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+    sent.expect("kill runs").success()
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Server {
     child: Child,
     directory: tempfile::TempDir,
     addresses: Addresses,
+    /// What its processes find in the environment.
+    environment: Vec<(String, String)>,
 }
 
 /// A server's files, before it starts.
@@ -121,7 +123,7 @@ impl Server {
 
     /// Starts another process that shall take over from this one.
     pub fn successor(&self) -> Child {
-        let mut command = serve(self.directory.path());
+        let mut command = self.serve();
         command.arg("--replace").spawn().expect("the binary runs")
     }
 
@@ -139,6 +141,13 @@ impl Server {
         std::mem::replace(&mut self.child, successor)
     }
 
+    /// `serve`, with its environment and its files.
+    pub fn serve(&self) -> Command {
+        let mut command = serve_by(portolan(), self.directory.path());
+        command.envs(self.environment.iter().cloned());
+        command
+    }
+
     /// Kills it without warning.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -147,7 +156,7 @@ impl Server {
 
     /// Starts it again from the same files, after it was killed.
     pub fn restart(&mut self) {
-        self.child = spawn(self.directory.path());
+        self.child = self.serve().spawn().expect("the binary runs");
         self.wait_until_ready();
     }
 
@@ -194,19 +203,28 @@ impl Files {
 
     /// Starts the server, and waits until it answers.
     pub fn start(self) -> Server {
-        self.start_by(portolan())
+        self.start_by(portolan(), &[])
     }
 
     /// The same, but the server may have no more than so many descriptors.
     pub fn start_with_descriptors(self, most: u64) -> Server {
         let mut limited = Command::new("prlimit");
         limited.arg(format!("--nofile={most}")).arg(portolan().get_program());
-        self.start_by(limited)
+        self.start_by(limited, &[])
     }
 
-    fn start_by(self, program: Command) -> Server {
-        let child = serve_by(program, self.directory.path()).spawn().expect("the binary runs");
-        let mut server = Server { child, directory: self.directory, addresses: self.addresses };
+    /// The same, and the server and those that replace it find this in the environment.
+    pub fn start_in(self, environment: &[(&str, &str)]) -> Server {
+        self.start_by(portolan(), environment)
+    }
+
+    fn start_by(self, program: Command, environment: &[(&str, &str)]) -> Server {
+        let mut command = serve_by(program, self.directory.path());
+        let child = command.envs(environment.iter().copied()).spawn().expect("the binary runs");
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment = environment.iter().map(own).collect();
+        let Files { directory, addresses } = self;
+        let mut server = Server { child, directory, addresses, environment };
         server.wait_until_ready();
         server
     }
@@ -225,14 +243,6 @@ impl Drop for Server {
 /// The binary under test.
 pub fn portolan() -> Command {
     Command::new(env!("CARGO_BIN_EXE_portolan"))
-}
-
-fn spawn(directory: &Path) -> Child {
-    serve(directory).spawn().expect("the binary runs")
-}
-
-fn serve(directory: &Path) -> Command {
-    serve_by(portolan(), directory)
 }
 
 fn serve_by(mut command: Command, directory: &Path) -> Command {
