@@ -42,7 +42,9 @@ impl Door {
     /// The door that the process before had at that path, or a new one. The file of a process that
     /// is gone is in nobody's way.
     pub fn open(path: &Path, inherited: &mut Inherited) -> Result<Door, OpenError> {
-        let inherited = inherited.take_any(&Name::new(Use::Door, path.display())).pop();
+        // It was asked at this path, however it spells it: with another working directory, say.
+        let doors = inherited.take_all(&[Use::Door]);
+        let inherited = doors.by_name.into_values().flatten().next();
         let is_kept = inherited.is_none();
         let socket = inherited.map_or_else(|| listen(path), |socket| Ok(socket.into()));
         let opened = socket.and_then(|socket: Socket| {

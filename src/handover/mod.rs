@@ -140,14 +140,9 @@ impl Inherited {
         taken.into_iter().map(UdpSocket::from).collect()
     }
 
-    /// The sockets of that name, of whatever kind.
-    fn take_any(&mut self, name: &Name) -> Vec<OwnedFd> {
-        self.by_name.remove(name).unwrap_or_default()
-    }
-
     /// Sockets of that name that are what it says.
     fn take(&mut self, name: &Name, kind: Type) -> Vec<OwnedFd> {
-        let mut sockets = self.take_any(name);
+        let mut sockets = self.by_name.remove(name).unwrap_or_default();
         sockets.retain(|socket| {
             let socket = SockRef::from(socket);
             let local = socket.local_addr().ok().and_then(|local| local.as_socket());

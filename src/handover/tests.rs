@@ -155,3 +155,18 @@ async fn what_a_crash_left_is_replaced_and_what_is_not_ours_is_not() {
     assert!(error.contains("something else has that name"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "notes");
 }
+
+#[tokio::test]
+async fn the_door_is_the_same_however_the_next_process_spells_its_path() {
+    let (directory, path, door) = door();
+    let spelled = directory.path().join("../").join(directory.path()).join("./portolan.sock");
+    assert_ne!(spelled.display().to_string(), path.display().to_string());
+    let mut inherited = Inherited::new([door.handed().unwrap()]);
+    let mut next = Door::open(&spelled, &mut inherited).unwrap();
+    next.keep();
+    door.leave();
+    let (caller, asked) = tokio::join!(next.caller(), tokio::net::UnixStream::connect(&path));
+    assert!(asked.is_ok());
+    drop((caller, next));
+    assert!(!path.exists(), "it is its own");
+}
