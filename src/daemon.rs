@@ -305,6 +305,12 @@ impl Daemon {
                 offered = offering.outcome() => Due::Offered(offered),
             };
             let work = async {
+                // Whatever the files are like, and whoever reads them.
+                if matches!(due, Due::Reload(Trigger::Request))
+                    && let Err(error) = self.forwarder.l4.reopen_log()
+                {
+                    tracing::error!("{error}");
+                }
                 match due {
                     // The process that takes over has read them, and will look again.
                     Due::Reload(trigger) if offering.is_under_way() => offering.postpone(trigger),
