@@ -363,12 +363,12 @@ async fn events_stream_as_they_happen_and_end_with_the_server() {
     open.control.set_override(target, crate::control::Action::Drain, None, None).unwrap();
     let mut heard = String::new();
     while !heard.contains("\n\n") {
-        let chunk = tokio::time::timeout(Duration::from_secs(5), events.chunk()).await;
+        let chunk = tokio::time::timeout(Duration::from_secs(30), events.chunk()).await;
         heard += std::str::from_utf8(&chunk.unwrap().unwrap().unwrap()).unwrap();
     }
     assert!(heard.contains(r#""kind":"override","subject":"datacenter/iad""#), "{heard}");
     open.stop.cancel();
-    let end = tokio::time::timeout(Duration::from_secs(5), async {
+    let end = tokio::time::timeout(Duration::from_secs(30), async {
         while let Ok(Some(_)) = events.chunk().await {}
         open.served.await
     });
@@ -384,7 +384,7 @@ async fn a_stop_lets_a_call_under_way_finish_and_takes_no_more() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 200");
     open.stop.cancel();
-    let served = tokio::time::timeout(Duration::from_secs(5), open.served).await;
+    let served = tokio::time::timeout(Duration::from_secs(30), open.served).await;
     served.unwrap().unwrap();
     assert!(TcpStream::connect(open.address).await.is_err());
 }
@@ -520,7 +520,7 @@ async fn l4_services_are_shown_and_report_their_load() {
     let listen = l4.load().services[0].listen[0].single().unwrap();
     let _client = TcpStream::connect(listen).await.unwrap();
     let _carried = backend.accept().await.unwrap();
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
     let mut report = open.get("/api/v1/report").await.1;
     while report["load"] != 1.0 && std::time::Instant::now() < deadline {
         report = open.get("/api/v1/report").await.1;

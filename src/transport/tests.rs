@@ -12,7 +12,7 @@ use super::*;
 use crate::answer::tests::fixture::snapshot;
 use crate::answer::{Event, Verdict};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// `www.Example.com. A`.
 const QUERY: &[u8] = b"\xab\xcd\x01\0\0\x01\0\0\0\0\0\0\x03www\x07Example\x03com\0\0\x01\0\x01";
 

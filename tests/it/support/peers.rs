@@ -4,9 +4,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::server::DNS_PORT;
 use super::{Addresses, dig, until};
+
+/// A peer that has been asked to end, and has not by then, is killed.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running server of another make; stopped when dropped.
 pub struct Peer {
@@ -224,12 +228,17 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Asked to end, it also ends the processes it has started.
+        // Asked to end, it also ends the processes it has started; if it can.
         let pid = self.child.id().to_string();
         let asked = Command::new("kill").args(["-s", "TERM", &pid]).status();
-        if !asked.is_ok_and(|status| status.success()) {
-            let _ = self.child.kill();
+        let deadline = Instant::now() + ENDS_WITHIN;
+        while asked.as_ref().is_ok_and(|status| status.success())
+            && matches!(self.child.try_wait(), Ok(None))
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(5));
         }
+        let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- log of a peer ---\n{}", self.log());
