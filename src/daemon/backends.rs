@@ -1,10 +1,12 @@
 //! The forwarder as the files and the operator want it: backends that are added, removed and
 //! weighted at run time are laid over those of the files.
 
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::control::{Action, Aspect, Override, Target};
-use crate::l4::{self, BackendSettings, L4, StartError};
+use crate::l4::{self, BackendSettings, L4, StartError, Word};
 
 /// The forwarder, and what it was told; clones are handles on the same one.
 #[derive(Clone)]
@@ -59,31 +61,25 @@ impl Forwarder {
 
     /// Tells every backend whether it is drained, or forced up or down.
     pub(super) fn tell_standing(&self, overrides: &[Override]) {
-        for service in self.l4.load().services {
-            for backend in service.backends {
-                let word = overrides.iter().find(|one| {
-                    one.action.aspect() == Aspect::Standing
-                        && matches!(&one.target, Target::L4 { service: named, backend: address }
-                            if *named == service.name && *address == backend.address.to_string())
-                });
-                let action = word.map(|one| one.action);
-                let drained = action == Some(Action::Drain);
-                let forced = match action {
-                    Some(Action::ForceUp) => Some(true),
-                    Some(Action::ForceDown) => Some(false),
-                    _ => None,
-                };
-                // Only what is new: this is called at every event, and each word is weighed anew. A
-                // service that a reload has just taken away has nothing to be told.
-                if backend.drained != drained {
-                    let _ = self.l4.set_drained(&service.name, backend.address, drained);
-                }
-                if backend.forced != forced {
-                    let _ = self.l4.force(&service.name, backend.address, forced);
-                }
-            }
-        }
+        let standing = overrides.iter().filter(|one| one.action.aspect() == Aspect::Standing);
+        let said = standing.filter_map(|one| {
+            let Target::L4 { service, backend } = &one.target else { return None };
+            Some(((service.as_str(), backend.parse().ok()?), word(one.action)))
+        });
+        let said: HashMap<(&str, SocketAddr), Word> = said.collect();
+        self.l4.heed(|service, backend| {
+            said.get(&(service, backend.address)).copied().unwrap_or_default()
+        });
     }
+}
+
+fn word(action: Action) -> Word {
+    let forced = match action {
+        Action::ForceUp => Some(true),
+        Action::ForceDown => Some(false),
+        _ => None,
+    };
+    Word { drained: action == Action::Drain, forced }
 }
 
 /// The overrides by which there are other backends, or other weights, than the files say.
@@ -95,36 +91,53 @@ fn changes(overrides: &[Override]) -> Vec<Override> {
 /// The settings of the files with what the operator changes of them. What is said of a service
 /// that there is not, or of a backend that is gone, counts for nothing.
 pub(super) fn laid_over(mut settings: l4::Settings, overrides: &[Override]) -> l4::Settings {
-    let said = |of| overrides.iter().filter(move |one| one.action.aspect() == of);
-    let (adds, mut removes): (Vec<&Override>, Vec<&Override>) =
-        said(Aspect::Membership).partition(|one| matches!(one.action, Action::Add { .. }));
-    // Where none would be left, what was said last counts for nothing.
-    removes.sort_by_key(|one| one.since);
-    // A weight counts for what was added, too.
-    for one in adds.into_iter().chain(removes).chain(said(Aspect::Weight)) {
+    let mut said: HashMap<&str, Vec<(&Override, SocketAddr)>> = HashMap::new();
+    for one in overrides {
         let Target::L4 { service, backend } = &one.target else { continue };
-        let service = settings.services.iter_mut().find(|running| running.name == *service);
-        let (Some(service), Ok(address)) = (service, backend.parse()) else { continue };
-        let backends = &mut service.backends;
-        let known = backends.iter().position(|backend| backend.address == address);
-        match (one.action, known) {
-            (Action::Add { weight, backup }, Some(known)) => {
-                backends[known].weight = weight;
-                backends[known].backup = backup;
-            }
-            (Action::Add { weight, backup }, None) => {
-                let plain = BackendSettings::new(address, weight);
-                backends.push(BackendSettings { backup, added: true, ..plain });
-            }
-            (Action::Remove, Some(_)) if backends.len() == 1 => {
-                tracing::warn!("{} is not removed: its service has no other backend", one.target);
-            }
-            (Action::Remove, Some(known)) => drop(backends.remove(known)),
-            (Action::Weight { weight }, Some(known)) => backends[known].weight = weight,
-            _ => {}
+        let Ok(address) = backend.parse() else { continue };
+        said.entry(service).or_default().push((one, address));
+    }
+    for service in &mut settings.services {
+        if let Some(said) = said.get(service.name.as_str()) {
+            lay_over(&mut service.backends, said);
         }
     }
     settings
+}
+
+fn lay_over(backends: &mut Vec<BackendSettings>, said: &[(&Override, SocketAddr)]) {
+    let of = |aspect| said.iter().filter(move |(one, _)| one.action.aspect() == aspect);
+    let places = backends.iter().enumerate().map(|(place, backend)| (backend.address, place));
+    let mut places: HashMap<SocketAddr, usize> = places.collect();
+    let (adds, mut removes): (Vec<_>, Vec<_>) = of(Aspect::Membership)
+        .map(|(one, address)| (*one, *address))
+        .partition(|(one, _)| matches!(one.action, Action::Add { .. }));
+    for (one, address) in adds {
+        let Action::Add { weight, backup } = one.action else { continue };
+        let place = *places.entry(address).or_insert_with(|| {
+            backends.push(BackendSettings { added: true, ..BackendSettings::new(address, weight) });
+            backends.len() - 1
+        });
+        backends[place].weight = weight;
+        backends[place].backup = backup;
+    }
+    // A weight counts for what was added, too.
+    for (one, address) in of(Aspect::Weight) {
+        if let (Action::Weight { weight }, Some(&place)) = (one.action, places.get(address)) {
+            backends[place].weight = weight;
+        }
+    }
+    // Where none would be left, what was said last counts for nothing.
+    removes.sort_by_key(|(one, _)| one.since);
+    let mut gone = HashSet::new();
+    for (one, address) in removes.into_iter().filter(|(_, address)| places.contains_key(address)) {
+        if gone.len() + 1 == backends.len() {
+            tracing::warn!("{} is not removed: its service has no other backend", one.target);
+        } else {
+            gone.insert(address);
+        }
+    }
+    backends.retain(|backend| !gone.contains(&backend.address));
 }
 
 #[cfg(test)]

@@ -76,6 +76,15 @@ const FORCED_UP: u8 = 1;
 const FORCED_DOWN: u8 = 2;
 const NO_LIMIT: u64 = u64::MAX;
 
+/// What the operator says of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// It takes no new connections; those it has go on.
+    pub drained: bool,
+    /// It is up or down whatever its probe says; none: as its probe says.
+    pub forced: Option<bool>,
+}
+
 /// A place on a backend: taken when it is chosen, given back when dropped.
 #[derive(Debug)]
 pub struct Place {
@@ -209,19 +218,25 @@ impl Backend {
         weight.saturating_mul(self.course().pace.steps())
     }
 
-    /// Whether it takes new connections.
-    pub fn set_drained(&self, drained: bool) {
-        self.drained.store(drained, Relaxed);
-    }
-
-    /// Up or down whatever its probe says; none takes the word back.
-    pub fn force(&self, up: Option<bool>) {
-        let forced = match up {
+    /// Takes the operator's word on it; true if it was another.
+    pub fn heed(&self, word: Word) -> bool {
+        let forced = match word.forced {
             None => NOT_FORCED,
             Some(true) => FORCED_UP,
             Some(false) => FORCED_DOWN,
         };
-        self.forced.store(forced, Relaxed);
+        let was_drained = self.drained.swap(word.drained, Relaxed);
+        let was_forced = self.forced.swap(forced, Relaxed);
+        (was_drained, was_forced) != (word.drained, forced)
+    }
+
+    /// The operator's word on it.
+    pub fn word(&self) -> Word {
+        let forced = match self.forced.load(Relaxed) {
+            NOT_FORCED => None,
+            forced => Some(forced == FORCED_UP),
+        };
+        Word { drained: self.drained.load(Relaxed), forced }
     }
 
     /// Healthy, or up by the operator's word. Cheap enough to be asked for every packet.
@@ -278,6 +293,7 @@ impl Backend {
     pub fn status(&self, settings: &BackendSettings) -> BackendStatus {
         let Course { advice, pace, .. } = &*self.course();
         let before = self.before.load(Relaxed);
+        let Word { drained, forced } = self.word();
         BackendStatus {
             address: self.address,
             weight: settings.weight,
@@ -289,11 +305,8 @@ impl Backend {
             advised_drained: advice.is_drained(),
             up: self.is_up(),
             avoided: self.avoided.load(Relaxed),
-            drained: self.drained.load(Relaxed),
-            forced: match self.forced.load(Relaxed) {
-                NOT_FORCED => None,
-                forced => Some(forced == FORCED_UP),
-            },
+            drained,
+            forced,
             connections: self.own_connections().saturating_add(before),
             connections_before: before,
             connections_total: self.connections_total.load(Relaxed),

@@ -1,6 +1,6 @@
 //! The running forwarder: its services, the probes of their backends, and the handle on both.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
 use super::access_log::AccessLog;
-use super::backend::Backend;
+use super::backend::{Backend, Word};
 use super::descriptors;
 use super::flow::Flow;
 use super::listener::{self, Opened};
@@ -128,14 +128,6 @@ pub enum StartError {
         #[source]
         error: io::Error,
     },
-}
-
-/// No service of that name has a backend at that address.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("no L4 service `{service}` has a backend {backend}")]
-pub struct UnknownBackend {
-    service: String,
-    backend: SocketAddr,
 }
 
 /// Runs the services: they accept when every backend has been probed once, or could have been.
@@ -340,24 +332,16 @@ impl L4 {
         Some(running.service.explain(&flow, server_name, Instant::now()))
     }
 
-    /// Whether a backend takes no new connections; those it has go on.
-    pub fn set_drained(
-        &self,
-        service: &str,
-        backend: SocketAddr,
-        drained: bool,
-    ) -> Result<(), UnknownBackend> {
-        self.tell(service, backend, |backend| backend.set_drained(drained))
-    }
-
-    /// A backend is up or down whatever its probe says; none takes the word back.
-    pub fn force(
-        &self,
-        service: &str,
-        backend: SocketAddr,
-        up: Option<bool>,
-    ) -> Result<(), UnknownBackend> {
-        self.tell(service, backend, |backend| backend.force(up))
+    /// Has every backend of every service heed what the operator says of it now.
+    pub fn heed(&self, word: impl Fn(&str, &Backend) -> Word) {
+        let (state, now) = (self.state(), Instant::now());
+        let heed = |one: &&Running| {
+            let backends = one.service.backends();
+            // All of them: each is to hear it.
+            backends.iter().filter(|one_of| one_of.heed(word(&one.service.name, one_of))).count()
+                > 0
+        };
+        self.refresh(state.running.iter().filter(heed), false, now);
     }
 
     /// Accepts no more, and returns when all connections have ended; those that have not when
@@ -374,13 +358,15 @@ impl L4 {
     fn plan(&self, settings: Settings, workers: usize) -> Result<Vec<Planned>, StartError> {
         let mut claimed = HashSet::new();
         let state = self.state();
+        let named = state.running.iter().map(|one| (one.service.name.as_str(), one));
+        let named: HashMap<&str, &Running> = named.collect();
         let mut planned = Vec::new();
         for settings in settings.services {
             proxy::check(&settings).map_err(|error| {
                 let service = settings.name.clone();
                 StartError::Carry { service, error }
             })?;
-            let running = state.running(&settings.name);
+            let running = named.get(settings.name.as_str()).copied();
             let mut entrances = running.map_or_else(Vec::new, |one| one.entrances.clone());
             let mut listens = Vec::new();
             for listen in &settings.listen {
@@ -419,10 +405,10 @@ impl L4 {
                 listens,
             });
         }
-        let target = |name: &String| {
-            let named = planned.iter().find(|one| one.settings.name == *name);
-            named.map_or_else(Weak::new, |one| Arc::downgrade(&one.service))
-        };
+        let services = planned.iter().map(|one| (one.settings.name.as_str(), &one.service));
+        let services: HashMap<&str, &Arc<Service>> = services.collect();
+        let target =
+            |name: &str| services.get(name).map_or_else(Weak::new, |to| Arc::downgrade(to));
         let targets: Vec<Arc<[Weak<Service>]>> = planned
             .iter()
             .map(|one| one.settings.routes.iter().map(|route| target(&route.service)).collect())
@@ -497,8 +483,8 @@ impl L4 {
                     let drops = entrances.iter().map(|entrance| u64::from(entrance.new_drops()));
                     service.dropped_total.fetch_add(drops.sum(), Relaxed);
                     service.note_recent(now);
-                    l4.refresh(service, true, now);
                 }
+                l4.refresh(state.running.iter(), true, now);
             }
         });
         let inner = Arc::downgrade(&self.inner);
@@ -525,40 +511,22 @@ impl L4 {
         let (state, now) = (self.state(), Instant::now());
         let verdicts = self.inner.verdicts.borrow().clone();
         state.probed.learn(&verdicts);
-        state.running.iter().for_each(|one| self.refresh(&one.service, false, now));
+        self.refresh(state.running.iter(), false, now);
     }
 
     fn take_suspicions(&self, now: Instant) {
         let state = self.state();
         state.probed.suspect(&self.inner.watch, now);
-        for Running { service, .. } in &state.running {
-            service.avoid_suspects(now);
-            self.refresh(service, false, now);
-        }
+        state.running.iter().for_each(|one| one.service.avoid_suspects(now));
+        self.refresh(state.running.iter(), false, now);
     }
 
-    /// Takes what is known of its backends over to a service. To be called under the lock.
-    fn refresh(&self, service: &Service, is_due: bool, now: Instant) {
-        for backend in service.refresh(is_due, now) {
-            self.inner.proxy.went_down(&backend);
+    /// Takes what is known of their backends over to services. To be called under the lock.
+    fn refresh<'a>(&self, services: impl Iterator<Item = &'a Running>, is_due: bool, now: Instant) {
+        let down: Vec<_> = services.flat_map(|one| one.service.refresh(is_due, now)).collect();
+        if !down.is_empty() {
+            self.inner.proxy.went_down(&down.into());
         }
-    }
-
-    fn tell(
-        &self,
-        service: &str,
-        backend: SocketAddr,
-        word: impl FnOnce(&Backend),
-    ) -> Result<(), UnknownBackend> {
-        let state = self.state();
-        let running = state.running(service);
-        let told = running.and_then(|one| Some((one, one.service.backend(backend)?)));
-        let Some((one, told)) = told else {
-            return Err(UnknownBackend { service: service.into(), backend });
-        };
-        word(&told);
-        self.refresh(&one.service, false, Instant::now());
-        Ok(())
     }
 
     fn inherited(&self) -> MutexGuard<'_, Inherited> {

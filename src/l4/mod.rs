@@ -24,10 +24,10 @@ pub mod service;
 pub mod settings;
 mod table;
 
-pub use backend::BackendStatus;
+pub use backend::{BackendStatus, Word};
 pub use descriptors::allow_many as allow_many_descriptors;
 pub use flow::Flow;
-pub use forwarder::{L4, StartError, UnknownBackend, prepare, start};
+pub use forwarder::{L4, StartError, prepare, start};
 pub use load::Load;
 pub use service::{NoBackend, ServiceStatus};
 pub use settings::{BackendSettings, Balance, Capacity, Listen, ServiceSettings, Settings};

@@ -23,7 +23,7 @@ use super::flow::Flow;
 use super::hold::Asked;
 use super::preface::{Awaited, Routes};
 use super::recent::Recent;
-use super::settings::{BackendSettings, Balance, Listen, MOST_HOPS, ServiceSettings};
+use super::settings::{Balance, Listen, MOST_HOPS, ServiceSettings};
 use super::table::Table;
 use crate::handover::ServiceFlows;
 
@@ -169,9 +169,10 @@ impl Service {
 
     /// The backends that settings speak of: those that are there already, and new ones.
     pub fn backends_for(&self, settings: &ServiceSettings) -> Arc<[Arc<Backend>]> {
-        let is_joining = !self.table.load().backends.is_empty();
+        let table = self.table.load();
+        let is_joining = !table.backends.is_empty();
         let new = |address| Arc::new(Backend::new(address, Arc::clone(&self.shared), is_joining));
-        let known = |address| self.backend(address).unwrap_or_else(|| new(address));
+        let known = |address| table.at(address).map_or_else(|| new(address), Arc::clone);
         settings.backends.iter().map(|backend| known(backend.address)).collect()
     }
 
@@ -218,11 +219,8 @@ impl Service {
         }
         self.ends.note(ending.cause);
         if let Some(address) = ending.backend {
-            // In the settings they stand side by side.
             let table = self.table.load();
-            let index = table.settings.backends.iter().position(|one| one.address == address);
-            let backend = index.and_then(|index| table.backends.get(index));
-            backend.into_iter().for_each(|backend| backend.note_end(ending.lasted));
+            table.at(address).into_iter().for_each(|backend| backend.note_end(ending.lasted));
         }
         self.log.note(&self.name, ending);
     }
@@ -288,10 +286,13 @@ impl Service {
     /// already come to it even if it is drained or full.
     pub fn by_server_id(&self, id: &[u8]) -> Option<Place> {
         let table = self.table.load();
-        let is_it = |one: &BackendSettings| one.server_id.as_deref() == Some(id);
-        let index = table.settings.backends.iter().position(is_it)?;
-        let backend = &table.backends[index];
+        let backend = table.called(id)?;
         backend.is_up().then(|| Place::take_always(Arc::clone(backend)))
+    }
+
+    /// What QUIC connection ids call the backend at that address.
+    pub fn server_id(&self, address: SocketAddr) -> Option<Box<[u8]>> {
+        self.table.load().server_id(address).map(Box::from)
     }
 
     /// What is awaited of a connection of this peer before a backend is chosen.
@@ -338,7 +339,7 @@ impl Service {
 
     /// The backend at that address.
     pub fn backend(&self, address: SocketAddr) -> Option<Arc<Backend>> {
-        self.table.load().backends.iter().find(|backend| backend.address == address).cloned()
+        self.table.load().at(address).cloned()
     }
 
     /// All of them, in the order of the settings.

@@ -2,8 +2,11 @@
 //! prepared for its balance.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::backend::Backend;
 use super::balance::{self, Chooser};
@@ -18,11 +21,20 @@ pub struct Table {
     pub settings: Arc<ServiceSettings>,
     /// In the order of the settings.
     pub backends: Arc<[Arc<Backend>]>,
+    places: Arc<Places>,
     tiers: Tiers,
     /// Among the first tier.
     chooser: Arc<Chooser>,
     /// Which backends were said to be up.
     pub up: Box<[bool]>,
+}
+
+/// Where in the list a backend is: every flow that ends asks it.
+#[derive(Debug, Default)]
+struct Places {
+    by_address: HashMap<SocketAddr, u32, RandomState>,
+    /// By what QUIC connection ids call it, which strangers choose.
+    by_server_id: HashMap<Box<[u8]>, u32>,
 }
 
 /// The weights of backends, in the order of the settings; 0 for one that a tier has not.
@@ -55,6 +67,9 @@ impl Table {
         old: Option<&Table>,
     ) -> Table {
         let tiers = Tiers::of(&settings, &backends);
+        let same = old.filter(|old| Arc::ptr_eq(&old.settings, &settings));
+        let places = same.map(|old| Arc::clone(&old.places));
+        let places = places.unwrap_or_else(|| Arc::new(Places::of(&settings)));
         let addresses: Box<[_]> = backends.iter().map(|backend| backend.address).collect();
         let same = old.map(|old| &old.chooser).filter(|chooser| {
             // A large table is not made again for other things' sake.
@@ -64,7 +79,7 @@ impl Table {
             .cloned()
             .unwrap_or_else(|| Arc::new(Chooser::new(settings.balance, &addresses, &tiers.first)));
         let up = backends.iter().map(|backend| backend.is_said_up()).collect();
-        Table { settings, backends, tiers, chooser, up }
+        Table { settings, backends, places, tiers, chooser, up }
     }
 
     /// False when backends are now eligible that were not, or the other way round, or weigh more or
@@ -72,6 +87,22 @@ impl Table {
     pub fn is_current(&self) -> bool {
         self.backends.iter().zip(&self.up).all(|(backend, up)| backend.is_said_up() == *up)
             && Tiers::of(&self.settings, &self.backends) == self.tiers
+    }
+
+    /// The backend at that address.
+    pub fn at(&self, address: SocketAddr) -> Option<&Arc<Backend>> {
+        self.backends.get(*self.places.by_address.get(&address)? as usize)
+    }
+
+    /// The backend that QUIC connection ids call so.
+    pub fn called(&self, server_id: &[u8]) -> Option<&Arc<Backend>> {
+        self.backends.get(*self.places.by_server_id.get(server_id)? as usize)
+    }
+
+    /// What QUIC connection ids call the backend at that address.
+    pub fn server_id(&self, address: SocketAddr) -> Option<&[u8]> {
+        let index = *self.places.by_address.get(&address)?;
+        self.settings.backends.get(index as usize)?.server_id.as_deref()
     }
 
     /// A backend for a flow, but not one of those tried.
@@ -111,6 +142,19 @@ impl Table {
     /// The flows that a backend may have at a time.
     pub fn limit(&self, index: usize) -> Option<u64> {
         self.backends[index].limit(self.settings.backends[index].max_connections)
+    }
+}
+
+impl Places {
+    fn of(settings: &ServiceSettings) -> Places {
+        let mut places = Places::default();
+        for (index, backend) in (0u32..).zip(&settings.backends) {
+            places.by_address.insert(backend.address, index);
+            if let Some(id) = &backend.server_id {
+                places.by_server_id.insert(id.clone(), index);
+            }
+        }
+        places
     }
 }
 

@@ -21,10 +21,29 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-use super::{BackendSettings, Balance, Capacity, L4, ServiceSettings, Settings, start};
+use super::{BackendSettings, Balance, Capacity, L4, ServiceSettings, Settings, Word, start};
 
 /// Whatever a test waits for has come by then, or never will.
 const SOON: Duration = Duration::from_secs(20);
+
+impl L4 {
+    /// The operator drains a backend, or has it take new connections again.
+    fn set_drained(&self, service: &str, backend: SocketAddr, drained: bool) {
+        self.say(service, backend, |word| Word { drained, ..word });
+    }
+
+    /// The operator's word on a backend's health.
+    fn force(&self, service: &str, backend: SocketAddr, forced: Option<bool>) {
+        self.say(service, backend, |word| Word { forced, ..word });
+    }
+
+    fn say(&self, service: &str, backend: SocketAddr, new: impl Fn(Word) -> Word) {
+        self.heed(|name, one| match name == service && one.address == backend {
+            true => new(one.word()),
+            false => one.word(),
+        });
+    }
+}
 
 /// A backend in this process; it dies when dropped.
 struct Backend {

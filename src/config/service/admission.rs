@@ -1,5 +1,7 @@
 //! Who may come to a service, how fast, and who may say whom he stands for.
 
+use std::collections::HashSet;
+use std::iter::successors;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -16,12 +18,14 @@ const MOST_A_SECOND: f64 = 1e9;
 pub(super) fn read(table: &mut Table<'_>, settings: &mut ServiceSettings) {
     let allow = prefixes(table, "allow");
     let deny = prefixes(table, "deny");
+    let denied: HashSet<IpNet> = deny.iter().map(|denied| denied.get_ref().trunc()).collect();
     for allowed in &allow {
-        let denying = deny.iter().find(|denied| denied.get_ref().contains(allowed.get_ref()));
-        if let Some(denying) = denying {
+        // There are few prefixes around one, however many are denied.
+        let mut around = successors(Some(allowed.get_ref().trunc()), IpNet::supernet);
+        if let Some(denying) = around.find(|net| denied.contains(net)) {
             let message = format!("`{}` is allowed in vain", allowed.get_ref());
             let warning = table.reader().warning(allowed.span(), message);
-            let label = format!("`deny` has `{}`, and wins", denying.get_ref());
+            let label = format!("`deny` has `{denying}`, and wins");
             table.reader().report(warning.label(label));
         }
     }

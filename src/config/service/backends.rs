@@ -1,6 +1,6 @@
 //! The backends of a service.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use toml::Spanned;
@@ -30,6 +30,7 @@ pub(super) fn read(
     }
     let reader = table.reader();
     let mut backends: Vec<Spanned<BackendSettings>> = Vec::new();
+    let mut addresses = HashSet::new();
     let mut server_ids: HashMap<Box<[u8]>, SocketAddr> = HashMap::new();
     for item in &items {
         let Some((address, backend)) = read_backend(item, protocol, quic, has_quic) else {
@@ -37,7 +38,7 @@ pub(super) fn read(
         };
         let Some(address) = address else { continue };
         let span = address.span();
-        if backends.iter().any(|other| other.get_ref().address == backend.address) {
+        if !addresses.insert(backend.address) {
             let error = reader.error(span, "the backend is given twice");
             reader.report(error.label("give it once, with more weight"));
             continue;

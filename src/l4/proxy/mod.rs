@@ -57,10 +57,10 @@ impl Proxy {
         }
     }
 
-    /// A backend was up, and is not any more.
-    pub fn went_down(&self, backend: &Arc<Backend>) {
-        self.tcp.went_down(backend);
-        self.udp.went_down(backend);
+    /// These backends were up, and are not any more.
+    pub fn went_down(&self, backends: &Arc<[Arc<Backend>]>) {
+        self.tcp.went_down(backends);
+        self.udp.went_down(backends);
     }
 
     /// The sessions of datagrams, for another process: nothing is read from them, or at VIPs of

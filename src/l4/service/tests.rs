@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::health::{Administrative, Advice, Verdict};
-use crate::l4::settings::{Access, HashOf, Protocol, Quic, Route, WhenAllDown};
+use crate::l4::backend::Word;
+use crate::l4::settings::{Access, BackendSettings, HashOf, Protocol, Quic, Route, WhenAllDown};
 
 fn address(n: u8) -> SocketAddr {
     SocketAddr::from(([10, 1, 0, n], 8443))
@@ -114,7 +115,7 @@ fn with_all_down_all_are_tried_or_none_is() {
     settings.when_all_down = WhenAllDown::TryAll;
     world.replace(settings);
     assert_eq!(world.shares(4), [2, 2]);
-    world.backends()[0].set_drained(true);
+    world.backends()[0].heed(Word { drained: true, forced: None });
     world.refresh();
     assert_eq!(world.shares(4), [0, 4], "but not those that the operator has taken out");
 }
@@ -220,9 +221,9 @@ fn a_backend_without_a_check_that_cannot_be_reached_is_left_alone_for_a_while() 
     assert_eq!(fail(&world), [], "what it has is not to be ended");
     assert!(!world.backends()[0].is_up(), "but there were three in a row");
     assert_eq!(world.shares(10), [0, 10]);
-    world.backends()[0].force(Some(false));
+    world.backends()[0].heed(Word { drained: false, forced: Some(false) });
     assert_eq!(world.refresh(), [address(0)], "what it has is to be ended now");
-    world.backends()[0].force(None);
+    world.backends()[0].heed(Word::default());
     assert_eq!(world.refresh(), []);
     (0..9).for_each(|_| world.second());
     assert_eq!(world.shares(10), [0, 10]);

@@ -365,12 +365,12 @@ async fn the_sessions_of_a_backend_that_is_down_go_on_with_others_and_come_back_
     let (l4, vip) = run(udp("127.0.0.1:0", &[&one, &other])).await;
     let clients: Vec<Client> = (0..6).map(|_| Client::of(vip)).collect();
     clients.iter().for_each(|client| drop(client.ask(b"")));
-    l4.force("name", one.address, Some(false)).unwrap();
+    l4.force("name", one.address, Some(false));
     let backends = || l4.load().services[0].backends.clone();
     until("they are moved", || backends()[0].connections == 0).await;
     assert_eq!(backends()[1].connections, 6);
     clients.iter().for_each(|client| assert_eq!(client.ask(b"").name, b'b'));
-    l4.force("name", one.address, None).unwrap();
+    l4.force("name", one.address, None);
     clients.iter().for_each(|client| assert_eq!(client.ask(b"").name, b'b'));
 }
 
@@ -382,7 +382,7 @@ async fn a_drained_backend_keeps_its_sessions_and_gets_no_new_ones() {
     let clients: Vec<Client> = (0..6).map(|_| Client::of(vip)).collect();
     let before: Vec<Answer> = clients.iter().map(|client| client.ask(b"")).collect();
     assert!(before.iter().any(|answer| answer.name == b'a'));
-    l4.set_drained("name", one.address, true).unwrap();
+    l4.set_drained("name", one.address, true);
     for (client, before) in clients.iter().zip(&before) {
         assert_eq!(&client.ask(b""), before);
     }
@@ -657,13 +657,13 @@ async fn a_connection_id_of_a_quic_server_that_is_down_or_unknown_goes_where_any
     let (_backends, service) = quic();
     let down = service.backends[5].address;
     let (l4, vip) = run(service).await;
-    l4.force("name", down, Some(false)).unwrap();
+    l4.force("name", down, Some(false));
     assert_ne!(Client::of(vip).ask(&to_server(5)).name, b'a' + 5);
     let client = Client::of(vip);
     let first = client.ask(&to_server(200));
     assert_eq!(client.ask(&to_server(201)).port, first.port);
-    l4.force("name", down, None).unwrap();
-    l4.set_drained("name", down, true).unwrap();
+    l4.force("name", down, None);
+    l4.set_drained("name", down, true);
     assert_eq!(Client::of(vip).ask(&to_server(5)).name, b'a' + 5, "drained: its own still come");
 }
 

@@ -44,7 +44,7 @@ async fn a_service_that_moves_keeps_what_is_known_of_it() {
     let [a, b] = backends.each_ref().map(|backend| backend.address);
     let mut web = service("web", &[(a, 1), (b, 1)]);
     let l4 = run(web.clone()).await;
-    l4.set_drained("web", a, true).unwrap();
+    l4.set_drained("web", a, true);
     let (mut stream, _) = reach(&l4).await;
     web.listen = vec![SocketAddr::from(([127, 0, 0, 2], 0)).into()];
     l4.replace(Settings { workers: Some(1), ..settings([web]) }).await.unwrap();

@@ -160,7 +160,7 @@ async fn connections_of_a_backend_that_goes_down_are_reset_where_that_is_wanted(
         let mut streams = [reach(&l4).await, reach(&l4).await];
         streams.sort_by_key(|(_, name)| *name);
         let [(mut dying, _), (mut other, _)] = streams;
-        l4.force("web", backends[0].address, Some(false)).unwrap();
+        l4.force("web", backends[0].address, Some(false));
         match when_down {
             WhenDown::Reset => assert_reset(&mut dying).await,
             WhenDown::Keep => talk(&mut dying).await,

@@ -45,10 +45,10 @@ async fn a_round_robin_follows_the_weights() {
 async fn the_share_of_a_backend_that_is_out_is_spread_over_all_others() {
     let backends = three().await;
     let l4 = run(service_of(&backends, &[1, 1, 1])).await;
-    l4.force("web", backends[0].address, Some(false)).unwrap();
+    l4.force("web", backends[0].address, Some(false));
     assert_eq!(count(&names(&l4, 20).await), [0, 10, 10]);
-    l4.force("web", backends[0].address, None).unwrap();
-    l4.set_drained("web", backends[1].address, true).unwrap();
+    l4.force("web", backends[0].address, None);
+    l4.set_drained("web", backends[1].address, true);
     assert_eq!(count(&names(&l4, 20).await), [10, 0, 10]);
 }
 
@@ -156,7 +156,7 @@ async fn a_backend_that_is_found_to_be_down_is_waited_for_no_longer() {
     let mut changed = service("web", &[(hole.address, 1), (backend.address, 1)]);
     changed.timeouts.connect = SOON;
     l4.replace(self::settings([changed])).await.unwrap();
-    l4.force("web", hole.address, Some(false)).unwrap();
+    l4.force("web", hole.address, Some(false));
     let began = Instant::now();
     assert_eq!(soon(stream.read_u8()).await.unwrap(), 7);
     assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
@@ -180,21 +180,19 @@ async fn a_drained_backend_keeps_its_connections_and_takes_no_new_ones() {
     let l4 = run(settings).await;
     let (mut first, name) = reach(&l4).await;
     let drained = backends[usize::from(name)].address;
-    l4.set_drained("web", drained, true).unwrap();
+    l4.set_drained("web", drained, true);
     assert_eq!(names(&l4, 6).await, [1 - name; 6]);
     talk(&mut first).await;
     assert_eq!(l4.load().capacity, Some(50), "one of two takes connections");
 
     // With all drained nobody takes connections, and the service has no room.
-    l4.set_drained("web", backends[usize::from(1 - name)].address, true).unwrap();
+    l4.set_drained("web", backends[usize::from(1 - name)].address, true);
     assert_refused(&l4).await;
     assert_eq!(l4.load().capacity, Some(0));
     talk(&mut first).await;
 
-    l4.set_drained("web", drained, false).unwrap();
+    l4.set_drained("web", drained, false);
     assert_eq!(reach(&l4).await.1, name);
-    assert!(l4.set_drained("web", "198.51.100.1:80".parse().unwrap(), true).is_err());
-    assert!(l4.force("mail", drained, Some(true)).is_err());
 }
 
 #[tokio::test]
@@ -223,9 +221,9 @@ async fn with_no_backend_up_all_are_tried_and_there_is_no_room() {
     assert!(!l4.load().services[0].backends[0].up);
     assert_eq!(l4.load().capacity, Some(0));
     assert_eq!(reach(&l4).await.1, 7);
-    l4.force("web", backend.address, Some(true)).unwrap();
+    l4.force("web", backend.address, Some(true));
     assert_eq!(l4.load().capacity, Some(10));
-    l4.force("web", backend.address, Some(false)).unwrap();
+    l4.force("web", backend.address, Some(false));
     assert_eq!(l4.load().capacity, Some(0));
     assert_refused(&l4).await;
 }
@@ -361,10 +359,10 @@ async fn with_fewer_healthy_backends_than_a_service_needs_the_region_is_out() {
     mail.capacity = Some(Capacity::Connections(100));
     let l4 = start(settings([web, mail])).await.unwrap();
     assert_eq!(l4.load().capacity, Some(100));
-    l4.set_drained("web", backends[1].address, true).unwrap();
+    l4.set_drained("web", backends[1].address, true);
     assert_eq!(l4.load().capacity, Some(0));
     assert!(l4.load().services[0].is_short);
-    l4.set_drained("web", backends[1].address, false).unwrap();
+    l4.set_drained("web", backends[1].address, false);
     assert_eq!(l4.load().capacity, Some(100));
 }
 

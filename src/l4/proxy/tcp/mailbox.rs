@@ -20,8 +20,8 @@ pub enum Order {
     Close(u64, Lease),
     /// That connection waits, and there may be a place for it.
     Seat(Key, Arc<Service>),
-    /// That backend is down.
-    WentDown(Arc<Backend>),
+    /// Those backends are down.
+    WentDown(Arc<[Arc<Backend>]>),
     /// Reset all connections.
     Abort,
     /// Return when the last connection has ended.

@@ -105,9 +105,9 @@ impl Plane {
         Ok(Serving { id, workers, carried })
     }
 
-    /// A backend was up, and is not any more.
-    pub fn went_down(&self, backend: &Arc<Backend>) {
-        self.workers.tell(|| Order::WentDown(Arc::clone(backend)));
+    /// These backends were up, and are not any more.
+    pub fn went_down(&self, backends: &Arc<[Arc<Backend>]>) {
+        self.workers.tell(|| Order::WentDown(Arc::clone(backends)));
     }
 
     /// Returns when all connections have ended; those that have not when `grace` is over are reset.

@@ -3,6 +3,7 @@
 mod entrance;
 mod hello;
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -161,7 +162,7 @@ impl Worker {
                     }
                 }
                 Order::Seat(key, service) => self.seats.push((key, service)),
-                Order::WentDown(backend) => self.leave_backend(&backend),
+                Order::WentDown(backends) => self.leave_backends(&backends),
                 Order::Abort => {
                     for key in self.connections.keys(|_| true) {
                         self.close(key, Cause::Stopped);
@@ -268,11 +269,14 @@ impl Worker {
         }
     }
 
-    /// A backend is down: those that ask it ask another, and those that it has end, if their service
-    /// wants that.
-    fn leave_backend(&mut self, backend: &Arc<Backend>) {
+    /// Backends are down: those that ask them ask others, and those that they have end, if their
+    /// service wants that.
+    fn leave_backends(&mut self, backends: &[Arc<Backend>]) {
+        let down: HashSet<*const Backend> = backends.iter().map(Arc::as_ptr).collect();
         let is_there = |connection: &Connection| {
-            connection.backend().is_some_and(|(_, place)| Arc::ptr_eq(place.backend(), backend))
+            connection
+                .backend()
+                .is_some_and(|(_, place)| down.contains(&Arc::as_ptr(place.backend())))
         };
         for key in self.connections.keys(is_there) {
             let Some(connection) = self.connections.get_mut(key) else { continue };

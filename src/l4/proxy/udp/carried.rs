@@ -48,7 +48,7 @@ impl Carried {
             let backend = session.place.backend();
             let now_there = self.service.backend(backend.address);
             session.is_orphan = !now_there.is_some_and(|there| Arc::ptr_eq(&there, backend));
-            session.server_id = server_id(&self.settings, session);
+            session.server_id = server_id(&self.service, &self.settings, session);
         }
     }
 
@@ -79,7 +79,7 @@ impl Carried {
     /// Lets a session know what QUIC connection ids call its backend.
     pub fn name_server(&mut self, index: Index) {
         if let Some(session) = self.sessions.get_mut(index) {
-            session.server_id = server_id(&self.settings, session);
+            session.server_id = server_id(&self.service, &self.settings, session);
         }
     }
 
@@ -141,9 +141,11 @@ fn tag(id: &[u8]) -> u32 {
     xxh3_64(id) as u32 | 1
 }
 
-fn server_id(settings: &ServiceSettings, session: &Session) -> Option<Box<[u8]>> {
+fn server_id(
+    service: &Service,
+    settings: &ServiceSettings,
+    session: &Session,
+) -> Option<Box<[u8]>> {
     settings.quic?;
-    let address = session.place.backend().address;
-    let mut backends = settings.backends.iter();
-    backends.find(|backend| backend.address == address)?.server_id.clone()
+    service.server_id(session.place.backend().address)
 }

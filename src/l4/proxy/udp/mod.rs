@@ -86,10 +86,10 @@ impl Plane {
         Ok(Serving { id, mailboxes })
     }
 
-    /// A backend was up, and is not any more: its sessions go on with others.
-    pub fn went_down(&self, backend: &Arc<Backend>) {
+    /// These backends were up, and are not any more: their sessions go on with others.
+    pub fn went_down(&self, backends: &Arc<[Arc<Backend>]>) {
         for worker in &*self.workers() {
-            worker.mailbox.send(Command::WentDown(Arc::clone(backend)));
+            worker.mailbox.send(Command::WentDown(Arc::clone(backends)));
         }
     }
 

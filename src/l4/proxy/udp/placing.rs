@@ -1,5 +1,6 @@
 //! How a session comes to a backend, and from one to another.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -244,12 +245,13 @@ impl Worker {
         session.stay(now);
     }
 
-    /// Has the sessions of a backend that is down go on with others.
-    pub(super) fn leave_backend(&mut self, backend: &Arc<Backend>, now: Instant) {
+    /// Has the sessions of backends that are down go on with others.
+    pub(super) fn leave_backends(&mut self, backends: &[Arc<Backend>], now: Instant) {
+        let down: HashSet<*const Backend> = backends.iter().map(Arc::as_ptr).collect();
         for number in 0..self.carried.len() as u32 {
             let Some(carried) = self.carried_mut(number) else { continue };
-            let is_on_it = |session: &Session| Arc::ptr_eq(session.place.backend(), backend);
-            let sessions = carried.sessions.iter().filter(|(.., session)| is_on_it(session));
+            let is_there = |session: &Session| down.contains(&Arc::as_ptr(session.place.backend()));
+            let sessions = carried.sessions.iter().filter(|(.., session)| is_there(session));
             let sessions: Vec<Index> = sessions.map(|(index, ..)| index).collect();
             for index in sessions {
                 self.move_session(number, index, now);

@@ -53,8 +53,8 @@ pub enum Command {
     Serve(Serve),
     /// No longer.
     Leave { id: u64 },
-    /// A backend's sessions are to go on with others.
-    WentDown(Arc<Backend>),
+    /// The sessions of those backends are to go on with others.
+    WentDown(Arc<[Arc<Backend>]>),
     /// End the oldest session of a service for one at another worker, if it has not been used since
     /// then; else ask the worker that has the oldest, if so many more may still be asked.
     MakeRoom { service: Arc<Service>, used: Instant, more: u8 },
@@ -243,7 +243,7 @@ impl Worker {
                 Command::MakeRoom { service, used, more } => {
                     self.make_room_for(&service, used, more, now);
                 }
-                Command::WentDown(backend) => self.leave_backend(&backend, now),
+                Command::WentDown(backends) => self.leave_backends(&backends, now),
                 Command::Stop { last } => {
                     self.stop = Some(last);
                     self.entrances.iter_mut().flatten().for_each(|one| one.leaves = Some(last));
