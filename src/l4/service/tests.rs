@@ -24,6 +24,18 @@ fn settings(weights: &[u32]) -> ServiceSettings {
     ServiceSettings::new("web", Vec::new(), backends)
 }
 
+fn ending(backend: Option<SocketAddr>, cause: Cause) -> Ending {
+    Ending {
+        flow: flow(1),
+        backend,
+        cause,
+        lasted: Duration::ZERO,
+        connected_after: None,
+        bytes_to_backend: 0,
+        bytes_to_client: 0,
+    }
+}
+
 struct World {
     service: Service,
     now: Instant,
@@ -310,17 +322,29 @@ fn who_turns_out_not_to_be_let_in_is_no_load() {
     second(0);
     world.service.accepted_total.fetch_add(10, Relaxed);
     for cause in [Cause::NoHello, Cause::Denied, Cause::Limited, Cause::Done] {
-        world.service.note_end(&Ending {
-            flow: flow(1),
-            backend: None,
-            cause,
-            lasted: Duration::ZERO,
-            connected_after: None,
-            bytes_to_backend: 0,
-            bytes_to_client: 0,
-        });
+        world.service.note_end(&ending(None, cause));
     }
     assert_eq!(second(1), 7.0);
+}
+
+#[test]
+fn an_end_counts_at_its_backend_wherever_a_reload_has_put_it() {
+    let world = World::new(settings(&[1, 1, 1]));
+    let mut turned = settings(&[1, 1, 1, 1]);
+    turned.backends.rotate_left(1);
+    for settings in [settings(&[1, 1, 1]), turned, settings(&[1, 1])] {
+        world.replace(settings);
+        for backend in &*world.backends() {
+            let ended = || backend.status(&BackendSettings::new(backend.address, 1)).flow_durations;
+            let before = ended().count;
+            world.service.note_end(&ending(Some(backend.address), Cause::Done));
+            assert_eq!(ended().count, before + 1, "{}", backend.address);
+            let found = world.service.backend(backend.address).unwrap();
+            assert!(Arc::ptr_eq(&found, backend));
+        }
+    }
+    assert!(world.service.backend(address(2)).is_none(), "it is gone");
+    world.service.note_end(&ending(Some(address(2)), Cause::Done));
 }
 
 #[test]
