@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -18,9 +19,15 @@ use super::{
     icmp, tcp, tls,
 };
 
-/// The most probes of one [`Watch`] that are under way at a time; the others wait their turn. It
-/// bounds the descriptors and the memory that probes take.
+/// The most probes of one [`Watch`] that are under way at a time, but for one in eight of a long
+/// list; the others wait their turn. It bounds the descriptors and the memory that probes take.
 pub const MAX_IN_FLIGHT: usize = 256;
+/// However long the list, no more than one in so many of the descriptors that the system allows.
+const DESCRIPTORS_EACH: u64 = 16;
+/// The verdicts of a longer list are not published with every result, but some at a time.
+const PUBLISHED_AT_ONCE: usize = 1_000;
+/// That long a list is left alone, for each of its probes, when it has been published.
+const PAUSE_EACH: Duration = Duration::from_micros(10);
 
 /// What a round of probes may take beyond their timeouts.
 const ROUND_GRACE: Duration = Duration::from_secs(1);
@@ -34,6 +41,8 @@ const ROUND_AT_MOST: Duration = Duration::from_secs(30);
 pub struct Watch {
     shared: Arc<Shared>,
     runtime: Handle,
+    /// Publishes the verdicts of a long list.
+    publisher: AbortHandle,
 }
 
 /// The verdicts of one list of probes.
@@ -97,12 +106,16 @@ impl Watch {
             pending: 0,
         });
         let shared = Shared {
-            list: Mutex::default(),
+            list: Mutex::new(List { generation: 0, slots: MAX_IN_FLIGHT, entries: Vec::new() }),
             verdicts,
+            news: Notify::new(),
             slots: Semaphore::new(MAX_IN_FLIGHT),
+            programs: Semaphore::new(MAX_IN_FLIGHT),
             trust: Trust::default(),
         };
-        let watch = Watch { shared: Arc::new(shared), runtime: Handle::current() };
+        let (shared, runtime) = (Arc::new(shared), Handle::current());
+        let publisher = runtime.spawn(publish_news(Arc::clone(&shared))).abort_handle();
+        let watch = Watch { shared, runtime, publisher };
         watch.replace(probes);
         watch
     }
@@ -128,6 +141,7 @@ impl Watch {
             };
             list.entries.push((probe.name, entry));
         }
+        list.slots = self.shared.give_slots(list.slots, most_in_flight(list.entries.len()));
         list.generation += 1;
         let generation = list.generation;
         self.shared.publish(list);
@@ -156,7 +170,7 @@ impl Watch {
         let list = self.shared.list();
         let targets = list.entries.iter().map(|(_, running)| &running.target);
         let pending = targets.filter(|target| !target.probed.load(Ordering::Relaxed));
-        round_limit(pending.map(|target| target.probe.check.timeout))
+        round_limit(pending.map(|target| target.probe.check.timeout), list.slots)
     }
 
     /// Says that traffic to the target of a probe failed: it counts as a failed probe, and the next
@@ -169,7 +183,7 @@ impl Watch {
         }
         let Some((_, running)) = list.entries.get(index) else { return };
         if running.target.traffic_failed(reason) {
-            self.shared.publish(list);
+            self.shared.note_news(list);
         }
     }
 
@@ -190,6 +204,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         // The tasks hold `shared`, so that it is the list that must let them go.
         self.shared.list().entries.clear();
+        self.publisher.abort();
     }
 }
 
@@ -197,13 +212,19 @@ impl Drop for Watch {
 struct Shared {
     list: Mutex<List>,
     verdicts: watch::Sender<Verdicts>,
+    /// There is something to be published of a long list.
+    news: Notify,
     slots: Semaphore,
+    /// The same for programs, which take more than descriptors.
+    programs: Semaphore,
     trust: Trust,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct List {
     generation: u64,
+    /// How many slots there are for it.
+    slots: usize,
     /// Names and probes, in the order that the owner gave; equal probes are one.
     entries: Vec<(String, Arc<Running>)>,
 }
@@ -240,6 +261,21 @@ struct Record {
     traffic_failures_total: u64,
 }
 
+/// Publishes the verdicts of a long list, again and again while there are news.
+async fn publish_news(shared: Arc<Shared>) {
+    loop {
+        shared.news.notified().await;
+        let count = {
+            let list = shared.list();
+            let count = list.entries.len();
+            shared.publish(list);
+            count
+        };
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        tokio::time::sleep(PAUSE_EACH.saturating_mul(count)).await;
+    }
+}
+
 /// Probes one target for ever.
 async fn run(shared: Arc<Shared>, target: Arc<Target>) {
     loop {
@@ -248,13 +284,17 @@ async fn run(shared: Arc<Shared>, target: Arc<Target>) {
             () = tokio::time::sleep_until(due.into()) => {}
             () = target.hurry.notified() => continue,
         }
-        let Ok(slot) = shared.slots.acquire().await else { return };
+        let slots = match target.probe.check.kind {
+            Kind::Exec(_) => &shared.programs,
+            _ => &shared.slots,
+        };
+        let Ok(slot) = slots.acquire().await else { return };
         target.record().machine.start(Instant::now());
         // Boxed, so that a task that waits for its turn, as nearly all do, is small.
         let (result, advice) = Box::pin(probe(&target.probe, &shared.trust, &target.shown)).await;
         drop(slot);
         if target.take(&result, advice) {
-            shared.publish(shared.list());
+            shared.note_news(shared.list());
         }
     }
 }
@@ -300,17 +340,40 @@ async fn probe(probe: &Probe, trust: &Trust, shown: &Shown) -> (ProbeResult, Adv
     (result.unwrap_or_else(late), advice)
 }
 
-/// Probes with these timeouts take turns.
-fn round_limit(timeouts: impl Iterator<Item = Duration>) -> Duration {
+/// How many probes of so long a list are under way at a time.
+fn most_in_flight(count: usize) -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / DESCRIPTORS_EACH;
+    let most = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    (count / 8).min(most).max(MAX_IN_FLIGHT).min(Semaphore::MAX_PERMITS)
+}
+
+/// Probes with these timeouts take turns, so many at a time.
+fn round_limit(timeouts: impl Iterator<Item = Duration>, at_a_time: usize) -> Duration {
     let (count, longest) =
         timeouts.fold((0, Duration::ZERO), |(count, longest), one| (count + 1, longest.max(one)));
-    let turns = u32::try_from(usize::div_ceil(count, MAX_IN_FLIGHT)).unwrap_or(u32::MAX);
+    let turns = u32::try_from(usize::div_ceil(count, at_a_time)).unwrap_or(u32::MAX);
     (longest.min(TURN_AT_MOST).saturating_mul(turns) + ROUND_GRACE).min(ROUND_AT_MOST)
 }
 
 impl Shared {
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the verdicts of the list published: at once, or soon if it is long.
+    fn note_news(&self, list: MutexGuard<'_, List>) {
+        if list.entries.len() <= PUBLISHED_AT_ONCE {
+            self.publish(list);
+        } else {
+            self.news.notify_one();
+        }
+    }
+
+    /// Has there be so many slots where there were others; returns how many there are, which is
+    /// more while they are taken.
+    fn give_slots(&self, before: usize, wanted: usize) -> usize {
+        self.slots.add_permits(wanted.saturating_sub(before));
+        before.max(wanted) - self.slots.forget_permits(before.saturating_sub(wanted))
     }
 
     /// Publishes the verdicts of the list, which stays locked until they are out.

@@ -81,7 +81,8 @@ async fn after_the_first_round_every_verdict_is_known() {
 #[test]
 fn a_round_may_take_as_many_timeouts_as_there_are_turns() {
     let of = |count, seconds| {
-        round_limit(std::iter::repeat_n(Duration::from_secs(seconds), count)).as_secs()
+        let timeouts = std::iter::repeat_n(Duration::from_secs(seconds), count);
+        round_limit(timeouts, MAX_IN_FLIGHT).as_secs()
     };
     assert_eq!(of(0, 2), 1);
     assert_eq!((of(1, 2), of(MAX_IN_FLIGHT, 2), of(MAX_IN_FLIGHT + 1, 2)), (3, 3, 5));
@@ -261,6 +262,37 @@ async fn failed_traffic_makes_a_verdict_fall_and_a_probe_come_at_once() {
     assert_eq!((status.state, status.traffic_failures_total), (Verdict::Down, 4));
     assert_eq!(status.last_result.as_deref(), Some("traffic failed: refused"));
     assert_eq!(*watch.verdicts().borrow().verdicts, [Verdict::Down]);
+}
+
+#[tokio::test]
+async fn the_verdicts_of_a_long_list_are_published_some_at_a_time() {
+    let tcp = check(Kind::Tcp, NEVER);
+    let (one, _) = target().await;
+    // Equal probes are one, so that this is a long list with little to do.
+    let watch = Watch::start(vec![probe_of("one", one, &tcp); PUBLISHED_AT_ONCE + 1]);
+    assert!(watch.first_round(DEADLINE).await);
+    let published = || Arc::clone(&watch.verdicts().borrow().verdicts);
+    let before = published();
+    let _ = [(); 3].map(|()| watch.note_traffic_failure(1, 0, "refused"));
+    assert_eq!(watch.statuses()[0].state, Verdict::Down);
+    assert!(Arc::ptr_eq(&before, &published()), "not at once");
+    until("all have heard of it", || published().iter().all(|one| *one == Verdict::Down)).await;
+}
+
+#[tokio::test]
+async fn a_long_list_has_more_slots_for_as_long_as_it_is_long() {
+    let watch = Watch::start(Vec::new());
+    let slots = || (watch.shared.list().slots, watch.shared.slots.available_permits());
+    assert_eq!(slots(), (MAX_IN_FLIGHT, MAX_IN_FLIGHT));
+    let more = watch.shared.give_slots(MAX_IN_FLIGHT, MAX_IN_FLIGHT + 100);
+    assert_eq!((more, slots().1), (MAX_IN_FLIGHT + 100, MAX_IN_FLIGHT + 100));
+    let taken = watch.shared.slots.acquire_many(more as u32 - 30).await.unwrap();
+    assert_eq!(watch.shared.give_slots(more, MAX_IN_FLIGHT), more - 30, "those are taken");
+    drop(taken);
+    assert_eq!(watch.shared.give_slots(more - 30, MAX_IN_FLIGHT), MAX_IN_FLIGHT);
+    assert_eq!(slots(), (MAX_IN_FLIGHT, MAX_IN_FLIGHT));
+    let (few, many) = (most_in_flight(10), most_in_flight(10_000));
+    assert!(few == MAX_IN_FLIGHT && (few..=1_250).contains(&many), "{many}");
 }
 
 #[tokio::test]
