@@ -78,7 +78,7 @@ fn any_of(all: &ServiceSettings) -> ServiceSettings {
 async fn operate(l4: &L4, all: &ServiceSettings) {
     let backend = fastrand::choice(&all.backends).unwrap().address;
     // One that is not there at the moment is told nothing.
-    let _ = match fastrand::u8(..4) {
+    match fastrand::u8(..4) {
         0 => l4.set_drained(&all.name, backend, fastrand::bool()),
         1 => l4.force(
             &all.name,
@@ -89,9 +89,8 @@ async fn operate(l4: &L4, all: &ServiceSettings) {
             let workers = Some(fastrand::usize(1..4));
             let any = Settings { workers, ..settings([any_of(all)]) };
             l4.replace(any).await.unwrap();
-            Ok(())
         }
-    };
+    }
 }
 
 /// Everything has ended, once; and there is room for as many as before.
