@@ -197,7 +197,7 @@ async fn who_waits_for_a_place_that_is_not_free_lets_others_by_to_those_that_are
     web.queue.timeout = SOON;
     let l4 = run(web).await;
     // It is not left alone for being closed.
-    l4.force("web", closed.address, Some(true)).unwrap();
+    l4.force("web", closed.address, Some(true));
     let (held, _) = reach(&l4).await;
     // These find one closed and the other full.
     let status = || l4.load().services[0].clone();
