@@ -1,8 +1,9 @@
 //! A backend: what is known and counted of it, and a place on it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -30,7 +31,8 @@ pub struct Backend {
     drained: AtomicBool,
     /// The operator's word on its health.
     forced: AtomicU8,
-    connections: AtomicU64,
+    /// Those included that it had before it was taken away and came back, and still has.
+    connections: Arc<AtomicU64>,
     /// Those that processes before this one carry.
     before: AtomicU64,
     connections_total: AtomicU64,
@@ -49,6 +51,10 @@ pub struct Backend {
     /// Never on the way of a flow.
     course: Mutex<Course>,
 }
+
+/// Tells backends apart while there are any flows of theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity(*const AtomicU64);
 
 /// What decides how much of its weight a backend has.
 #[derive(Debug)]
@@ -69,6 +75,8 @@ pub struct Shared {
     pub suspect_after: AtomicU32,
     /// Rung when one has become so; the same for all services.
     pub suspicion: Arc<Notify>,
+    /// The flows at each address: they outlast their backend's time in the settings.
+    pub(super) flows_at: Mutex<HashMap<SocketAddr, Weak<AtomicU64>>>,
 }
 
 const NOT_FORCED: u8 = 0;
@@ -145,6 +153,7 @@ impl Backend {
         let course = Course { pace, advice: Advice::default(), hold: Hold::default() };
         Backend {
             address,
+            connections: service.flows_of(address),
             service,
             course: Mutex::new(course),
             up: AtomicBool::new(false),
@@ -153,7 +162,6 @@ impl Backend {
             advised_limit: AtomicU64::new(NO_LIMIT),
             drained: AtomicBool::new(false),
             forced: AtomicU8::new(NOT_FORCED),
-            connections: AtomicU64::new(0),
             before: AtomicU64::new(0),
             connections_total: AtomicU64::new(0),
             connect_failures_total: AtomicU64::new(0),
@@ -318,12 +326,43 @@ impl Backend {
         }
     }
 
+    /// What it has in common with what it was before it was taken away and came back, and with no
+    /// other.
+    pub fn identity(&self) -> Identity {
+        Identity(Arc::as_ptr(&self.connections))
+    }
+
     fn course(&self) -> MutexGuard<'_, Course> {
         self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let mut all = self.service.flows_at();
+        // None has come in its place that counts on.
+        if Arc::strong_count(&self.connections) == 1 {
+            all.remove(&self.address);
+        }
+    }
+}
+
 impl Shared {
+    /// The count of the flows at that address.
+    fn flows_of(&self, address: SocketAddr) -> Arc<AtomicU64> {
+        let mut all = self.flows_at();
+        if let Some(count) = all.get(&address).and_then(Weak::upgrade) {
+            return count;
+        }
+        let count = Arc::default();
+        all.insert(address, Arc::downgrade(&count));
+        count
+    }
+
+    fn flows_at(&self) -> MutexGuard<'_, HashMap<SocketAddr, Weak<AtomicU64>>> {
+        self.flows_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The flows of all backends, those that processes before this one carry included.
     pub fn all_flows(&self) -> u64 {
         self.flows.load(Relaxed).saturating_add(self.before.load(Relaxed))

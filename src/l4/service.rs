@@ -100,7 +100,8 @@ pub struct ServiceStatus {
     pub listen: Vec<Listen>,
     /// How a backend is chosen.
     pub balance: Balance,
-    /// Connections now, those that processes before this one carry included.
+    /// Connections now, those that processes before this one carry and those of backends that are
+    /// gone included.
     pub connections: u64,
     /// So many of them.
     pub connections_before: u64,
@@ -375,8 +376,8 @@ impl Service {
             name: self.name.clone(),
             listen,
             balance: table.settings.balance,
-            connections: backends.iter().map(|backend| backend.connections).sum(),
-            connections_before: backends.iter().map(|backend| backend.connections_before).sum(),
+            connections: self.shared.all_flows(),
+            connections_before: self.shared.before.load(Relaxed),
             waiting: self.waiting.load(Relaxed),
             connections_per_second: recent.per_second().0,
             load: capacity::load(&table.settings, &backends, &recent),

@@ -112,6 +112,36 @@ async fn those_that_wait_are_let_in_when_a_reload_makes_room() {
 }
 
 #[tokio::test]
+async fn a_backend_that_comes_back_still_has_the_connections_that_it_had() {
+    let backends = [Backend::named(0).await, Backend::named(1).await];
+    let [a, b] = backends.each_ref().map(|backend| backend.address);
+    let mut both = service("web", &[(a, 1), (b, 1)]);
+    both.when_down = WhenDown::Reset;
+    both.backends[0].max_connections = Some(1);
+    let mut other = both.clone();
+    other.backends.remove(0);
+    let l4 = run(both.clone()).await;
+    let mut held = loop {
+        let (stream, name) = reach(&l4).await;
+        if name == 0 {
+            break stream;
+        }
+    };
+    l4.replace(settings([other])).await.unwrap();
+    until("the others have gone", || l4.load().services[0].backends[0].connections == 0).await;
+    assert_eq!(l4.load().services[0].connections, 1);
+    l4.replace(settings([both])).await.unwrap();
+    assert_eq!(l4.load().services[0].backends[0].connections, 1);
+    assert_eq!(names(&l4, 4).await, [1; 4], "it may have one, and has");
+    talk(&mut held).await;
+    l4.force("web", a, Some(false));
+    assert_reset(&mut held).await;
+    l4.force("web", a, None);
+    until("it has a place again", || l4.load().services[0].backends[0].connections == 0).await;
+    assert!(names(&l4, 4).await.contains(&0));
+}
+
+#[tokio::test]
 async fn many_that_come_at_once_never_have_more_places_than_there_are() {
     let (l4, _backend) = narrow(3).await;
     let comes = |_| {

@@ -26,7 +26,7 @@ use super::side::BOTH;
 use super::slab::{Key, Slab};
 use super::token::Token;
 use super::wheel::Wheel;
-use crate::l4::backend::Backend;
+use crate::l4::backend::{Backend, Identity};
 use crate::l4::ending::Cause;
 use crate::l4::service::Service;
 use crate::l4::settings::WhenDown;
@@ -272,11 +272,11 @@ impl Worker {
     /// Backends are down: those that ask them ask others, and those that they have end, if their
     /// service wants that.
     fn leave_backends(&mut self, backends: &[Arc<Backend>]) {
-        let down: HashSet<*const Backend> = backends.iter().map(Arc::as_ptr).collect();
+        let down: HashSet<Identity> = backends.iter().map(|one| one.identity()).collect();
         let is_there = |connection: &Connection| {
             connection
                 .backend()
-                .is_some_and(|(_, place)| down.contains(&Arc::as_ptr(place.backend())))
+                .is_some_and(|(_, place)| down.contains(&place.backend().identity()))
         };
         for key in self.connections.keys(is_there) {
             let Some(connection) = self.connections.get_mut(key) else { continue };

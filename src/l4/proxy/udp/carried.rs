@@ -47,7 +47,7 @@ impl Carried {
             let Some(session) = self.sessions.get_mut(index) else { continue };
             let backend = session.place.backend();
             let now_there = self.service.backend(backend.address);
-            session.is_orphan = !now_there.is_some_and(|there| Arc::ptr_eq(&there, backend));
+            session.is_orphan = now_there.is_none_or(|one| one.identity() != backend.identity());
             session.server_id = server_id(&self.service, &self.settings, session);
         }
     }

@@ -15,7 +15,7 @@ use super::sessions::{Index, Key};
 use super::token::Token;
 use super::worker::{Command, LOOK, Worker};
 use crate::datagram::Envelope;
-use crate::l4::backend::{Backend, Place};
+use crate::l4::backend::{Backend, Identity, Place};
 use crate::l4::descriptors::Claim;
 use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
@@ -247,10 +247,10 @@ impl Worker {
 
     /// Has the sessions of backends that are down go on with others.
     pub(super) fn leave_backends(&mut self, backends: &[Arc<Backend>], now: Instant) {
-        let down: HashSet<*const Backend> = backends.iter().map(Arc::as_ptr).collect();
+        let down: HashSet<Identity> = backends.iter().map(|one| one.identity()).collect();
         for number in 0..self.carried.len() as u32 {
             let Some(carried) = self.carried_mut(number) else { continue };
-            let is_there = |session: &Session| down.contains(&Arc::as_ptr(session.place.backend()));
+            let is_there = |session: &Session| down.contains(&session.place.backend().identity());
             let sessions = carried.sessions.iter().filter(|(.., session)| is_there(session));
             let sessions: Vec<Index> = sessions.map(|(index, ..)| index).collect();
             for index in sessions {
