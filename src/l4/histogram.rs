@@ -46,6 +46,20 @@ pub struct Durations {
     pub sum_seconds: f64,
 }
 
+impl Durations {
+    /// All of these together, which have the same buckets.
+    pub fn sum<'a>(all: impl IntoIterator<Item = &'a Durations>) -> Durations {
+        let mut all = all.into_iter();
+        let mut sum = all.next().cloned().unwrap_or_default();
+        for one in all {
+            sum.buckets.iter_mut().zip(&one.buckets).for_each(|(sum, one)| sum.1 += one.1);
+            sum.count += one.count;
+            sum.sum_seconds += one.sum_seconds;
+        }
+        sum
+    }
+}
+
 impl Histogram {
     /// Empty, with these bounds, which ascend.
     pub fn new(bounds_us: &'static [u64]) -> Histogram {
@@ -88,6 +102,12 @@ mod tests {
         assert_eq!(buckets, [(0.001, 2), (0.01, 2), (f64::INFINITY, 1)]);
         assert_eq!(count, 5);
         assert!((sum_seconds - 0.022_002).abs() < 1e-9, "{sum_seconds}");
+        let twice = Durations::sum([&histogram.durations(), &histogram.durations()]);
+        assert_eq!(
+            (twice.buckets, twice.count),
+            (vec![(0.001, 4), (0.01, 4), (f64::INFINITY, 2)], 10)
+        );
+        assert_eq!((twice.sum_seconds, Durations::sum([]).count), (2.0 * sum_seconds, 0));
         for bounds in [SHORT_US, LONG_US] {
             assert!(bounds.is_sorted());
         }

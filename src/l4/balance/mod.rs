@@ -1,6 +1,7 @@
 //! Which backend takes a new flow: a pure choice over weights, flows and hashes.
 
 mod hashing;
+mod least;
 pub mod maglev;
 mod rendezvous;
 mod turns;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use super::flow::Flow;
 use super::settings::Balance;
 use hashing::mix;
+use least::{Least, MANY};
 use maglev::Maglev;
 
 /// A Maglev table is searched so far from where a flow's hash points, when what stands there cannot
@@ -17,7 +19,7 @@ use maglev::Maglev;
 const MAGLEV_STEPS: usize = 256;
 
 /// A balance over backends of given addresses and weights.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Chooser {
     balance: Balance,
     addresses: Box<[SocketAddr]>,
@@ -26,12 +28,14 @@ pub struct Chooser {
 }
 
 /// What is prepared for a balance.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Plan {
     /// Backends, each as often as its weight says, spread evenly; none when all weights are 0.
     Turns(Box<[u32]>),
     /// Nothing: all are looked at.
     Loads,
+    /// What was seen at the last look at all.
+    Least(Box<Least>),
     /// What distinguishes each backend in a hash.
     Identities(Box<[u64]>),
     /// The table.
@@ -45,6 +49,9 @@ impl Chooser {
     pub fn new(balance: Balance, addresses: &[SocketAddr], weights: &[u32]) -> Chooser {
         let plan = match balance {
             Balance::RoundRobin | Balance::TwoChoices => Plan::Turns(turns::schedule(weights)),
+            Balance::LeastConnections if weights.len() >= MANY => {
+                Plan::Least(Box::new(Least::new()))
+            }
             Balance::LeastConnections => Plan::Loads,
             Balance::Hash { .. } | Balance::BoundedHash { .. } => {
                 Plan::Identities(addresses.iter().map(|one| hashing::identity(*one)).collect())
@@ -97,8 +104,31 @@ impl Chooser {
                 let found = found.map(|backend| backend as usize).find(|&one| flows(one).is_some());
                 found.or_else(|| ring(&self.weights, turn).find(|&one| flows(one).is_some()))
             }
+            (Plan::Least(least), _) => self.least_of_many(least, turn, flows),
             _ => self.least_loaded(ring(&self.weights, turn), flows),
         }
+    }
+
+    fn least_of_many(
+        &self,
+        least: &Least,
+        turn: u64,
+        flows: impl Fn(usize) -> Option<u64>,
+    ) -> Option<usize> {
+        let is_least = |&backend: &usize| {
+            flows(backend).is_some_and(|load| least.is_least(load, self.weights[backend]))
+        };
+        let chosen = self.least_loaded(least.few(turn), &flows).filter(is_least);
+        chosen.or_else(|| {
+            let all = || ring(&self.weights, turn);
+            let seen = all().filter_map(|one| Some((one, flows(one)?, self.weights[one])));
+            if !least.look(seen) {
+                return None;
+            }
+            let chosen = self.least_loaded(least.few(turn), &flows);
+            // Others may have taken all that the few were good for.
+            chosen.or_else(|| self.least_loaded(all(), &flows))
+        })
     }
 
     /// That with the fewest flows for its weight; the first of equals.

@@ -1,5 +1,6 @@
 //! What each balance promises.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -166,7 +167,68 @@ fn bounded_loads_are_bounded_and_most_clients_stay() {
     assert!(other.is_some_and(|other| other != home));
 }
 
+#[test]
+fn of_thousands_the_least_loaded_is_found_without_a_look_at_each_for_every_flow() {
+    let weights: Vec<u32> = (0..10_000).map(|n| n % 4).collect();
+    let chooser = chooser(Balance::LeastConnections, &weights);
+    let loads: Vec<Cell<u64>> = weights.iter().map(|_| Cell::default()).collect();
+    let looks = Cell::new(0u64);
+    const FLOWS: u64 = 5_000;
+    for turn in 0..FLOWS {
+        let look = |backend: usize| {
+            looks.set(looks.get() + 1);
+            Some(loads[backend].get())
+        };
+        let chosen = chooser.choose(&flow(0), turn, look).unwrap();
+        assert_ne!(weights[chosen], 0);
+        loads[chosen].set(loads[chosen].get() + 1);
+    }
+    // Each look at all is good for as many flows as are kept in mind, each of which is looked at.
+    let most = FLOWS * (10_000 / least::FEW as u64 + 2 * least::FEW as u64);
+    assert!(looks.get() < most, "{}", looks.get());
+    // No flow has ended, so that each choice was the best: none could have one flow less and
+    // another one more.
+    let with = |n: usize, more: u64| (loads[n].get() + more) as f64 / f64::from(weights[n]);
+    let chosen = (0..10_000).filter(|n| loads[*n].get() > 0);
+    let most = chosen.map(|n| (loads[n].get() - 1) as f64 / f64::from(weights[n]));
+    let least = (0..10_000).filter(|n| weights[*n] > 0).map(|n| with(n, 0));
+    assert!(most.fold(0.0, f64::max) <= least.fold(f64::INFINITY, f64::min));
+}
+
+#[test]
+fn of_thousands_those_that_cannot_be_chosen_are_not_and_flows_that_end_are_seen_soon() {
+    let chooser = chooser(Balance::LeastConnections, &[1; 1_000]);
+    let at = |turn, free: usize| {
+        chooser.choose(&flow(0), turn, |b| if b == 7 { None } else { Some(u64::from(b != free)) })
+    };
+    assert_eq!(at(0, 500), Some(500));
+    assert_ne!(at(1, 7), Some(7));
+    // All of its flows have ended since.
+    let soon = (2..2 + 2 * least::FEW as u64).any(|turn| at(turn, 900) == Some(900));
+    assert!(soon);
+    assert_eq!(chooser.choose(&flow(0), 0, |b| (b == 3).then_some(9)), Some(3));
+    assert_eq!(chooser.choose(&flow(0), 0, |_| None), None);
+}
+
 proptest! {
+    #[test]
+    fn a_rendezvous_is_with_the_nearest_of_those_that_can_be_chosen(
+        backends in proptest::collection::vec((0u32..9, any::<bool>()), 1..60),
+        client in 0u32..250,
+    ) {
+        let weights: Vec<u32> = backends.iter().map(|b| b.0).collect();
+        let hash = hashing::hash(&flow(client), HashOf::Source);
+        let distance = |n: usize, address: SocketAddr| {
+            let met = mix(hash ^ hashing::identity(address));
+            -(((met >> 11) as f64 + 0.5) / (1u64 << 53) as f64).ln() / f64::from(weights[n])
+        };
+        let all = addresses(weights.len()).into_iter().enumerate();
+        let possible = all.filter(|(n, _)| weights[*n] > 0 && backends[*n].1);
+        let nearest = possible.min_by(|a, b| distance(a.0, a.1).total_cmp(&distance(b.0, b.1)));
+        let chosen = chooser(HASH, &weights).choose(&flow(client), 0, |b| backends[b].1.then_some(0));
+        prop_assert_eq!(chosen, nearest.map(|(n, _)| n));
+    }
+
     #[test]
     fn what_cannot_be_chosen_or_has_no_weight_is_never_chosen(
         backends in proptest::collection::vec((0u32..5, any::<bool>(), 0u64..9), 0..9),
