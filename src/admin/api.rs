@@ -86,8 +86,15 @@ pub(super) fn told<T: Serialize>(
     }
 }
 
+/// Does it off the asynchronous threads, which have other things to do: there is much to tell of
+/// thousands of backends.
+pub(super) async fn apart(tell: impl FnOnce() -> Response + Send + 'static) -> Response {
+    let told = tokio::task::spawn_blocking(tell).await;
+    told.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
 async fn status(From(window): From<Arc<Window>>, headers: HeaderMap) -> Response {
-    told(&headers, &Status::of(&window), text::status::status)
+    apart(move || told(&headers, &Status::of(&window), text::status::status)).await
 }
 
 async fn names(From(window): From<Arc<Window>>) -> impl IntoResponse {
@@ -102,10 +109,13 @@ async fn overrides(From(window): From<Arc<Window>>) -> impl IntoResponse {
     window.pictured(|picture| picture.overrides.clone())
 }
 
-async fn l4(From(window): From<Arc<Window>>) -> impl IntoResponse {
-    let Some(l4) = &window.state.l4 else { return Json(Vec::new()) };
-    let overrides = window.state.control.as_ref().map(Control::overrides);
-    Json(ServiceView::all(l4.load(), &overrides.unwrap_or_default()))
+async fn l4(From(window): From<Arc<Window>>) -> Response {
+    apart(move || {
+        let load = window.state.l4.as_ref().map(L4::load).unwrap_or_default();
+        let overrides = window.state.control.as_ref().map(Control::overrides);
+        Json(ServiceView::all(load, &overrides.unwrap_or_default())).into_response()
+    })
+    .await
 }
 
 /// What the query of `plan` may say.

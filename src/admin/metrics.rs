@@ -20,6 +20,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Window;
+use super::api::apart;
 use super::view::Picture;
 use super::view::plan::{PlanState, PlanView};
 use super::view::status::{DnsView, Status};
@@ -27,6 +28,7 @@ use super::view::zones::ZoneView;
 use crate::control::LoadStatus;
 use crate::decide::Room;
 use crate::health::Verdict;
+use crate::l4::BackendStatus;
 use crate::l4::capacity::Unit;
 use crate::l4::histogram::Durations;
 
@@ -34,15 +36,23 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The older format.
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// With more backends than this, durations are told of services: those of backends would be nearly
+/// all that is told.
+const MOST_APART: usize = 1_000;
+
 /// `GET /metrics`
 pub async fn scrape(From(window): From<Arc<Window>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+    apart(move || told(&window, is_open)).await
+}
+
+fn told(window: &Window, is_open: bool) -> Response {
     let kind = if is_open { OPEN_METRICS } else { PLAIN };
     let picture = window.state.control.as_ref().map(Picture::of);
     let plan = picture.as_ref().map(|picture| picture.plan(false));
     let zones = picture.as_ref().map(Picture::zones).unwrap_or_default();
-    match exposition(Status::of(&window), plan, zones)
+    match exposition(Status::of(window), plan, zones)
         .map(|text| if is_open { text } else { plain(&text) })
     {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
@@ -330,11 +340,11 @@ fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
     let failures =
         backends.clone().map(|(labels, backend)| (labels, backend.connect_failures_total));
     families.counters("l4_connect_failures", "Connection attempts that failed.", failures)?;
-    let connect = backends.clone().map(|(labels, backend)| (labels, &backend.connect_durations));
-    families.histograms("l4_connect_seconds", "How long it took to connect.", connect)?;
-    let flows = backends.clone().map(|(labels, backend)| (labels, &backend.flow_durations));
+    let help = "How long it took to connect.";
+    encode_durations(families, status, "l4_connect_seconds", help, |one| &one.connect_durations)?;
     let help = "How long connections lasted, and sessions of datagrams.";
-    families.histograms("l4_connection_duration_seconds", help, flows)?;
+    let name = "l4_connection_duration_seconds";
+    encode_durations(families, status, name, help, |one| &one.flow_durations)?;
     if !status.l4.is_empty() {
         let lost = [([], status.l4_log_lines_lost)];
         let help = "Lines of the access log that were lost.";
@@ -351,6 +361,36 @@ fn encode_services(families: &mut Families, status: &Status) -> fmt::Result {
         })
     });
     families.counters("l4_bytes", "Bytes carried.", bytes)
+}
+
+/// Durations of each backend; where there are very many, of each service.
+fn encode_durations(
+    families: &mut Families,
+    status: &Status,
+    name: &str,
+    help: &str,
+    of: fn(&BackendStatus) -> &Durations,
+) -> fmt::Result {
+    let services = status.l4.iter();
+    if services.clone().map(|service| service.backends.len()).sum::<usize>() > MOST_APART {
+        let sums = services.map(|service| {
+            let all = service.backends.iter().map(|backend| of(&backend.status));
+            ([("service", service.name.clone())], Durations::sum(all))
+        });
+        let sums: Vec<_> = sums.collect();
+        return families.histograms(
+            name,
+            help,
+            sums.iter().map(|(labels, sum)| (labels.clone(), sum)),
+        );
+    }
+    let all = services.flat_map(|service| {
+        service.backends.iter().map(|backend| {
+            let address = ("backend", backend.status.address.to_string());
+            ([("service", service.name.clone()), address], of(&backend.status))
+        })
+    });
+    families.histograms(name, help, all)
 }
 
 fn bit(is_so: bool) -> f64 {

@@ -460,6 +460,31 @@ async fn names_that_are_not_steered_are_explained_too() {
 }
 
 #[tokio::test]
+async fn where_backends_are_very_many_durations_are_told_of_services() {
+    let backends = |count: u16| {
+        let backend = |n| l4::BackendSettings::new(([127, 1, 0, 1], n).into(), 1);
+        let service =
+            l4::ServiceSettings::new("web", Vec::new(), (1..=count).map(backend).collect());
+        l4::Settings::new(Some(1), vec![service])
+    };
+    let l4 = l4::start(backends(1_000)).await.unwrap();
+    let open = open_with(None, Some(l4.clone())).await;
+    let scrape = async || {
+        let answer = open.request(Method::GET, "/metrics").send().await.unwrap();
+        answer.text().await.unwrap()
+    };
+    let of_each = "portolan_l4_connect_seconds_count{service=\"web\",backend=\"127.1.0.1:7\"} 0";
+    let of_all = "portolan_l4_connect_seconds_count{service=\"web\"} 0";
+    let has = |text: &str, line| text.lines().any(|found| found == line);
+    let text = scrape().await;
+    assert!(has(&text, of_each) && !has(&text, of_all));
+    l4.replace(backends(1_001)).await.unwrap();
+    let text = scrape().await;
+    assert!(has(&text, of_all) && !has(&text, of_each));
+    assert!(has(&text, "portolan_l4_connections{service=\"web\",backend=\"127.1.0.1:7\"} 0.0"));
+}
+
+#[tokio::test]
 async fn metrics_are_in_a_format_that_prometheus_reads() {
     let open = open(None).await;
     let scrape = async |accept: &str| {

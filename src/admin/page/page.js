@@ -114,6 +114,10 @@ function overrideWords(override) {
 
 const endpoint = ({ address, port }) => port === 0 ? address : address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 
+// Of very many, those that are not well come first, and not all are shown.
+const LISTED = 200;
+const listed = (all, well) => all.length <= LISTED ? all : [...all.filter(one => !well(one)), ...all.filter(well)].slice(0, LISTED);
+const isUp = thing => thing.state === "up";
 const more = (count, path) => count > 0 ? element("p", { class: "soft" }, `and ${number(count)} more: `, element("a", { href: path }, "all")) : [];
 
 // ---- sections ----
@@ -170,13 +174,15 @@ const weightWords = backend => `${number(backend.weight)}${backend.weight_percen
 
 function service(one) {
   const kept = [["refused", one.refused_total], ["denied", one.denied_total], ["too fast", one.limited_total], ["datagrams dropped", one.dropped_total]].filter(([, count]) => count > 0);
-  const rows = one.backends.map(backend => [
+  const shown = listed(one.backends, isUp);
+  const rows = shown.map(backend => [
     backend.address, [state(backend.state)], number(backend.connections), weightWords(backend), [backend.override, ...backend.changes].filter(Boolean).map(overrideWords).join("; "), [buttons(backend)],
   ]);
   return element("div", { class: "card" },
     element("h3", null, `${one.name} `, soft(`${one.listen.join(", ")} · ${one.balance.kind}`)),
     element("p", null, `${number(one.connections)} connections${one.capacity_unit === "connections" ? ` of ${number(one.capacity)}` : ""}${one.connections_before > 0 ? ` (${number(one.connections_before)} in processes before this one)` : ""}, ${number(one.accepted_total)} in all${kept.map(([what, count]) => `, ${number(count)} ${what}`).join("")}`),
-    table(["Backend", "State", "Connections", "Weight", "Why", ""], rows));
+    table(["Backend", "State", "Connections", "Weight", "Why", ""], rows),
+    more(one.backends.length - shown.length, "api/v1/l4"));
 }
 
 function from(secondary) {
@@ -205,12 +211,15 @@ function render(status) {
   show("overrides", table(["Target", "What", "Since", ""], status.overrides.map(override =>
     [override.target, overrideWords(override), moment(override.since), [button("Clear", "clear", override.target, aspect(override))]])));
   byId("s-l4").hidden = status.l4.length === 0;
-  show("l4", status.l4.map(service));
+  const services = listed(status.l4, one => one.backends.every(isUp));
+  show("l4", services.map(service), more(status.l4.length - services.length, "api/v1/l4"));
   show("zones", table(["Zone", "State", "Serial", "Names", "Steered names", "From"], status.zones.map(zone =>
     [zone.origin, [state(zone.state)], zone.serial === null ? "" : String(zone.serial), number(zone.names), number(zone.steered), zone.secondary ? from(zone.secondary) : "files"])),
     more(status.zones_total - status.zones.length, "api/v1/zones"));
-  show("probes", table(["Probe", "How", "State", "Result", "Took"], status.probes.map(probe =>
-    [probe.name, `${probe.kind} ${endpoint(probe)}`, [state(probe.state)], probe.last_result ?? "", probe.last_duration_ms === null ? "" : `${number(probe.last_duration_ms)} ms`])));
+  const probes = listed(status.probes, isUp);
+  show("probes", table(["Probe", "How", "State", "Result", "Took"], probes.map(probe =>
+    [probe.name, `${probe.kind} ${endpoint(probe)}`, [state(probe.state)], probe.last_result ?? "", probe.last_duration_ms === null ? "" : `${number(probe.last_duration_ms)} ms`])),
+    more(status.probes.length - probes.length, "api/v1/status"));
   const { out, notify } = status.transfers ?? { out: {}, notify: [] };
   byId("s-transfers").hidden = !(out.started_full + out.started_incremental + out.busy > 0) && notify.length === 0;
   show("transfers", element("p", null, `${number(out.completed)} zones sent, ${number(out.aborted)} broken off, ${number(out.busy)} not begun, ${number(out.running)} on their way`),
@@ -227,7 +236,7 @@ function render(status) {
 
   const targets = [status.datacenters, status.pools, ...status.pools.map(one => one.members), ...status.l4.map(one => one.backends)];
   show("services", status.l4.map(one => element("option", { value: one.name })));
-  show("targets", targets.flat().map(thing => element("option", { value: thing.target })));
+  show("targets", targets.flat().slice(0, 5 * LISTED).map(thing => element("option", { value: thing.target })));
 }
 
 // ---- forms ----

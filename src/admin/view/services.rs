@@ -1,6 +1,6 @@
 //! The L4 services: their connections, and their backends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -71,15 +71,17 @@ pub struct BackendView {
 impl ServiceView {
     /// All services, with the overrides that name their backends.
     pub fn all(load: Load, overrides: &[Override]) -> Vec<ServiceView> {
-        load.services.into_iter().map(|service| ServiceView::of(service, overrides)).collect()
+        let mut said: HashMap<&Target, Vec<&Override>> = HashMap::new();
+        overrides.iter().for_each(|over| said.entry(&over.target).or_default().push(over));
+        load.services.into_iter().map(|service| ServiceView::of(service, &said)).collect()
     }
 
-    fn of(service: ServiceStatus, overrides: &[Override]) -> ServiceView {
+    fn of(service: ServiceStatus, said: &HashMap<&Target, Vec<&Override>>) -> ServiceView {
         let name = service.name.clone();
         let backend = |status: BackendStatus| {
             let backend = status.address.to_string();
             let target = Target::L4 { service: name.clone(), backend };
-            let said = overrides.iter().filter(|over| over.target == target).cloned();
+            let said = said.get(&target).into_iter().flatten().map(|over| (*over).clone());
             let (standing, changes): (Vec<_>, _) =
                 said.partition(|over| over.action.aspect() == Aspect::Standing);
             BackendView {
