@@ -171,8 +171,11 @@ async fn a_server_is_asked_and_what_others_say_first_is_not_believed() {
     }
 }
 
+/// Makes an answer to a query.
+type Answer = fn(&[u8]) -> Vec<u8>;
+
 /// A server whose datagrams are truncated, and what a probe finds if over TCP `answer` comes.
-async fn found_over_tcp(answer: Option<fn(&[u8]) -> Vec<u8>>) -> ProbeResult {
+async fn found_over_tcp(answer: Option<Answer>) -> ProbeResult {
     let (listener, socket) = loop {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         // Others may have the port of that number.
@@ -207,7 +210,7 @@ async fn a_truncated_answer_is_fetched_over_tcp() {
     let good = found_over_tcp(Some(|query| response(query, Rcode::NOERROR))).await;
     assert!(matches!(good, ProbeResult::Good(_)), "{good:?}");
     for (answer, wanted) in [
-        (Some((|query| response(query, Rcode::SERVFAIL)) as fn(&[u8]) -> Vec<u8>), "SERVFAIL"),
+        (Some((|query| response(query, Rcode::SERVFAIL)) as Answer), "SERVFAIL"),
         (Some(truncated), "even over TCP"),
         (Some(|query| query.to_vec()), "another query"),
         (None, "over TCP: Connection refused"),
