@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 const SHORTEST: Duration = Duration::from_secs(10);
 /// However often.
 const LONGEST: Duration = Duration::from_secs(60);
+/// Who is not given up for so long has been reached, though it may be that nothing shows it: of
+/// datagrams that nobody answers one hears only when they fail.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
 /// What fails so soon after it was given up had begun before: it says nothing new.
 const SAME: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,11 @@ impl Hold {
         let soon = |given_up| now.saturating_duration_since(given_up) < SAME;
         if self.is_on(now) || self.given_up.is_some_and(soon) {
             return;
+        }
+        let free_since = self.given_up.max(self.until);
+        let is_long_ago = |then| now.saturating_duration_since(then) >= FORGOTTEN_AFTER;
+        if free_since.is_some_and(is_long_ago) {
+            self.forget();
         }
         self.given_up = Some(now);
         let before = self.times;
@@ -96,6 +104,18 @@ mod tests {
     fn its_check_is_believed_once() {
         assert_eq!(lengths(Asked::ItsCheck, 9), [0, 10, 20, 40, 60, 60]);
         assert_eq!(lengths(Asked::ItsCheck, 4), [0, 10, 20, 40, 0, 10]);
+    }
+
+    #[test]
+    fn what_was_long_ago_is_forgotten() {
+        let (mut hold, start) = (Hold::default(), Instant::now());
+        hold.give_up(Asked::Nobody, start);
+        let later = start + SHORTEST + FORGOTTEN_AFTER - SAME;
+        hold.give_up(Asked::Nobody, later);
+        assert!(hold.is_on(later + 2 * SHORTEST - SAME));
+        let later = later + 2 * SHORTEST + FORGOTTEN_AFTER;
+        hold.give_up(Asked::Nobody, later);
+        assert!(hold.is_on(later + SHORTEST - SAME) && !hold.is_on(later + SHORTEST));
     }
 
     #[test]
