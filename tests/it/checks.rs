@@ -297,7 +297,7 @@ fn a_check_is_not_believed_twice_that_is_content_with_a_backend_that_takes_no_co
 [[l4.services]]
 name     = "web"
 listen   = "{net}.100:9000"
-check    = { kind = "exec", command = ["/bin/true"], interval = "1s", timeout = "1s", rise = 1, fall = 2 }
+check    = { kind = "exec", command = ["/bin/true"], interval = "1m", timeout = "1m", rise = 1, fall = 2 }
 backends = [{ address = "{net}.11:80" }, { address = "{net}.12:80" }]
 "#;
     let files = Server::files(SERVICE);
