@@ -6,6 +6,7 @@ mod hello;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,6 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use super::Carried;
 use super::connection::{Connection, Next, Stage, Time, micros};
 use super::dial::NearPorts;
 use super::direction::{BUFFER_BYTES, Tools};
@@ -26,6 +26,7 @@ use super::side::BOTH;
 use super::slab::{Key, Slab};
 use super::token::Token;
 use super::wheel::Wheel;
+use super::{Carried, Lease};
 use crate::l4::backend::{Backend, Identity};
 use crate::l4::ending::Cause;
 use crate::l4::service::Service;
@@ -67,6 +68,8 @@ pub struct Worker {
     accept_again: Option<Time>,
     said: Option<Instant>,
     is_to_leave: bool,
+    /// It panicked, and has not begun anew.
+    is_broken: bool,
     near_ports: NearPorts,
 }
 
@@ -99,12 +102,26 @@ impl Worker {
             accept_again: None,
             said: None,
             is_to_leave: false,
+            is_broken: false,
             near_ports: NearPorts::read(),
         })
     }
 
     /// Works until it is told to leave and the last connection has ended.
     pub fn run(mut self) {
+        // A socket whose thread died would go on being given its share of the connections.
+        while catch_unwind(AssertUnwindSafe(|| self.work_until_left())).is_err() {
+            tracing::error!(
+                "a TCP worker of the forwarder panicked and begins anew; please report this"
+            );
+            self.is_broken = true;
+        }
+    }
+
+    fn work_until_left(&mut self) {
+        if std::mem::take(&mut self.is_broken) {
+            self.begin_anew();
+        }
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         while !self.is_to_leave || !self.connections.is_empty() || !self.entrances.is_empty() {
             let timeout = self.timeout();
@@ -139,6 +156,19 @@ impl Worker {
                 self.seat(key, &service);
             }
         }
+    }
+
+    /// Ends all connections: nobody knows how far those have come that were being carried.
+    fn begin_anew(&mut self) {
+        self.wheel = Wheel::new();
+        self.resting.clear();
+        self.rested.clear();
+        self.seats.clear();
+        for key in self.connections.keys(|_| true) {
+            self.close(key, Cause::Stopped);
+        }
+        // One that was in use may not have been given back.
+        self.tools.pipes = Pipes::default();
     }
 
     /// How long may be waited for events.
@@ -293,6 +323,8 @@ impl Worker {
     /// It is over.
     pub fn close(&mut self, key: Key, cause: Cause) {
         let Some(connection) = self.connections.remove(key) else { return };
+        // Whatever comes of the rest, it is carried no more after it.
+        let _carried = Lease { carried: Arc::clone(&self.carried) };
         self.wheel.clear(key.index);
         let service = Arc::clone(&connection.service);
         match connection.stage {
@@ -303,7 +335,6 @@ impl Worker {
         // Before the client hears of it.
         service.note_end(&connection.ending(cause, self.now));
         connection.close(cause, &mut self.tools);
-        self.carried.end();
         self.call(&service);
     }
 }

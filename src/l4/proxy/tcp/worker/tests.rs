@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 
 use socket2::SockRef;
 
@@ -64,6 +65,34 @@ fn of_those_that_say_nothing_the_first_makes_room_for_the_next() {
     let is_there = |key: &Key| worker.connections.get_mut(*key).is_some();
     assert_eq!(keys.iter().map(is_there).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(service.status(Vec::new()).ended_total[&Cause::NoHello], 1);
+}
+
+#[test]
+fn a_worker_that_begins_anew_has_ended_what_it_carried_and_works_on() {
+    let (mut worker, service) = (worker(), service());
+    let awaited = Awaited { proxy_header: true, server_name: false };
+    let come = |worker: &mut Worker| {
+        let (client, end) = pair(1);
+        let key = comes(worker, &service, client);
+        worker.carried.begin();
+        worker.begin(key, awaited);
+        (key, end)
+    };
+    let (key, mut end) = come(&mut worker);
+    worker.resting.push(key);
+    worker.seats.push((key, Arc::clone(&service)));
+    worker.begin_anew();
+    assert_eq!(end.read(&mut [0]).unwrap(), 0, "it is closed");
+    let carried = |worker: &Worker| worker.carried.count.load(Ordering::Relaxed);
+    assert_eq!((worker.connections.len(), carried(&worker)), (0, 0));
+    assert!(worker.resting.is_empty() && worker.seats.is_empty());
+    assert_eq!(worker.wheel.next(), None);
+    let (key, _end) = come(&mut worker);
+    assert_eq!((worker.connections.len(), carried(&worker)), (1, 1));
+    assert!(worker.wheel.deadline(key.index).is_some());
+    worker.close(key, Cause::Client);
+    let ended = service.status(Vec::new()).ended_total;
+    assert_eq!((ended[&Cause::Stopped], ended[&Cause::Client], carried(&worker)), (1, 1, 0));
 }
 
 /// Writes until nothing more fits.
