@@ -8,7 +8,7 @@ mod supervisor;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -535,7 +535,7 @@ fn serve_admin(
     let handed = admin.handed()?;
     let stop = CancellationToken::new();
     let state = admin::State {
-        started: SystemTime::now(),
+        started: (SystemTime::now(), Instant::now()),
         control: Some(control.clone()),
         l4: Some(l4.clone()),
         dns: dns.map(transport::Running::tally),

@@ -16,7 +16,7 @@ pub mod view;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -62,8 +62,8 @@ pub struct State {
     pub l4: Option<L4>,
     /// What was counted of DNS messages.
     pub dns: Option<Tally>,
-    /// When the program was started.
-    pub started: SystemTime,
+    /// When the program was started, to tell the date, and to tell how long ago that is.
+    pub started: (SystemTime, Instant),
 }
 
 /// What every call is answered from.

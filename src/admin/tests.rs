@@ -1,7 +1,7 @@
 //! The window from outside: a real listener on loopback, called as a browser or a script would.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ async fn open_with(token: Option<&str>, l4: Option<L4>) -> Open {
     let admin = Admin::bind(settings, &mut Inherited::default()).await.unwrap();
     let address = admin.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let started = SystemTime::now();
+    let started = (SystemTime::now(), Instant::now());
     let state = State { control: Some(control.clone()), l4, dns: None, started };
     let served = tokio::spawn(admin.serve(state, stop.clone()));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -545,9 +545,9 @@ async fn l4_services_are_shown_and_report_their_load() {
     let listen = l4.load().services[0].listen[0].single().unwrap();
     let _client = TcpStream::connect(listen).await.unwrap();
     let _carried = backend.accept().await.unwrap();
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(30);
     let mut report = open.get("/api/v1/report").await.1;
-    while report["load"] != 1.0 && std::time::Instant::now() < deadline {
+    while report["load"] != 1.0 && Instant::now() < deadline {
         report = open.get("/api/v1/report").await.1;
     }
     assert_eq!((&report["load"], &report["capacity"]), (&json!(1.0), &json!(100.0)), "{report}");
@@ -590,7 +590,8 @@ async fn a_server_that_steers_nothing_says_so() {
         .unwrap();
     let address = admin.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let state = State { control: None, l4: None, dns: None, started: SystemTime::now() };
+    let state =
+        State { control: None, l4: None, dns: None, started: (SystemTime::now(), Instant::now()) };
     let served = tokio::spawn(admin.serve(state, stop.clone()));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

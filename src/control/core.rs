@@ -32,6 +32,10 @@ pub struct Now {
     pub unix_seconds: u64,
 }
 
+/// The system's clock is not said to have been set for this many seconds: whole ones are compared,
+/// and time servers move it a little.
+const JITTER: i128 = 3;
+
 /// What is known, and the snapshots that follow from it.
 #[derive(Debug)]
 pub struct Core {
@@ -47,6 +51,10 @@ pub struct Core {
     room: Vec<Room>,
     allotting: Allotting,
     load: LoadStatus,
+    /// The last moment that was looked at.
+    seen: Now,
+    /// The overrides have moved with the clock of the system.
+    has_moved: bool,
     /// What has happened and has not been fetched.
     events: Vec<Event>,
 }
@@ -67,6 +75,8 @@ impl Core {
             room: Vec::new(),
             allotting: Allotting::default(),
             load: LoadStatus::default(),
+            seen: now,
+            has_moved: false,
             events: Vec::new(),
         };
         core.allotting.replace(work, Duration::ZERO);
@@ -130,6 +140,7 @@ impl Core {
 
     /// Publishes what has changed.
     pub fn refresh(&mut self, now: Now) {
+        self.follow_clock(now);
         let settings = Arc::clone(self.settings());
         let tables = self.tables(&settings, now);
         self.publisher.update(tables);
@@ -156,13 +167,14 @@ impl Core {
 
     /// The same, but for the plan.
     pub fn expire(&mut self, now: Now) -> bool {
+        self.follow_clock(now);
         let ended = self.overrides.expire(now.unix_seconds);
         self.publisher.sweep();
         self.refresh(now);
         for one in &ended {
             self.note(now, EventKind::Override, &one.target.to_string(), "expired".into());
         }
-        !ended.is_empty()
+        std::mem::take(&mut self.has_moved) || !ended.is_empty()
     }
 
     /// Begins to work out a plan, if there is anything to allocate and nobody is at it. Whoever does
@@ -307,6 +319,7 @@ impl Core {
     /// Overrides a target.
     pub fn set_override(&mut self, set: Override, now: Now) -> Result<(), ControlError> {
         check_target(&set.target, set.action, &self.settings().steering)?;
+        self.follow_clock(now);
         let (subject, text) = (set.target.to_string(), set.action.to_string());
         self.overrides.set(set)?;
         self.refresh(now);
@@ -409,6 +422,23 @@ impl Core {
         let shares = ShareTable::new(self.capacity.room(now.elapsed))
             .with_allotments(self.allotting.allotments(steering.pools.len()));
         Tables { health, standing, resolved, shares }
+    }
+
+    /// What was said for two hours counts for two hours, though the clock of the system may be set in
+    /// between: overrides are moved with it.
+    fn follow_clock(&mut self, now: Now) {
+        let before = std::mem::replace(&mut self.seen, now);
+        let seconds = |moment: Now| i128::from(moment.unix_seconds);
+        let passed = now.elapsed.saturating_sub(before.elapsed).as_secs();
+        let jump = seconds(now) - seconds(before) - i128::from(passed);
+        if jump.abs() <= JITTER || self.overrides.list().next().is_none() {
+            return;
+        }
+        let by = jump.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        self.overrides.shift(by);
+        self.has_moved = true;
+        let what = format!("the clock was set by {by} s: overrides begin and end so much later");
+        self.note(now, EventKind::Override, "all", what);
     }
 
     fn note_news(&mut self, news: News, now: Now) {

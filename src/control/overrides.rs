@@ -173,6 +173,14 @@ impl Overrides {
         self.by_target.len() < before
     }
 
+    /// Moves the beginning and the end of each by so many seconds.
+    pub fn shift(&mut self, by: i64) {
+        for one in self.by_target.values_mut() {
+            one.since = one.since.saturating_add_signed(by);
+            one.until = one.until.map(|until| until.saturating_add_signed(by));
+        }
+    }
+
     /// Removes and returns those that have ended by `now`, in seconds since 1970 (UTC).
     pub fn expire(&mut self, now: u64) -> Vec<Override> {
         let (ended, kept) = std::mem::take(&mut self.by_target)

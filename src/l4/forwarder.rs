@@ -166,6 +166,7 @@ impl L4 {
         // What no service wants is closed, and the process before takes what waits in it.
         *self.inherited() = Inherited::default();
         for Running { service, entrances } in &self.state().running {
+            service.begin_recent(Instant::now());
             for entrance in entrances {
                 let served = entrance.serve(service, &self.inner.proxy);
                 let listen = &entrance.configured;

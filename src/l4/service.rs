@@ -168,6 +168,12 @@ impl Service {
         self.recent().note(now, accepted, refused);
     }
 
+    /// From now on it is looked at what comes.
+    pub fn begin_recent(&self, now: Instant) {
+        *self.recent() = Recent::default();
+        self.note_recent(now);
+    }
+
     /// The backends that settings speak of: those that are there already, and new ones.
     pub fn backends_for(&self, settings: &ServiceSettings) -> Arc<[Arc<Backend>]> {
         let table = self.table.load();

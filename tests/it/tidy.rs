@@ -184,6 +184,37 @@ fn the_pure_floors_read_no_clock_and_open_nothing() {
     }
 }
 
+/// The clock of the system may be set, by a day and in either direction: it dates what is told and
+/// kept, and nothing is timed by it.
+#[test]
+fn the_clock_of_the_system_is_read_only_where_something_is_dated() {
+    let dating = [
+        // When it was started, when a flow ended, when it was measured, since when.
+        "daemon.rs",
+        "cli/demo/site.rs",
+        "l4/access_log.rs",
+        "admin/api.rs",
+        "health/watch.rs",
+        "control/notify.rs",
+        // Events; and overrides, which move when the clock is set.
+        "control/mod.rs",
+        // Files: changed since they began to be read, kept since, and for how long after a restart.
+        "config/load.rs",
+        "config/secondary.rs",
+        "control/secondary/storage.rs",
+        "control/secondary/task.rs",
+        // Signatures (TSIG).
+        "control/secondary/exchange.rs",
+        "transport/mod.rs",
+    ];
+    let dating = dating.map(|file| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file));
+    for (_, file, text) in sources() {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_dated = code.contains("SystemTime::now");
+        assert!(!is_dated || is_test(&file) || dating.contains(&file), "{}", file.display());
+    }
+}
+
 fn is_test(file: &Path) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let below = file.strip_prefix(root).unwrap_or(file);

@@ -1,7 +1,6 @@
 //! Everything at once: what the page polls and `portolan status` prints.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -13,6 +12,7 @@ use super::services::ServiceView;
 use super::zones::ZoneView;
 use crate::admin::{VERSION, Window};
 use crate::answer::counters::{Event, Totals, Verdict};
+use crate::control::status::unix_seconds;
 use crate::control::{Control, LoadStatus, NotifyState, NotifyStatus, NotifyTotals, Override};
 use crate::health::ProbeStatus;
 use crate::transport::{Tally, TransferTotals};
@@ -84,8 +84,8 @@ impl Status {
     /// As things stand now.
     pub fn of(window: &Window) -> Status {
         let state = &window.state;
-        let uptime = SystemTime::now().duration_since(state.started).unwrap_or_default();
-        let started = state.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (started, since) = state.started;
+        let uptime = since.elapsed();
         let picture = state.control.as_ref().map(Picture::of);
         let (zones, zones_total) = picture.as_ref().map(Picture::first_zones).unwrap_or_default();
         let (datacenters, pools) = match &picture {
@@ -102,7 +102,7 @@ impl Status {
         let l4 = ServiceView::all(load, &overrides);
         Status {
             version: VERSION,
-            started: started.as_secs(),
+            started: unix_seconds(started),
             uptime_seconds: uptime.as_secs_f64(),
             changes_need: window.guard.asks_for(),
             generation,

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use tokio::task::JoinHandle;
@@ -82,7 +82,7 @@ impl Site {
             Admin::bind(admin::Settings { listen, token: None }, &mut Inherited::default()).await?;
         let stop = CancellationToken::new();
         let state = admin::State {
-            started: SystemTime::now(),
+            started: (SystemTime::now(), Instant::now()),
             control: None,
             l4: Some(l4.clone()),
             dns: None,

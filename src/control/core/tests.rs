@@ -3,7 +3,7 @@
 use super::fixture::*;
 use super::*;
 use crate::control::allocate::{DatacenterState, State};
-use crate::control::{Action, Override};
+use crate::control::{Action, Override, Target};
 use crate::decide::{Match, Policy, Pool, PoolId, Rule, Steer, Steering};
 use crate::health::Administrative;
 
@@ -185,6 +185,44 @@ fn a_lost_datacenter_is_out_at_once_and_the_others_take_its_clients_by_the_plan_
     core.take_verdicts(UP.into(), at(clients.now));
     clients.seconds(&mut core, 400, honest(140.0));
     assert_eq!(clients.loads, [75.0, 40.0, 35.0], "back in all its strength");
+}
+
+#[test]
+fn an_override_lasts_as_long_as_was_said_whatever_the_clock_is_set_to() {
+    const DAY: u64 = 86_400;
+    let settings_of_the_clock: [fn(u64) -> u64; 3] =
+        [|seconds| seconds + DAY, |seconds| seconds - DAY, |seconds| seconds + 2];
+    for set_to in settings_of_the_clock {
+        let moment = |second: u64| match second {
+            ..=100 => at(second),
+            _ => Now { unix_seconds: set_to(at(second).unix_seconds), ..at(second) },
+        };
+        let mut core = core(settings([None; 3]));
+        let hour = Some(at(10).unix_seconds + 3_600);
+        core.set_override(Override { until: hour, ..drain("fra", at(10)) }, at(10)).unwrap();
+        assert!(!core.tick(moment(100)));
+        // Before anybody has looked again.
+        let late = Override { until: None, ..drain("iad", moment(101)) };
+        core.set_override(late, moment(101)).unwrap();
+        let is_jump = moment(101).unix_seconds.abs_diff(at(101).unix_seconds) > 2;
+        assert_eq!(core.tick(moment(102)), is_jump, "and so is to be kept");
+        assert!(!core.tick(moment(103)));
+        let since = |core: &Core, name: &str| {
+            let mut those = core.overrides().list();
+            let target = Target::Datacenter(name.into());
+            those.find(|one| one.target == target).map(|one| one.since)
+        };
+        assert_eq!(since(&core, "iad"), Some(moment(101).unix_seconds));
+        if is_jump {
+            assert_eq!(since(&core, "fra"), Some(set_to(at(10).unix_seconds)), "in the new time");
+        }
+        for second in (104..3_600).step_by(60) {
+            assert!(!core.tick(moment(second)), "{second}");
+        }
+        assert_eq!(core.overrides().list().count(), 2);
+        assert!(core.tick(moment(3_611)));
+        assert_eq!(core.overrides().list().count(), 1);
+    }
 }
 
 #[test]
