@@ -284,7 +284,13 @@ impl L4 {
                 Running { service: one.service, entrances }
             });
             // What ran and has not been taken over is not served any more from here on.
-            state.running = running.collect();
+            let before = std::mem::replace(&mut state.running, running.collect());
+            for entrance in before.iter().flat_map(|one| &one.entrances) {
+                let Opened { listen, protocol, .. } = &*entrance.opened;
+                if Arc::strong_count(entrance) == 1 && state.is_near(listen, *protocol) {
+                    entrance.serving.get().into_iter().for_each(Serving::await_the_last);
+                }
+            }
             state.count_before();
         }
         self.take_verdicts();

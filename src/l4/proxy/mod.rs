@@ -26,14 +26,24 @@ pub struct Proxy {
 pub enum Serving {
     /// Connections.
     Tcp {
-        /// Held, no more.
-        _serving: tcp::Serving,
+        /// Held.
+        serving: tcp::Serving,
     },
     /// Datagrams.
     Udp {
         /// Held, no more.
         _serving: udp::Serving,
     },
+}
+
+impl Serving {
+    /// When it is dropped, what is on its way is still awaited for a moment, as it is of datagrams in
+    /// any case. For sockets that share their port with others, and are nobody else's.
+    pub fn await_the_last(&self) {
+        if let Serving::Tcp { serving } = self {
+            serving.await_the_last();
+        }
+    }
 }
 
 impl Proxy {
@@ -47,8 +57,8 @@ impl Proxy {
         let (service, opened) = (Arc::clone(service), Arc::clone(opened));
         match opened.protocol {
             Protocol::Tcp => {
-                let _serving = self.tcp.serve(service, opened)?;
-                Ok(Serving::Tcp { _serving })
+                let serving = self.tcp.serve(service, opened)?;
+                Ok(Serving::Tcp { serving })
             }
             Protocol::Udp => {
                 let _serving = self.udp.serve(service, opened)?;

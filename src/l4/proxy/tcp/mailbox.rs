@@ -16,8 +16,9 @@ use crate::l4::service::Service;
 pub enum Order {
     /// Accept what comes on these sockets for that service.
     Serve(u64, Arc<Opened>, Arc<Service>),
-    /// Accept what waits on those sockets, and then no more.
-    Close(u64, Lease),
+    /// Accept what waits on those sockets, and then no more; if so, after a moment in which
+    /// handshakes that have begun come to their end.
+    Close(u64, bool, Lease),
     /// That connection waits, and there may be a place for it.
     Seat(Key, Arc<Service>),
     /// Those backends are down.

@@ -1,6 +1,7 @@
 //! The TCP plane: connections, carried by one thread a core.
 
 mod connection;
+mod deaf;
 mod dial;
 mod direction;
 mod hellos;
@@ -15,7 +16,7 @@ mod wheel;
 mod worker;
 
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ struct Workers {
 #[derive(Debug)]
 pub struct Serving {
     id: u64,
+    /// What is on its way to the sockets is awaited.
+    is_awaiting: AtomicBool,
     workers: Arc<Workers>,
     carried: Arc<Carried>,
 }
@@ -102,7 +105,7 @@ impl Plane {
             mailbox.send(Order::Serve(id, Arc::clone(&opened), Arc::clone(&service)));
         }
         let (workers, carried) = (Arc::clone(&self.workers), Arc::clone(&self.carried));
-        Ok(Serving { id, workers, carried })
+        Ok(Serving { id, is_awaiting: AtomicBool::new(false), workers, carried })
     }
 
     /// These backends were up, and are not any more.
@@ -126,9 +129,18 @@ impl Drop for Plane {
     }
 }
 
+impl Serving {
+    /// When it is dropped, handshakes that have begun are still awaited for a moment. For sockets
+    /// that share their port with others, and are nobody else's.
+    pub fn await_the_last(&self) {
+        self.is_awaiting.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.workers.tell(|| Order::Close(self.id, Lease::new(&self.carried)));
+        let is_awaiting = self.is_awaiting.load(Ordering::Relaxed);
+        self.workers.tell(|| Order::Close(self.id, is_awaiting, Lease::new(&self.carried)));
     }
 }
 

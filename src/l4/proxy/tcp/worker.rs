@@ -3,7 +3,7 @@
 mod entrance;
 mod hello;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,6 +46,8 @@ pub struct Worker {
     pub(super) epoll: OwnedFd,
     pub(super) mailbox: Arc<Mailbox>,
     entrances: Slab<Entrance>,
+    /// Those that are left, each until when; each counts as a connection.
+    leaving: VecDeque<(Time, Key, Lease)>,
     pub(super) connections: Slab<Connection>,
     hellos: Hellos,
     carried: Arc<Carried>,
@@ -88,6 +90,7 @@ impl Worker {
             epoll,
             mailbox,
             entrances: Slab::new(),
+            leaving: VecDeque::new(),
             connections: Slab::new(),
             hellos: Hellos::new(),
             carried,
@@ -177,7 +180,8 @@ impl Worker {
             return Some(Timespec::default());
         }
         let timer = self.wheel.next().map(|tick| tick.saturating_mul(1_000));
-        let next = [timer, self.accept_again].into_iter().flatten().min()?;
+        let left = self.leaving.front().map(|(until, ..)| *until);
+        let next = [timer, self.accept_again, left].into_iter().flatten().min()?;
         let now = micros(self.epoch.elapsed());
         Timespec::try_from(Duration::from_micros(next.saturating_sub(now))).ok()
     }
@@ -186,9 +190,11 @@ impl Worker {
         for order in self.mailbox.take() {
             match order {
                 Order::Serve(serving, opened, service) => self.serve(serving, &opened, &service),
-                Order::Close(serving, _lease) => {
+                Order::Close(serving, is_awaiting, _lease) => {
                     for key in self.entrances.keys(|entrance| entrance.serving == serving) {
-                        self.close_entrance(key);
+                        if !is_awaiting || !self.leave(key) {
+                            self.close_entrance(key);
+                        }
                     }
                 }
                 Order::Seat(key, service) => self.seats.push((key, service)),
@@ -277,6 +283,11 @@ impl Worker {
     fn see_to_timers(&mut self) {
         if self.accept_again.is_some_and(|at| at <= self.now) {
             self.resume();
+        }
+        while let Some((_, key, _lease)) =
+            self.leaving.pop_front_if(|(until, ..)| *until <= self.now)
+        {
+            self.close_entrance(key);
         }
         while let Some(index) = self.wheel.expired(self.now / 1_000) {
             let Some(key) = self.connections.key_at(index) else { continue };

@@ -10,8 +10,11 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{SocketFlags, acceptfrom_with, getsockname};
+use socket2::SockRef;
 
+use super::super::Lease;
 use super::super::connection::{Connection, micros};
+use super::super::deaf::deafen;
 use super::super::dial::is_exhaustion;
 use super::super::side::{READING, Side, reset};
 use super::super::slab::Key;
@@ -26,6 +29,8 @@ use crate::l4::settings::Protocol;
 
 /// Connections accepted before what they bring is looked at.
 pub const ACCEPTS: usize = 32;
+/// A handshake takes no longer, or is one of few: its last segment has come by then.
+const LEAVE: Duration = Duration::from_millis(500);
 /// Of the files that can be open for what is carried, those that are still to say whom they stand
 /// for, or whom they ask for, have one in so many, at most.
 const PART_OF_HELLOS: u64 = 4;
@@ -46,6 +51,8 @@ pub struct Entrance {
     vip: Option<SocketAddr>,
     service: Arc<Service>,
     is_paused: bool,
+    /// It takes no more than what has begun.
+    is_left: bool,
 }
 
 impl Worker {
@@ -67,6 +74,7 @@ impl Worker {
                 vip,
                 service: Arc::clone(service),
                 is_paused: false,
+                is_left: false,
             });
             let data = Token::Entrance(key).data();
             if let Err(error) = epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN) {
@@ -74,6 +82,18 @@ impl Worker {
                 self.entrances.remove(key);
             }
         }
+    }
+
+    /// Closes an entrance a little later, so that handshakes that have begun come to their end; false
+    /// where that cannot be.
+    pub(super) fn leave(&mut self, key: Key) -> bool {
+        let Some(entrance) = self.entrances.get_mut(key) else { return false };
+        if deafen(entrance.socket(self.number)).is_err() {
+            return false;
+        }
+        entrance.is_left = true;
+        self.leaving.push_back((self.now + micros(LEAVE), key, Lease::new(&self.carried)));
+        true
     }
 
     /// For their clients, those that wait to be accepted stand already: closing would reset them.
@@ -93,6 +113,10 @@ impl Worker {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match acceptfrom_with(entrance.socket(self.number), flags) {
                 Ok((socket, client)) => {
+                    if entrance.is_left {
+                        // It has what the socket has.
+                        let _ = SockRef::from(&socket).detach_filter();
+                    }
                     let client = client.and_then(|client| SocketAddr::try_from(client).ok());
                     let at = match entrance.vip {
                         Some(vip) => Some((vip, Arc::clone(&entrance.service))),
@@ -116,11 +140,12 @@ impl Worker {
     fn owner(&mut self, key: Key, socket: &OwnedFd) -> Option<(SocketAddr, Arc<Service>)> {
         let vip = SocketAddr::try_from(getsockname(socket).ok()?).ok()?;
         let is_owner = |one: &Entrance| one.vip.is_none() && one.opened.listen.contains(vip);
+        let is_owner_still = |one: &Entrance| is_owner(one) && !one.is_left;
         let own = self.entrances.get_mut(key).filter(|own| is_owner(own));
         if let Some(own) = own {
             return Some((vip, Arc::clone(&own.service)));
         }
-        let key = self.entrances.keys(is_owner).first().copied();
+        let key = self.entrances.keys(is_owner_still).first().copied();
         let owner = key.and_then(|key| self.entrances.get_mut(key));
         if owner.is_none() {
             // At an address where nobody listens.
