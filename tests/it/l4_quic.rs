@@ -215,7 +215,8 @@ async fn a_quic_client_whose_address_changes_stays_with_its_server() {
         }
     }
     assert_eq!(world.count(|backend| &backend.connections), clients, "nobody had to come again");
-    assert_eq!(world.count(|backend| &backend.retries), clients / 2);
+    // Who takes the first request to be lost, on a busy machine, sends it again.
+    assert!(world.count(|backend| &backend.retries) >= clients / 2);
 }
 
 #[tokio::test]
