@@ -27,7 +27,7 @@ until answers 198.51.100.1 com && answers 198.51.100.53 example.com && answers 2
   sleep 0.1
 done
 
-timeout 60 zonemaster-cli --hints hints --profile profile.json \
+timeout 300 zonemaster-cli --hints hints --profile profile.json \
   --ns ns1.example.com/198.51.100.53 --ns ns1.example.com/2001:db8:1::53 \
   --ns ns2.example.com/203.0.113.53 --ns ns2.example.com/2001:db8:2::53 \
   --level INFO --json --raw --no-progress example.com
