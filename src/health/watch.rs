@@ -344,7 +344,7 @@ async fn probe(probe: &Probe, trust: &Trust, shown: &Shown) -> (ProbeResult, Adv
 fn most_in_flight(count: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / DESCRIPTORS_EACH;
     let most = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    (count / 8).min(most).max(MAX_IN_FLIGHT).min(Semaphore::MAX_PERMITS)
+    (count / 8).min(most).max(MAX_IN_FLIGHT)
 }
 
 /// Probes with these timeouts take turns, so many at a time.

@@ -97,7 +97,7 @@ async fn operate(l4: &L4, all: &ServiceSettings) {
 async fn assert_nothing_is_left(l4: &L4, all: &ServiceSettings) {
     let mut narrow = all.clone();
     for backend in &narrow.backends {
-        let _ = l4.set_drained(&all.name, backend.address, false);
+        l4.set_drained(&all.name, backend.address, false);
         l4.force(&all.name, backend.address, None);
     }
     (narrow.max_connections, narrow.queue.length) = (Some(1), 0);
