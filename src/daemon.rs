@@ -171,14 +171,15 @@ impl Fixed {
         Fixed { dns, admin, overrides: overrides.clone(), socket: socket.clone() }
     }
 
-    /// What is different in `new`, and so takes a restart.
+    /// What is different in `new`, and so takes another process.
     fn pending(&self, new: &Fixed, path: &Path) -> Vec<String> {
         let is_admin_other =
             self.admin != new.admin || self.overrides != new.overrides || self.socket != new.socket;
         let changed = [("[dns]", self.dns != new.dns), ("[admin]", is_admin_other)];
         let changed = changed.into_iter().filter(|(_, is_other)| *is_other);
         let path = path.display();
-        changed.map(|(what, _)| format!("{path}: {what} changed; that takes a restart")).collect()
+        let way = "that takes another process: `portolan serve --replace`";
+        changed.map(|(what, _)| format!("{path}: {what} changed; {way}")).collect()
     }
 }
 

@@ -33,6 +33,12 @@ pub(super) fn of_a_service(
         Action::Add { .. } if is_running && membership.is_none() => Err(conflict(format!(
             "{target} is there already; its weight can be changed, and it can be drained"
         ))),
+        Action::Add { .. } if running.listen.iter().any(|one| one.overlaps(&address.into())) => {
+            Err(conflict(format!(
+                "{target} is where the service itself listens: every connection would come back \
+                 to it"
+            )))
+        }
         Action::Add { .. } => Ok(target),
         _ if !is_running && membership.is_none() => Err(unknown(format!("there is no {target}"))),
         Action::Remove if is_running && is_last(window, running, address) => {

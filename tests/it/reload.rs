@@ -410,7 +410,7 @@ fn what_takes_a_restart_is_said_until_it_is_done() {
     let listen = format!("{:?}", server.dns().to_string());
     let more = format!("{listen}, \"{}:5353\"", server.addresses().host(2));
     server.write("portolan.toml", &toml.replace(&listen, &more));
-    until("it is said", || said(&server).contains("[dns] changed; that takes a restart"));
+    until("it is said", || said(&server).contains("[dns] changed; that takes another process"));
     // Other changes do not make it forgotten.
     server.write("zones/example.com.toml", &plain_zone("example.com", 2));
     let serial = |server: &Server| server.api("/api/v1/status")["zones"][0]["serial"].clone();

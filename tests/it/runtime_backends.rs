@@ -159,10 +159,12 @@ fn what_cannot_be_done_to_a_backend_is_refused_and_says_why() {
          backends = [{ address = \"{net}.1:81\" }, { address = \"{net}.2:81\" }]\n",
     );
     let [one, two] = [1, 2].map(|last| format!("{}:81", files.addresses().host(last)));
+    let vip = format!("{}:80", files.addresses().host(9));
     let server = files.start();
     for (arguments, said) in [
         (vec!["backend", "add", "web", &one], "is there already"),
         (vec!["backend", "add", "wbe", &one], "no L4 service is named `wbe`"),
+        (vec!["backend", "add", "web", &vip], "where the service itself listens"),
         (vec!["backend", "add", "web", "0.0.0.0:81"], "not the address of a backend"),
         (vec!["backend", "remove", "web", &one], "the last backend"),
         (vec!["backend", "remove", "pair", &one, &two], "the last backend"),

@@ -1,5 +1,7 @@
 //! What no key of a service shows alone.
 
+use std::net::SocketAddr;
+
 use super::super::reader::{Reader, Table, Value};
 use crate::health::Kind;
 use crate::l4::settings::{Balance, Capacity, Protocol, ServiceSettings};
@@ -94,13 +96,19 @@ pub(super) fn check(given: &Given<'_>, settings: &ServiceSettings, reader: &Read
     if settings.transparent {
         check_families(settings, &error);
     }
+    // What listens on the unspecified address may be beside something closer.
+    let is_own = |to: SocketAddr| settings.listen.iter().any(|listen| listen.overlaps(&to.into()));
+    let mut backends = settings.backends.iter().map(|backend| backend.address);
+    if let Some(own) = backends.find(|address| is_own(*address)) {
+        let message = format!("the backend `{own}` is where this service listens");
+        error("backends", message, "every connection would come back to it".into());
+    }
 }
 
 /// A client's address can be the source of connections to backends of its own family only.
 fn check_families(settings: &ServiceSettings, error: &impl Fn(&'static str, String, String)) {
     for listen in &settings.listen {
-        let is_other =
-            |address: std::net::SocketAddr| address.is_ipv4() != listen.addresses.addr().is_ipv4();
+        let is_other = |address: SocketAddr| address.is_ipv4() != listen.addresses.addr().is_ipv4();
         let other = settings.backends.iter().find(|backend| is_other(backend.address));
         if let Some(other) = other {
             let message = format!("`{}` cannot see the clients of `{listen}`", other.address);
