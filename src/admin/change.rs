@@ -87,6 +87,12 @@ pub async fn set(
     }
     let target = backend::of_a_service(&window, target, action)?;
     if action == Action::Remove && backend::is_only_added(&window, &target) {
+        if lasts.is_some() {
+            let error =
+                format!("{target} was added at run time: once removed, nothing brings it back");
+            return Err(ApiError::new(StatusCode::CONFLICT, error)
+                .help("drain it for that time, or remove it without `for`"));
+        }
         return Ok(told_cleared(&window, &headers, target, None));
     }
     let set = window.control()?.set_override(target, action, lasts, reason)?;

@@ -123,6 +123,8 @@ fn backends_come_and_go_and_are_weighted_while_connections_stand() {
     until("the third takes most", || taken_by(vip, 8) == [(2, 1), (3, 7)]);
     done(&server, &["clear", &format!("l4/web/{one}")]);
     until("the first is back", || addresses(&server).len() == 3);
+    let (text, code) = server.verb(&["backend", "remove", "web", &three, "--for", "1h"]);
+    assert!(code == 1 && text.contains("nothing brings it back"), "{text}");
     done(&server, &["backend", "remove", "web", &three]);
     until("all is as in the files", || addresses(&server) == [one.clone(), two.clone()]);
     assert_eq!(server.api("/api/v1/overrides").as_array().map(Vec::len), Some(0));
