@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -252,19 +253,20 @@ fn a_process_that_was_replaced_opens_its_access_log_again_when_it_or_its_success
     held.iter_mut().for_each(|one| says_back(one, b"hello").expect("an echo"));
     let mut old = server.replace();
     let (log, pid) = (server.path("access.log"), old.id());
-    let is_open = || {
+    let is_open = |log: &Path| {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").flatten();
         open.flat_map(|one| fs::read_link(one.path())).any(|file| file == log)
     };
-    assert!(is_open());
     for (round, held) in held.into_iter().enumerate() {
-        fs::rename(&log, server.path(&format!("access.log.{round}"))).expect("a file");
-        assert!(!is_open());
+        assert!(is_open(&log));
+        let moved = server.path(&format!("access.log.{round}"));
+        fs::rename(&log, &moved).expect("a file");
+        assert!(is_open(&moved));
         match round {
             0 => server.signal("HUP"),
             _ => assert!(signal(pid, "HUP")),
         }
-        until("it opens its log again", is_open);
+        until("it lets go of the old file", || !is_open(&moved));
         drop(held);
         until("it writes there", || fs::read_to_string(&log).is_ok_and(|text| !text.is_empty()));
     }
