@@ -126,13 +126,17 @@ impl Demand {
 
     /// Notes where the clients are, and how often they come. `follow`: how far the queries are
     /// believed to tell the rows' demands apart, from 0 to 1; they do as long as the loads have
-    /// not told more.
-    pub fn seen(&mut self, sample: &Sample, follow: f64) {
+    /// not told more. Then they still tell who is new.
+    pub fn seen(&mut self, sample: &Sample, follow: f64, tuning: &Tuning) {
         let mut rates = vec![0.0; self.rows.len()];
+        let mut new = vec![0.0; self.rows.len()];
         for held in &sample.held {
             if let Some(rate) = rates.get_mut(held.row as usize) {
-                *rate = held.rate;
+                (*rate, new[held.row as usize]) = (held.rate, f64::from(held.new));
             }
+        }
+        if follow < 1.0 {
+            self.grow(&new, tuning);
         }
         let known = self.rows.iter().zip(&rates).filter(|(row, rate)| row.is_known && **rate > 0.0);
         let (mut demand, mut rate, mut grown) = (0.0, 0.0, 0.0);
@@ -160,6 +164,31 @@ impl Demand {
         }
         for (row, now) in self.rows.iter_mut().zip(rates) {
             row.is_seen = now > 0.0;
+        }
+    }
+
+    /// Takes for each row's new clients that they demand as much as its others, by their rates.
+    /// `new`: their parts of the rates, by the row. Without that, the load they bring would seem to
+    /// be of rows of which less is known than of theirs.
+    fn grow(&mut self, new: &[f64], tuning: &Tuning) {
+        let grown = |row: &Row, new: f64| match row.is_known && new < 1.0 {
+            true => new / (1.0 - new),
+            false => 0.0,
+        };
+        let all: f64 = self.rows.iter().map(|row| row.demand).sum();
+        let more: f64 =
+            self.rows.iter().zip(new).map(|(row, new)| row.demand * grown(row, *new)).sum();
+        if more <= 0.0 {
+            return;
+        }
+        let part = (tuning.most_new * all / more).min(1.0);
+        for (row, new) in self.rows.iter_mut().zip(new) {
+            let grown = part * grown(row, *new);
+            if grown <= 0.0 {
+                continue;
+            }
+            row.demand *= 1.0 + grown;
+            row.rate *= 1.0 + grown as f32;
         }
     }
 

@@ -8,6 +8,8 @@ use super::keys::{Held, Sample};
 
 /// How far back it reaches, in seconds: no report that is learned from is older.
 const REACH_S: f64 = 120.0;
+/// From one remembered sample to the next, in seconds; the latest may come sooner.
+const SAMPLE_EVERY_S: f64 = 0.9;
 /// From one remembered state of the demand to the next, in seconds.
 const DEMAND_EVERY_S: f64 = 5.0;
 /// How far ahead a plan must see: until its answers are in the caches, and the load they bring is
@@ -31,7 +33,13 @@ struct Foreseen {
 impl History {
     pub fn push(&mut self, sample: Sample) {
         let oldest = sample.at - REACH_S;
-        self.samples.push_back(sample);
+        if let [.., before, last] = self.samples.make_contiguous()
+            && last.at - before.at < SAMPLE_EVERY_S
+        {
+            *last = sample;
+        } else {
+            self.samples.push_back(sample);
+        }
         while self.samples.len() > 2 && self.samples[1].at < oldest {
             self.samples.pop_front();
         }

@@ -33,6 +33,8 @@ struct Client {
     datacenter: u16,
     ttl: u16,
     visits: f32,
+    /// It has come since the last look.
+    is_new: bool,
     /// Sum of the waits between the end of an answer and the next question, in seconds.
     gaps: f32,
 }
@@ -56,6 +58,8 @@ pub(super) struct Held {
     pub stuck: f32,
     /// The row's clients' rates, a second, summed: how much its queries let one expect.
     pub rate: f32,
+    /// The part of that rate whose clients have come since the last look.
+    pub new: f32,
 }
 
 /// A client that makes up much of its row.
@@ -107,6 +111,7 @@ impl Keys {
             datacenter,
             ttl,
             visits: 0.0,
+            is_new: true,
             gaps: 0.0,
         });
     }
@@ -117,14 +122,19 @@ impl Keys {
         let (visits, gaps) = self.clients.iter().fold((0.0, 0.0), |sum, client| {
             (sum.0 + f64::from(client.visits), sum.1 + f64::from(client.gaps))
         });
-        if visits > 0.0 && gaps > 0.0 {
-            self.expected = (visits / gaps) as f32;
+        if visits > 0.0 {
+            self.expected = (visits / (gaps + visits * tuning.resolution_s)) as f32;
         }
-        // By row: (datacenter, weight, stuck).
+        // By row: (datacenter, weight, stuck), and the weight of who is new.
         let mut parts: Vec<Vec<(u16, f64, f64)>> = vec![Vec::new(); rows];
-        for client in &self.clients {
-            let Some(parts) = parts.get_mut(client.row as usize) else { continue };
+        let mut new = vec![0.0; rows];
+        for client in &mut self.clients {
+            let row = client.row as usize;
+            let Some(parts) = parts.get_mut(row) else { continue };
             let (weight, is_stuck) = client.weight(now, self.expected, tuning);
+            if std::mem::take(&mut client.is_new) {
+                new[row] += weight;
+            }
             let stuck = if is_stuck { weight } else { 0.0 };
             match parts.iter_mut().find(|part| part.0 == client.datacenter) {
                 Some(part) => (part.1, part.2) = (part.1 + weight, part.2 + stuck),
@@ -132,7 +142,7 @@ impl Keys {
             }
         }
         let mut held = Vec::new();
-        for (row, parts) in (0..).zip(&mut parts) {
+        for ((row, parts), new) in (0..).zip(&mut parts).zip(new) {
             parts.sort_unstable_by_key(|part| part.0);
             let total: f64 = parts.iter().map(|part| part.1).sum();
             held.extend(parts.iter().map(|&(datacenter, weight, stuck)| Held {
@@ -141,6 +151,7 @@ impl Keys {
                 share: (weight / total) as f32,
                 stuck: (stuck / total) as f32,
                 rate: total as f32,
+                new: (new / total) as f32,
             }));
         }
         Sample { at: now, held }
@@ -241,7 +252,8 @@ impl Client {
     /// Its rate a second, fading with silence, and whether it overstays its answer.
     fn weight(&self, now: f64, expected: f32, tuning: &Tuning) -> (f64, bool) {
         let prior = tuning.prior_visits as f32;
-        let rate = (prior + self.visits) / (prior / expected + self.gaps);
+        let waited = self.gaps + self.visits * tuning.resolution_s as f32;
+        let rate = (prior + self.visits) / (prior / expected + waited);
         let rate = f64::from(rate);
         let silent = (now - self.ends()).max(0.0);
         let is_stuck = silent > tuning.overstay_s.max(3.0 / rate);

@@ -53,6 +53,10 @@ use solver::Solver;
 
 /// From one choice of the rows that are estimated jointly to the next, in seconds.
 const JOIN_S: f64 = 300.0;
+/// From one look at who holds what to the next, in seconds: when nothing is reported, and when a
+/// report is to be compared with who was there then.
+const LOOK_S: f64 = 1.0;
+const LOOK_LEAST_S: f64 = 0.2;
 /// How often a plan that changes much without an event is refused before it is believed.
 const REFUSALS: u32 = 3;
 
@@ -249,6 +253,10 @@ impl Allocator {
         self.is_urgent |= std::mem::take(&mut site.is_urgent);
         let is_first = self.first_report.is_none();
         self.first_report.get_or_insert(now);
+        // What is measured now is compared with who is there now.
+        if self.sites[index].measured - self.sampled >= LOOK_LEAST_S {
+            self.look(now);
+        }
         if age.as_secs_f64() < self.tuning.late_s && !is_first && self.is_warm(now) {
             self.learn(now, index);
         }
@@ -281,7 +289,7 @@ impl Allocator {
     /// second.
     pub fn tick(&mut self, now: Duration) -> Option<Outcome> {
         let now = now.as_secs_f64();
-        if now - self.sampled >= 1.0 {
+        if now - self.sampled >= LOOK_S {
             self.look(now);
         }
         if !self.is_urgent && !self.is_due(now) {
@@ -340,7 +348,7 @@ impl Allocator {
         let is_warm = self.is_warm(now);
         let sample = self.keys.sample(now, self.ground.rows(), &self.tuning);
         let follow = if is_warm { self.tuning.follow } else { 1.0 };
-        self.demand.seen(&sample, follow);
+        self.demand.seen(&sample, follow, &self.tuning);
         self.demand.pass(now, &self.tuning);
         self.history.push(sample);
         if !is_warm || !self.demand.is_scaled {

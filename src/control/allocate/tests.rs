@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+mod closed_loop;
+
 use super::*;
 
 /// A world in which clients come when their answers expire, and loads follow.

@@ -39,6 +39,9 @@ pub struct Tuning {
     /// How far the queries are believed to tell the rows' demands apart once the loads do, from 0
     /// to 1; before, they are all there is.
     pub follow: f64,
+    /// The most by which clients who are new raise all demand at one look, as a share of it. Who
+    /// asks for many names of clients must not look like many clients for longer than a report.
+    pub most_new: f64,
     /// How much a row's demand wanders in a minute, alone, in logarithms.
     pub wander_own: f64,
     /// The same, together with the rest of its country.
@@ -69,6 +72,10 @@ pub struct Tuning {
     /// The worth of what one expects of a client before it came, in visits. Rates are spread over
     /// orders of magnitude, so that it is little.
     pub prior_visits: f64,
+    /// How exactly is known how long a client waits after its answer has expired, in seconds: the
+    /// ledgers are read as often, and caches count whole seconds. Of those who come back sooner, none
+    /// is heavier than another.
+    pub resolution_s: f64,
     /// A client that has been silent for this long is forgotten, in seconds.
     pub forget_s: f64,
     /// A silent client's demand halves in this time, in seconds.
@@ -160,6 +167,7 @@ impl Default for Tuning {
             prior_error: 0.5,
             prior_scale_error: 0.2,
             follow: 0.0,
+            most_new: 0.1,
             wander_own: 0.01,
             wander_country: 0.01,
             wander_region: 0.005,
@@ -173,6 +181,7 @@ impl Default for Tuning {
             max_keys: 1 << 19,
             memory: 0.98,
             prior_visits: 0.2,
+            resolution_s: 0.1,
             forget_s: 7_200.0,
             fade_s: 600.0,
             overstay_s: 10.0,

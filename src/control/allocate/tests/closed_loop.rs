@@ -1,0 +1,222 @@
+//! The loop closed in a small world, to the tenth of a second: clients who hold one connection each
+//! and ask again when their answer has expired, and a datacenter that is too small for those near
+//! it.
+
+use super::*;
+use crate::decide::{GroupId, rendezvous_cost};
+
+/// The first is the nearest of most.
+const CAPACITY: [f64; 3] = [90.0, 130.0, 170.0];
+/// By the group; the first ten are nearest to the first datacenter.
+const CLIENTS_OF: [u64; 14] = [14, 14, 14, 12, 12, 12, 12, 10, 10, 10, 30, 20, 20, 10];
+const NEAR: usize = 10;
+
+const STEP: u64 = 25;
+const TOLD_EVERY: u64 = 100;
+const REPORTED_EVERY: u64 = 500;
+
+/// Times are in milliseconds.
+struct Town {
+    allocator: Allocator,
+    ttl: u64,
+    clients: Vec<Client>,
+    /// Answers that were given and are not told yet: key, group, datacenter.
+    untold: Vec<(u64, u32, u16)>,
+    now: u64,
+    lots: u64,
+    /// What was reported, by the datacenter.
+    loads: Vec<[f64; 3]>,
+}
+
+#[derive(Clone)]
+struct Client {
+    key: u64,
+    group: u32,
+    at: Option<u16>,
+    expires: u64,
+}
+
+impl Town {
+    /// Half of the clients are there, and for long enough to be known.
+    fn new(ttl_s: u32, seed: u64) -> (Town, Vec<Client>) {
+        let mut layout = layout(CLIENTS_OF.len(), &CAPACITY);
+        let costs = |group: usize| {
+            let more = group as f32;
+            match group {
+                0..NEAR => [8.0 + 2.0 * more, 90.0 + more, 220.0 - more],
+                10 | 11 => [100.0 + more, 20.0 + more, 150.0],
+                _ => [230.0, 150.0 + more, 10.0 + more],
+            }
+        };
+        layout.cost_ms = (0..CLIENTS_OF.len()).flat_map(costs).collect();
+        (layout.pools[0].ttl_min, layout.pools[0].ttl_max) = (ttl_s, ttl_s);
+        let tuning = Tuning { tick_s: 1.0, ..Tuning::default() };
+        let mut crowd = crowd();
+        let others = crowd.split_off(crowd.len() / 2);
+        let mut town = Town {
+            allocator: Allocator::new(layout, tuning, Duration::ZERO),
+            ttl: u64::from(ttl_s) * 1_000,
+            clients: crowd,
+            untold: Vec::new(),
+            now: 0,
+            lots: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            loads: Vec::new(),
+        };
+        town.run(13_000 + 3 * town.ttl);
+        (town, others)
+    }
+
+    /// They come one after another.
+    fn come(&mut self, clients: Vec<Client>, apart: u64) {
+        for client in clients {
+            self.clients.push(client);
+            self.run(apart);
+        }
+    }
+
+    fn run(&mut self, length: u64) {
+        let end = self.now + length;
+        while self.now < end {
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        for index in 0..self.clients.len() {
+            // Some are a little late.
+            if self.clients[index].expires <= self.now && self.lot() % 4 > 0 {
+                self.ask(index);
+            }
+        }
+        let now = Duration::from_millis(self.now);
+        if self.now.is_multiple_of(TOLD_EVERY) {
+            let ttl = (self.ttl / 1_000) as u32;
+            for (key, group, datacenter) in std::mem::take(&mut self.untold) {
+                let datacenter = DatacenterId(datacenter);
+                let answer = Answered { key, pool: POOL, group, datacenter, ttl };
+                self.allocator.answered(now, &answer);
+            }
+            self.allocator.tick(now);
+        }
+        if self.now.is_multiple_of(REPORTED_EVERY) {
+            let mut loads = [0.0; 3];
+            for at in self.clients.iter().filter_map(|client| client.at) {
+                loads[usize::from(at)] += 1.0;
+            }
+            for (index, load) in loads.into_iter().enumerate() {
+                let capacity = Some(CAPACITY[index]);
+                let report = SiteReport { capacity, load, rejected: 0.0, utilisation: None };
+                let datacenter = DatacenterId(index as u16);
+                self.allocator.report(now, datacenter, &report, Duration::ZERO);
+            }
+            self.loads.push(loads);
+        }
+        self.now += STEP;
+    }
+
+    fn ask(&mut self, index: usize) {
+        let Client { key, group, .. } = self.clients[index];
+        let Some((_, allotment)) = self.allocator.allocation().pools.first() else { return };
+        let part = allotment.part(GroupId(group)).expect("every group has one");
+        let cost =
+            |(member, weight): &&(u16, u32)| rendezvous_cost(key, u64::from(*member), *weight);
+        let best = part.weights.iter().min_by(|a, b| cost(a).total_cmp(&cost(b)));
+        let (at, _) = *best.expect("somebody");
+        let client = &mut self.clients[index];
+        (client.at, client.expires) = (Some(at), self.now + self.ttl);
+        self.untold.push((key, group, at));
+    }
+
+    fn lot(&mut self) -> u64 {
+        self.lots ^= self.lots << 13;
+        self.lots ^= self.lots >> 7;
+        self.lots ^= self.lots << 17;
+        self.lots
+    }
+
+    /// The least and the most that the small datacenter has had since then, of its capacity.
+    fn range(&self, since: u64) -> (f64, f64) {
+        let loads = &self.loads[(since / REPORTED_EVERY) as usize..];
+        let parts = loads.iter().map(|load| load[0] / CAPACITY[0]);
+        parts.fold((f64::INFINITY, 0.0), |(least, most), part| (part.min(least), part.max(most)))
+    }
+}
+
+/// Everybody, in an order in which all groups grow alike.
+fn crowd() -> Vec<Client> {
+    let of_group = |(group, count): (usize, &u64)| {
+        let count = *count;
+        (0..count).map(move |number| {
+            let client = Client {
+                key: (group as u64) << 16 | number,
+                group: group as u32,
+                at: None,
+                expires: 0,
+            };
+            ((2 * number + 1) as f64 / count as f64, client)
+        })
+    };
+    let mut crowd: Vec<_> = CLIENTS_OF.iter().enumerate().flat_map(of_group).collect();
+    crowd.sort_by(|a, b| a.0.total_cmp(&b.0));
+    crowd.into_iter().map(|(_, client)| client).collect()
+}
+
+#[test]
+fn who_comes_is_sent_on_before_a_datacenter_is_full_and_nothing_swings() {
+    // In seconds and milliseconds: up to 4 % of the capacity a second.
+    for (ttl, apart) in [(2, 250), (2, 500), (2, 1_000), (5, 300), (5, 500), (30, 1_000)] {
+        for seed in 1..6 {
+            let (mut town, others) = Town::new(ttl, seed);
+            let began = town.now;
+            town.come(others, apart);
+            let came = town.now;
+            town.run(20 * town.ttl);
+            let settled = town.now;
+            town.run(20 * town.ttl);
+            let told = format!("TTL {ttl} s, {apart} ms apart, seed {seed}");
+            let (_, most) = town.range(began);
+            assert!(most <= 1.0, "{told}: {most:.2} of the capacity");
+            let (least, _) = town.range(came);
+            assert!(least >= 0.75, "{told}: down to {least:.2} without need");
+            let (least, most) = town.range(settled);
+            assert!(most - least <= 0.08, "{told}: between {least:.2} and {most:.2} in the end");
+            assert!(most >= 0.85, "{told}: no more than {most:.2}");
+        }
+    }
+}
+
+#[test]
+fn clients_who_go_and_come_again_overload_nothing_for_long() {
+    for seed in 1..6 {
+        let (mut town, others) = Town::new(2, seed);
+        town.come(others, 250);
+        town.run(40_000);
+        let mut gone = town.clients.split_off(town.clients.len() / 2);
+        town.run(60_000);
+        gone.iter_mut().for_each(|client| client.at = None);
+        let back = town.now;
+        town.come(gone, 500);
+        town.run(60_000);
+        let (_, most) = town.range(back);
+        assert!(most <= 1.15, "seed {seed}: {most:.2} of the capacity");
+        let (least, most) = town.range(town.now - 20_000);
+        assert!(least > 0.75 && most <= 1.0, "seed {seed}: {least:.2} to {most:.2} in the end");
+    }
+}
+
+#[test]
+fn questions_for_made_up_clients_move_few_who_are_real() {
+    let (mut town, others) = Town::new(2, 1);
+    town.come(others, 250);
+    town.run(40_000);
+    let began = town.now;
+    for second in 0..40 {
+        for number in 0..200 {
+            town.untold.push((1 << 40 | second << 16 | number, 3, 0));
+        }
+        town.run(1_000);
+    }
+    town.run(60_000);
+    let (least, most) = town.range(began);
+    assert!(least > 0.6 && most <= 1.0, "{least:.2} to {most:.2}");
+}
