@@ -19,6 +19,9 @@ const LEAST_SHARE: f64 = 1e-9;
 const NOISE_GAIN: f64 = 0.05;
 /// More than this share of a load that the answers do not explain is load of its own.
 const OWN_SHARE: f64 = 0.4;
+/// By no more than this do new clients raise a row's demand until a load tells whether they bring
+/// any: less than one report can take back.
+const MOST_GROWN: f64 = 1.5;
 /// Reports are never better than this share of the load.
 const LEAST_NOISE: f64 = 0.003;
 
@@ -44,6 +47,8 @@ pub(super) struct Row {
     variance: f64,
     /// Its place among those that are estimated jointly.
     place: Option<u32>,
+    /// By how much new clients have raised it since a load was seen that it has a part in.
+    grown: f64,
     /// How much the queries let one expect, a second, when it was last seen.
     pub rate: f32,
     /// Whether any of its clients is remembered.
@@ -84,6 +89,7 @@ impl Demand {
             slow: ground.weights[ground.group_of(row)],
             variance: prior,
             place: None,
+            grown: 1.0,
             rate: 0.0,
             is_seen: false,
             is_known: false,
@@ -126,17 +132,13 @@ impl Demand {
 
     /// Notes where the clients are, and how often they come. `follow`: how far the queries are
     /// believed to tell the rows' demands apart, from 0 to 1; they do as long as the loads have
-    /// not told more. Then they still tell who is new.
-    pub fn seen(&mut self, sample: &Sample, follow: f64, tuning: &Tuning) {
+    /// not told more.
+    pub fn seen(&mut self, sample: &Sample, follow: f64) {
         let mut rates = vec![0.0; self.rows.len()];
-        let mut new = vec![0.0; self.rows.len()];
         for held in &sample.held {
             if let Some(rate) = rates.get_mut(held.row as usize) {
-                (*rate, new[held.row as usize]) = (held.rate, f64::from(held.new));
+                *rate = held.rate;
             }
-        }
-        if follow < 1.0 {
-            self.grow(&new, tuning);
         }
         let known = self.rows.iter().zip(&rates).filter(|(row, rate)| row.is_known && **rate > 0.0);
         let (mut demand, mut rate, mut grown) = (0.0, 0.0, 0.0);
@@ -167,28 +169,32 @@ impl Demand {
         }
     }
 
-    /// Takes for each row's new clients that they demand as much as its others, by their rates.
-    /// `new`: their parts of the rates, by the row. Without that, the load they bring would seem to
-    /// be of rows of which less is known than of theirs.
-    fn grow(&mut self, new: &[f64], tuning: &Tuning) {
-        let grown = |row: &Row, new: f64| match row.is_known && new < 1.0 {
-            true => new / (1.0 - new),
+    /// Takes for each row's new clients that they demand as much as its others, by their rates;
+    /// the loads will tell. Without that, the load they bring would be taken for that of the rows
+    /// of which least is known.
+    pub fn grow(&mut self, sample: &Sample, tuning: &Tuning) {
+        let mut new = vec![0.0; self.rows.len()];
+        for held in &sample.held {
+            if let Some(new) = new.get_mut(held.row as usize) {
+                *new = f64::from(held.new);
+            }
+        }
+        let more = |row: &Row, new: f64| match row.is_known && new < 1.0 {
+            true => (new / (1.0 - new)).min(MOST_GROWN / row.grown - 1.0).max(0.0),
             false => 0.0,
         };
-        let all: f64 = self.rows.iter().map(|row| row.demand).sum();
-        let more: f64 =
-            self.rows.iter().zip(new).map(|(row, new)| row.demand * grown(row, *new)).sum();
-        if more <= 0.0 {
+        let rows = self.rows.iter().zip(&new);
+        let (all, grown) = rows.fold((0.0, 0.0), |(all, grown), (row, new)| {
+            (all + row.demand, grown + row.demand * more(row, *new))
+        });
+        if grown <= 0.0 {
             return;
         }
-        let part = (tuning.most_new * all / more).min(1.0);
-        for (row, new) in self.rows.iter_mut().zip(new) {
-            let grown = part * grown(row, *new);
-            if grown <= 0.0 {
-                continue;
-            }
-            row.demand *= 1.0 + grown;
-            row.rate *= 1.0 + grown as f32;
+        let part = (tuning.most_new * all / grown).min(1.0);
+        for (row, new) in self.rows.iter_mut().zip(&new) {
+            let factor = 1.0 + part * more(row, *new);
+            row.demand *= factor;
+            row.grown *= factor;
         }
     }
 
@@ -293,7 +299,8 @@ impl Demand {
         let mut alone: Vec<(usize, f64)> = Vec::new();
         let mut variance = 0.0;
         for &(row, share) in held {
-            let Some(state) = self.rows.get(row as usize) else { continue };
+            let Some(state) = self.rows.get_mut(row as usize) else { continue };
+            state.grown = 1.0;
             let part = state.demand * share;
             predicted += part;
             match state.place {

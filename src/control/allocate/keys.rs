@@ -18,6 +18,9 @@ pub(super) struct Keys {
     /// depend on the hash.
     clients: Vec<Client>,
     most: usize,
+    /// Until then, who seems to be new may be somebody who was forgotten for want of room.
+    crowded_until: f64,
+    forget_s: f64,
     memory: f32,
     /// How often a client is expected to need the name, a second: as the others do.
     expected: f32,
@@ -77,6 +80,8 @@ impl Keys {
             numbers: HashMap::default(),
             clients: Vec::new(),
             most: tuning.max_keys.max(1),
+            crowded_until: f64::NEG_INFINITY,
+            forget_s: tuning.forget_s,
             memory: tuning.memory as f32,
             expected: 1.0,
         }
@@ -101,6 +106,7 @@ impl Keys {
         }
         if self.clients.len() >= self.most {
             self.forget_oldest();
+            self.crowded_until = now + self.forget_s;
         }
         self.numbers.insert((key, pool), self.clients.len() as u32);
         self.clients.push(Client {
@@ -111,7 +117,7 @@ impl Keys {
             datacenter,
             ttl,
             visits: 0.0,
-            is_new: true,
+            is_new: now >= self.crowded_until,
             gaps: 0.0,
         });
     }

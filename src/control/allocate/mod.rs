@@ -348,7 +348,11 @@ impl Allocator {
         let is_warm = self.is_warm(now);
         let sample = self.keys.sample(now, self.ground.rows(), &self.tuning);
         let follow = if is_warm { self.tuning.follow } else { 1.0 };
-        self.demand.seen(&sample, follow, &self.tuning);
+        self.demand.seen(&sample, follow);
+        // While no report comes, plans go by the queries as a whole.
+        if is_warm && self.rates_at_loss.is_none() {
+            self.demand.grow(&sample, &self.tuning);
+        }
         self.demand.pass(now, &self.tuning);
         self.history.push(sample);
         if !is_warm || !self.demand.is_scaled {

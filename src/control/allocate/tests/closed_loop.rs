@@ -220,3 +220,46 @@ fn questions_for_made_up_clients_move_few_who_are_real() {
     let (least, most) = town.range(began);
     assert!(least > 0.6 && most <= 1.0, "{least:.2} to {most:.2}");
 }
+
+#[test]
+fn while_no_load_tells_otherwise_new_clients_raise_demand_within_bounds() {
+    let mut world = World::new(&[10.0; 6], &[100.0; 3]);
+    world.run(300);
+    let demand = |world: &World| world.allocator.plan_at(seconds(world.seconds), 0).demand;
+    let before = demand(&world);
+    world.reports = false;
+    let mut most: f64 = 0.0;
+    for second in 0..600 {
+        for number in 0..50 {
+            let key = 1 << 40 | second << 16 | number;
+            let (group, datacenter) = ((number % 6) as u32, DatacenterId(0));
+            let answer = Answered { key, pool: POOL, group, datacenter, ttl: 30 };
+            world.allocator.answered(seconds(world.seconds), &answer);
+        }
+        world.run(1);
+        most = most.max(demand(&world));
+        // By half, and as much again for as long as it looks like a trend.
+        assert!(second > 50 || most <= 2.1 * before, "after {second} s {before} became {most}");
+    }
+    // With no report at all, the queries are believed further.
+    assert!(most <= 4.6 * before, "{before} became {most}");
+}
+
+#[test]
+fn who_was_forgotten_for_want_of_room_is_not_new() {
+    let tuning = Tuning { max_keys: 64, ..Tuning::default() };
+    let mut keys = Keys::new(&tuning);
+    let come = |keys: &mut Keys, now: f64, count: u64| {
+        for key in 0..count {
+            keys.answered(now, key, 0, 0, 0, 30);
+        }
+        let sample = keys.sample(now, 1, &tuning);
+        sample.held.iter().map(|held| held.new).fold(0.0, f32::max)
+    };
+    assert_eq!(come(&mut keys, 0.0, 60), 1.0);
+    assert_eq!(come(&mut keys, 10.0, 60), 0.0);
+    // All at the same time: there is room for those who come after.
+    come(&mut keys, 40.0, 100);
+    assert_eq!(come(&mut keys, 80.0, 100), 0.0);
+    assert!(keys.len() <= 64);
+}
