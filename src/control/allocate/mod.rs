@@ -53,8 +53,7 @@ use solver::Solver;
 
 /// From one choice of the rows that are estimated jointly to the next, in seconds.
 const JOIN_S: f64 = 300.0;
-/// From one look at who holds what to the next, in seconds: when nothing is reported, and when a
-/// report is to be compared with who was there then.
+/// From one look at who holds what to the next, in seconds: at most, and at least.
 const LOOK_S: f64 = 1.0;
 const LOOK_LEAST_S: f64 = 0.2;
 /// How often a plan that changes much without an event is refused before it is believed.
@@ -253,8 +252,9 @@ impl Allocator {
         self.is_urgent |= std::mem::take(&mut site.is_urgent);
         let is_first = self.first_report.is_none();
         self.first_report.get_or_insert(now);
-        // What is measured now is compared with who is there now.
-        if self.sites[index].measured - self.sampled >= LOOK_LEAST_S {
+        // Reports that come as often as looks are compared with who is there when they come.
+        let site = &self.sites[index];
+        if site.elapsed < 2.0 * LOOK_S && site.measured - self.sampled >= LOOK_LEAST_S {
             self.look(now);
         }
         if age.as_secs_f64() < self.tuning.late_s && !is_first && self.is_warm(now) {

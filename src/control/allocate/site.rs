@@ -47,6 +47,8 @@ pub(super) struct Site {
     pub report: Option<SiteReport>,
     /// When it was measured, in seconds.
     pub measured: f64,
+    /// From the report before it to the latest, in seconds.
+    pub elapsed: f64,
     /// `load / utilisation`, smoothed.
     pub inferred: Option<f64>,
     availability: Availability,
@@ -109,7 +111,7 @@ impl Site {
         }
         let before = self.nominal();
         let elapsed = if self.report.is_some() { measured - self.measured } else { f64::INFINITY };
-        self.measured = measured;
+        (self.measured, self.elapsed) = (measured, elapsed);
         self.report = Some(report);
         let utilisation = report.utilisation.filter(|part| part.is_finite() && *part > 0.0);
         let served = (report.load - report.rejected).max(0.0);
