@@ -15,6 +15,8 @@ use rustix::time::{ClockId, clock_gettime};
 const VARIABLE: &str = "NOTIFY_SOCKET";
 /// It is not waited for any longer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest status, in characters: of a message of more than 4,096 bytes systemd heeds nothing.
+const MOST_STATUS: usize = 1_000;
 
 /// Who wants to know, if anybody does.
 #[derive(Debug, Default)]
@@ -67,8 +69,9 @@ impl fmt::Display for State<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             State::Ready(status) => {
-                // A line is a message of its own.
-                let status = status.replace(['\n', '\r'], " ");
+                // A line is a message of its own, and a message with a zero in it is none.
+                let plain = |c: char| if c.is_control() { ' ' } else { c };
+                let status: String = status.chars().take(MOST_STATUS).map(plain).collect();
                 write!(f, "READY=1\nSTATUS={status}")
             }
             State::Reloading => {
@@ -99,6 +102,15 @@ mod tests {
     fn a_status_is_one_line_whatever_is_in_it() {
         let said = State::Ready("web.toml:7: bad\nMAINPID=1").to_string();
         assert_eq!(said, "READY=1\nSTATUS=web.toml:7: bad MAINPID=1");
+    }
+
+    #[test]
+    fn however_much_is_wrong_the_supervisor_hears_that_the_reload_is_over() {
+        for error in ["zones/web.toml:7:1: `name` is missing; ", "\u{1f9ed}\0"] {
+            let said = State::Ready(&error.repeat(3_000)).to_string();
+            assert!(said.starts_with("READY=1\nSTATUS=") && said.len() <= 4_096, "{}", said.len());
+            assert!(!said.contains('\0'));
+        }
     }
 
     #[test]
