@@ -41,6 +41,8 @@ impl Elders {
 
     /// Hears what they tell, until they have gone.
     pub(super) fn hear(&mut self) {
+        // One may have gone just before they were lent.
+        self.here.sum_up();
         let elders = self.here.elders().clone();
         if elders.is_empty() {
             return;
@@ -96,5 +98,33 @@ impl Here {
 
     fn elders(&self) -> MutexGuard<'_, Vec<Arc<Elder>>> {
         self.elders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handover::{ServiceFlows, Teller};
+    use crate::l4::{self, BackendSettings, ServiceSettings};
+
+    #[tokio::test]
+    async fn who_goes_while_another_process_is_asked_counts_no_more() {
+        let backend = BackendSettings::new("198.51.100.1:80".parse().unwrap(), 1);
+        let service = ServiceSettings::new("web", Vec::new(), vec![backend]);
+        let l4 = l4::start(l4::Settings::new(Some(1), vec![service])).await.unwrap();
+        let before = || l4.load().services[0].connections_before;
+        let flows = ServiceFlows { all: 3, ..ServiceFlows::default() };
+        let flows = Flows { services: [("web".to_owned(), flows)].into() };
+        let (teller, elder) = Teller::pair(flows).unwrap();
+        let mut elders = Elders::new(vec![elder], l4.clone());
+        assert_eq!(before(), 3);
+        drop(teller);
+        // Its end is heard, and before that is summed up the others are lent.
+        let heard = elders.here.elders()[0].clone();
+        elders.here.hear(&heard).await;
+        assert!(elders.lend().await.is_empty());
+        // The other process does not take over.
+        elders.hear();
+        assert_eq!(before(), 0);
     }
 }

@@ -133,7 +133,7 @@ impl Flows {
 
 impl Teller {
     /// Both ends, for this process, which has these flows now.
-    pub(super) fn pair(now: Flows) -> io::Result<(Teller, Elder)> {
+    pub fn pair(now: Flows) -> io::Result<(Teller, Elder)> {
         // Of messages, whose other end is noticed when it closes.
         let (ours, theirs) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
         let elder = Elder::new(std::process::id(), theirs.into(), now.clone())?;
