@@ -171,15 +171,20 @@ impl Fixed {
         Fixed { dns, admin, overrides: overrides.clone(), socket: socket.clone() }
     }
 
-    /// What is different in `new`, and so takes another process.
+    /// What is different in `new`, and so takes another process, or a restart.
     fn pending(&self, new: &Fixed, path: &Path) -> Vec<String> {
-        let is_admin_other =
-            self.admin != new.admin || self.overrides != new.overrides || self.socket != new.socket;
-        let changed = [("[dns]", self.dns != new.dns), ("[admin]", is_admin_other)];
-        let changed = changed.into_iter().filter(|(_, is_other)| *is_other);
+        let is_admin_other = self.admin != new.admin || self.overrides != new.overrides;
+        let is_socket_other = self.socket.path != new.socket.path;
+        let replace = "that takes another process: `portolan serve --replace`";
+        let restart = "that takes a restart: the next process would ask there, and find nobody";
+        let changed = [
+            ("[dns]", self.dns != new.dns, replace),
+            ("[admin]", is_admin_other, replace),
+            ("[admin] socket", is_socket_other, restart),
+        ];
+        let changed = changed.into_iter().filter(|(_, is_other, _)| *is_other);
         let path = path.display();
-        let way = "that takes another process: `portolan serve --replace`";
-        changed.map(|(what, _)| format!("{path}: {what} changed; {way}")).collect()
+        changed.map(|(what, _, way)| format!("{path}: {what} changed; {way}")).collect()
     }
 }
 

@@ -416,9 +416,12 @@ fn what_takes_a_restart_is_said_until_it_is_done() {
     let serial = |server: &Server| server.api("/api/v1/status")["zones"][0]["serial"].clone();
     until("the zone has changed", || serial(&server) == 2);
     assert!(said(&server).contains("[dns] changed"), "{}", said(&server));
+    server.write("portolan.toml", &toml.replace("[admin]", "[admin]\nsocket = \"other.sock\""));
+    let is_said = || said(&server).contains("[admin] socket changed; that takes a restart");
+    until("it is said that no other process would find this one", is_said);
     server.kill();
     server.restart();
-    assert!(!said(&server).contains("restart"), "{}", said(&server));
+    assert!(!said(&server).contains("changed;"), "{}", said(&server));
 }
 
 #[test]
