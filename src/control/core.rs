@@ -34,7 +34,7 @@ pub struct Now {
 
 /// The system's clock is not said to have been set for this many seconds: whole ones are compared,
 /// and time servers move it a little.
-const JITTER: i128 = 3;
+const JITTER: u64 = 3;
 
 /// What is known, and the snapshots that follow from it.
 #[derive(Debug)]
@@ -425,20 +425,23 @@ impl Core {
     }
 
     /// What was said for two hours counts for two hours, though the clock of the system may be set in
-    /// between: overrides are moved with it.
+    /// between: overrides are moved with it. But for those that were said later than it was, before
+    /// a start at which the clock was slow: they are right when it is.
     fn follow_clock(&mut self, now: Now) {
         let before = std::mem::replace(&mut self.seen, now);
         let seconds = |moment: Now| i128::from(moment.unix_seconds);
         let passed = now.elapsed.saturating_sub(before.elapsed).as_secs();
         let jump = seconds(now) - seconds(before) - i128::from(passed);
-        if jump.abs() <= JITTER || self.overrides.list().next().is_none() {
+        if jump.unsigned_abs() <= JITTER.into() {
             return;
         }
         let by = jump.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
-        self.overrides.shift(by);
-        self.has_moved = true;
-        let what = format!("the clock was set by {by} s: overrides begin and end so much later");
-        self.note(now, EventKind::Override, "all", what);
+        if self.overrides.shift(by, before.unix_seconds.saturating_add(JITTER)) {
+            self.has_moved = true;
+            let what =
+                format!("the clock was set by {by} s: overrides begin and end so much later");
+            self.note(now, EventKind::Override, "all", what);
+        }
     }
 
     fn note_news(&mut self, news: News, now: Now) {

@@ -173,12 +173,16 @@ impl Overrides {
         self.by_target.len() < before
     }
 
-    /// Moves the beginning and the end of each by so many seconds.
-    pub fn shift(&mut self, by: i64) {
-        for one in self.by_target.values_mut() {
+    /// Moves the beginning and the end of each that had begun by `seen`, in seconds since 1970 (UTC),
+    /// by so many seconds; returns whether there were any.
+    pub fn shift(&mut self, by: i64, seen: u64) -> bool {
+        let mut has_moved = false;
+        for one in self.by_target.values_mut().filter(|one| one.since <= seen) {
             one.since = one.since.saturating_add_signed(by);
             one.until = one.until.map(|until| until.saturating_add_signed(by));
+            has_moved = true;
         }
+        has_moved
     }
 
     /// Removes and returns those that have ended by `now`, in seconds since 1970 (UTC).

@@ -226,6 +226,24 @@ fn an_override_lasts_as_long_as_was_said_whatever_the_clock_is_set_to() {
 }
 
 #[test]
+fn an_override_from_before_a_start_with_a_slow_clock_ends_when_it_should() {
+    const DAY: u64 = 86_400;
+    let true_time = |second| Now { unix_seconds: at(second).unix_seconds + DAY, ..at(second) };
+    // It was said a minute before the start, for an hour; then the clock is set right.
+    let said = true_time(0).unix_seconds - 60;
+    let kept = Override { since: said, until: Some(said + 3_600), ..drain("fra", at(0)) };
+    let mut overrides = Overrides::default();
+    overrides.set(kept.clone()).unwrap();
+    let ground = Ground::new(Arc::new(settings([None; 3])), &[], None);
+    let mut core = Core::new(ground, overrides, UP.into(), at(0));
+    assert!(!core.tick(at(10)));
+    assert!(!core.tick(true_time(11)), "nothing is to be kept");
+    assert!(core.overrides().has(&kept));
+    assert!(!core.tick(true_time(3_539)));
+    assert!(core.tick(true_time(3_540)));
+}
+
+#[test]
 fn a_drained_datacenter_is_emptied_by_and_by() {
     let (mut core, mut clients) = settled(140.0);
     core.set_override(drain("fra", at(clients.now)), at(clients.now)).unwrap();
