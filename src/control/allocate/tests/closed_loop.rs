@@ -84,7 +84,7 @@ impl Town {
     fn step(&mut self) {
         for index in 0..self.clients.len() {
             // Some are a little late.
-            if self.clients[index].expires <= self.now && self.lot() % 4 > 0 {
+            if self.clients[index].expires <= self.now && !self.lot().is_multiple_of(4) {
                 self.ask(index);
             }
         }
