@@ -283,6 +283,12 @@ impl Service {
         Err(NoBackend::Full)
     }
 
+    /// True when it has as many flows as it may have, whatever its backends may.
+    pub fn is_full(&self) -> bool {
+        let most = self.table.load().settings.max_connections;
+        most.is_some_and(|most| self.shared.all_flows() >= most)
+    }
+
     /// True when it has more flows than it may have.
     pub fn is_overfull(&self) -> bool {
         let most = self.table.load().settings.max_connections;

@@ -290,6 +290,21 @@ async fn the_oldest_session_of_all_workers_makes_room_for_a_new_one() {
 }
 
 #[tokio::test]
+async fn where_every_backend_is_full_a_new_session_has_the_place_of_another() {
+    let backend = Answering::named(b'a');
+    let mut service = udp("127.0.0.1:0", &[&backend]);
+    service.backends[0].max_connections = Some(64);
+    let l4 = start(with_workers(service, 4)).await.unwrap();
+    let vip = super::vip(&l4);
+    // So many that every worker has some, and then each is one too many.
+    let clients: Vec<Client> = (0..64 + 40).map(|_| Client::of(vip)).collect();
+    clients.iter().for_each(|client| drop(client.ask(b"")));
+    let status = l4.load().services[0].clone();
+    assert_eq!((status.connections, status.accepted_total, status.refused_total), (64, 104, 0));
+    assert_eq!(status.ended_total[&crate::l4::ending::Cause::Displaced], 40, "one for each");
+}
+
+#[tokio::test]
 async fn what_a_full_socket_drops_is_counted() {
     let backend = Answering::named(b'a');
     let service = udp("127.0.0.1:0", &[&backend]);

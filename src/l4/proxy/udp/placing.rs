@@ -135,10 +135,18 @@ impl Worker {
                 Err(NoBackend::NoneUp) => return Err(Cause::NoBackend),
                 Err(NoBackend::Full) => {
                     cause = Cause::QueueFull;
-                    match self.make_room(number, ASKED, now) {
+                    // Where its backends are full, only what goes at once makes room.
+                    let is_all_full = !is_beyond && carried.service.is_full();
+                    match self.make_room(number, if is_all_full { ASKED } else { 0 }, now) {
                         Room::Made => {}
                         Room::Coming => is_beyond = true,
-                        Room::None => return Err(cause),
+                        Room::None => {
+                            // It comes too late for this one, but who asks again finds it.
+                            if !is_beyond {
+                                self.make_room(number, ASKED, now);
+                            }
+                            return Err(cause);
+                        }
                     }
                     continue;
                 }
