@@ -429,6 +429,27 @@ async fn a_reload_changes_no_session_unless_its_backend_is_gone_and_silent() {
 }
 
 #[tokio::test]
+async fn a_session_leaves_a_backend_that_has_come_back_and_is_down_now() {
+    let (one, other) = (Answering::named(b'a'), Answering::named(b'b'));
+    let both = udp("127.0.0.1:0", &[&one, &other]);
+    let (l4, vip) = run(both.clone()).await;
+    let clients = [Client::of(vip), Client::of(vip)];
+    let client = clients.iter().find(|client| client.ask(b"").name == b'a').unwrap();
+    let mut without = both.clone();
+    without.backends.remove(0);
+    for settings in [without, both] {
+        l4.replace(with_workers(settings, 1)).await.unwrap();
+    }
+    // There is none to go to when it is known.
+    for address in [other.address, one.address] {
+        l4.force("name", address, Some(false));
+    }
+    assert_eq!(client.ask(b"").name, b'a');
+    l4.force("name", other.address, None);
+    client.asks_until(|name| name == b'b');
+}
+
+#[tokio::test]
 async fn with_another_number_of_workers_nothing_is_lost() {
     let backend = Answering::named(b'a');
     let mut service = udp("127.0.0.1:0", &[&backend]);

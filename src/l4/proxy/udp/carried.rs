@@ -47,7 +47,9 @@ impl Carried {
             let Some(session) = self.sessions.get_mut(index) else { continue };
             let backend = session.place.backend();
             let now_there = self.service.backend(backend.address);
-            session.is_orphan = now_there.is_none_or(|one| one.identity() != backend.identity());
+            let same = now_there.filter(|one| one.identity() == backend.identity());
+            session.is_orphan = same.is_none();
+            same.into_iter().for_each(|backend| session.follow(backend));
             session.server_id = server_id(&self.service, &self.settings, session);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use arrayvec::ArrayVec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::datagram::{self, Envelope};
-use crate::l4::backend::Place;
+use crate::l4::backend::{Backend, Place};
 use crate::l4::descriptors::Claim;
 use crate::l4::ending::{Cause, Ending};
 use crate::l4::flow::Flow;
@@ -205,6 +206,14 @@ impl Session {
         (self.socket, self.place) = (socket, place);
         (self.since, self.is_answered, self.asked) = (now, false, None);
         (self.is_orphan, self.server_id) = (false, None);
+    }
+
+    /// Its backend may have been taken away and have come back: what is known of it is known there.
+    pub fn follow(&mut self, backend: Arc<Backend>) {
+        if !Arc::ptr_eq(&backend, self.place.backend()) {
+            self.count();
+            self.place = Place::take_always(backend);
+        }
     }
 
     /// Adds to the backend's numbers what has moved since the last time.
