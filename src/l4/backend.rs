@@ -213,6 +213,9 @@ impl Backend {
     /// Notes how things stand; once a second (`is_due`) its weight may follow.
     pub fn keep_pace(&self, slow_start: Duration, is_due: bool, now: Instant) {
         let mut course = self.course();
+        if self.is_reached.load(Relaxed) {
+            course.hold.reached(now);
+        }
         self.avoided.store(course.hold.is_on(now), Relaxed);
         let measure = Measure { slow_start, percent: course.advice.weight_percent };
         course.pace.note(self.is_up(), measure, now);

@@ -64,6 +64,15 @@ impl Hold {
         self.times = 0;
     }
 
+    /// A connection has reached it since, as happens where no other is up and all are tried: it is
+    /// left alone for no longer than the first time.
+    pub fn reached(&mut self, now: Instant) {
+        let is_over = |given_up| now.saturating_duration_since(given_up) >= SHORTEST;
+        if self.given_up.is_some_and(is_over) {
+            self.until = None;
+        }
+    }
+
     /// Whether it is left alone.
     pub fn is_on(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)

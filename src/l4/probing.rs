@@ -95,14 +95,70 @@ impl Probed {
             if !backend.take_suspicion() {
                 continue;
             }
+            // What its check says already is not held against it: where all are down it is tried all
+            // the same, and it is back as soon as its check is content.
+            if backend.is_said_up() {
+                let asked = if is_of_port { Asked::ItsCheck } else { Asked::Nobody };
+                backend.give_up(asked, now);
+            }
             if !is_of_port {
-                backend.give_up(Asked::Nobody, now);
                 continue;
             }
-            backend.give_up(Asked::ItsCheck, now);
             for _ in 0..fall {
                 watch.note_traffic_failure(self.generation, index, "connections to it fail");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::health::Kind;
+    use crate::l4::backend::{Place, Shared};
+    use crate::l4::settings::BackendSettings;
+
+    #[tokio::test]
+    async fn a_backend_that_its_check_has_found_down_is_back_when_its_check_says_so() {
+        let hour = Duration::from_secs(3600);
+        let (kind, second) = (Kind::Tcp, Duration::from_secs(1));
+        let (interval, timeout) = (hour, second);
+        let check =
+            Check { kind, interval, fast_interval: None, jitter: 0.0, timeout, rise: 1, fall: 2 };
+        let check = Arc::new(check);
+        for port in [None, Some(9)] {
+            let shared = Shared::default();
+            shared.suspect_after.store(check.fall, std::sync::atomic::Ordering::Relaxed);
+            let address = "198.51.100.1:80".parse().unwrap();
+            let backend = Arc::new(Backend::new(address, Arc::new(shared), false));
+            let backends = vec![BackendSettings::new(address, 1)];
+            let mut settings = ServiceSettings::new("web", Vec::new(), backends);
+            settings.check = Some((Arc::clone(&check), port));
+            let watched = probes(&settings, &[Arc::clone(&backend)]).into_iter();
+            let watched = watched.map(|(_, watched)| watched).collect();
+            let (probed, watch) = (Probed { generation: 1, watched }, Watch::start(Vec::new()));
+            let mut now = Instant::now();
+            backend.learn(Verdict::Down);
+            // All are down, and are tried all the same.
+            for _ in 0..10 {
+                let place = Place::take(&backend, None, None).unwrap();
+                (0..check.fall).for_each(|_| place.failed());
+                probed.suspect(&watch, now);
+                now += 100 * second;
+            }
+            backend.learn(Verdict::Up);
+            backend.keep_pace(Duration::ZERO, true, now - 99 * second);
+            assert!(backend.is_up(), "{port:?}");
+            // Its check is content, and connections do not reach it.
+            for _ in 0..2 {
+                let place = Place::take(&backend, None, None).unwrap();
+                (0..check.fall).for_each(|_| place.failed());
+                probed.suspect(&watch, now);
+                now += 2 * second;
+            }
+            assert!(!backend.is_up(), "{port:?}");
         }
     }
 }

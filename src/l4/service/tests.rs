@@ -244,6 +244,32 @@ fn a_backend_without_a_check_that_cannot_be_reached_is_left_alone_for_a_while() 
 }
 
 #[test]
+fn who_is_reached_while_left_alone_is_left_alone_no_longer_than_the_first_time() {
+    let mut world = World::new(settings(&[1]));
+    // It is tried all the same, as there is no other.
+    let fail = |world: &World| {
+        (0..3).for_each(|_| world.choose().unwrap().failed());
+        world.service.avoid_suspects(world.now);
+        world.refresh();
+    };
+    let is_up = |world: &World| world.backends()[0].is_up();
+    for _ in 0..2 {
+        fail(&world);
+        (0..9).for_each(|_| world.second());
+        assert!(!is_up(&world));
+        (0..11).for_each(|_| world.second());
+        assert!(is_up(&world), "after 20 seconds the second time");
+    }
+    fail(&world);
+    (0..5).for_each(|_| world.second());
+    world.choose().unwrap().connected(Duration::from_millis(1));
+    (0..4).for_each(|_| world.second());
+    assert!(!is_up(&world));
+    world.second();
+    assert!(is_up(&world), "not after 40 seconds");
+}
+
+#[test]
 fn a_suspicion_rings_once_for_each_row_of_failures() {
     let mut settings = settings(&[1]);
     let check = crate::health::Check {
