@@ -47,7 +47,7 @@ pub(super) struct Row {
     variance: f64,
     /// Its place among those that are estimated jointly.
     place: Option<u32>,
-    /// By how much new clients have raised it since a load was seen that it has a part in.
+    /// By how much new clients have raised it since the loads were seen that it has its parts in.
     grown: f64,
     /// How much the queries let one expect, a second, when it was last seen.
     pub rate: f32,
@@ -117,7 +117,7 @@ impl Demand {
             let Some(row) = row.and_then(|row| self.rows.get_mut(row as usize)) else { continue };
             (row.demand, row.slow) = (before.demand, before.slow);
             (row.rate, row.is_seen) = (before.rate, before.is_seen);
-            row.is_known = before.is_known;
+            (row.is_known, row.grown) = (before.is_known, before.grown);
             row.variance = row.variance.min(old.variance(before));
             if let Some(place) = row.place {
                 self.joint.set_alone(place as usize, row.variance);
@@ -300,7 +300,8 @@ impl Demand {
         let mut variance = 0.0;
         for &(row, share) in held {
             let Some(state) = self.rows.get_mut(row as usize) else { continue };
-            state.grown = 1.0;
+            // What has grown elsewhere, this load does not tell of.
+            state.grown = 1.0 + (state.grown - 1.0) * (1.0 - share.clamp(0.0, 1.0));
             let part = state.demand * share;
             predicted += part;
             match state.place {

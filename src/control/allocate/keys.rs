@@ -18,8 +18,9 @@ pub(super) struct Keys {
     /// depend on the hash.
     clients: Vec<Client>,
     most: usize,
-    /// Until then, who seems to be new may be somebody who was forgotten for want of room.
-    crowded_until: f64,
+    /// Until then, who seems to be new may be somebody who was forgotten, for want of room or with
+    /// a datacenter.
+    doubtful_until: f64,
     forget_s: f64,
     memory: f32,
     /// How often a client is expected to need the name, a second: as the others do.
@@ -80,7 +81,7 @@ impl Keys {
             numbers: HashMap::default(),
             clients: Vec::new(),
             most: tuning.max_keys.max(1),
-            crowded_until: f64::NEG_INFINITY,
+            doubtful_until: f64::NEG_INFINITY,
             forget_s: tuning.forget_s,
             memory: tuning.memory as f32,
             expected: 1.0,
@@ -106,7 +107,7 @@ impl Keys {
         }
         if self.clients.len() >= self.most {
             self.forget_oldest();
-            self.crowded_until = now + self.forget_s;
+            self.doubtful_until = now + self.forget_s;
         }
         self.numbers.insert((key, pool), self.clients.len() as u32);
         self.clients.push(Client {
@@ -117,7 +118,7 @@ impl Keys {
             datacenter,
             ttl,
             visits: 0.0,
-            is_new: now >= self.crowded_until,
+            is_new: now >= self.doubtful_until,
             gaps: 0.0,
         });
     }
@@ -206,6 +207,7 @@ impl Keys {
         rows: &[Option<u32>],
         datacenters: &[Option<u16>],
         pool_of: impl Fn(u32) -> u32,
+        tuning: &Tuning,
     ) {
         let clients = std::mem::take(&mut self.clients);
         self.numbers.clear();
@@ -216,6 +218,10 @@ impl Keys {
                 (client.row, client.datacenter, client.pool) = (row, datacenter, pool_of(row));
                 self.numbers.insert((client.key, client.pool), self.clients.len() as u32);
                 self.clients.push(client);
+            } else if row.is_some() {
+                // The row's demand is still with its own.
+                let back = client.ends() + tuning.fade_s;
+                self.doubtful_until = self.doubtful_until.max(back);
             }
         }
     }

@@ -171,7 +171,8 @@ impl Allocator {
         next.demand.keep(&self.demand, &rows, &datacenters);
         let (pools, groups) = (next.ground.layout.pools.len() as u32, next.ground.groups() as u32);
         std::mem::swap(&mut next.keys, &mut self.keys);
-        next.keys.renumber(&rows, &datacenters, |row| (row / groups.max(1)).min(pools));
+        let pool_of = |row: u32| (row / groups.max(1)).min(pools);
+        next.keys.renumber(&rows, &datacenters, pool_of, &self.tuning);
         for (old, site) in self.sites.iter().zip(&datacenters) {
             if let Some(site) = site.and_then(|site| next.sites.get_mut(usize::from(site))) {
                 *site = old.configured_as(site.configured);

@@ -246,6 +246,53 @@ fn while_no_load_tells_otherwise_new_clients_raise_demand_within_bounds() {
 }
 
 #[test]
+fn what_new_clients_may_raise_is_not_more_after_reloads_nor_where_a_load_tells_little() {
+    for (reloads, is_held_elsewhere) in [(true, false), (false, true)] {
+        let mut world = World::new(&[10.0; 6], &[100.0; 3]);
+        world.run(300);
+        let demand = |world: &World| world.allocator.demand.rows[0].demand;
+        let before = demand(&world);
+        // Its own datacenter says nothing any more, and another has hardly any of its clients.
+        world.is_alive[0] = false;
+        let come = |world: &mut World, key: u64, datacenter: u16, ttl: u32| {
+            let datacenter = DatacenterId(datacenter);
+            let answer = Answered { key, pool: POOL, group: 0, datacenter, ttl };
+            world.allocator.answered(seconds(world.seconds), &answer);
+        };
+        if is_held_elsewhere {
+            come(&mut world, 1 << 41, 1, 3_600);
+        }
+        for second in 0..120 {
+            for number in 0..50 {
+                come(&mut world, 1 << 40 | second << 16 | number, 0, 30);
+            }
+            world.run(1);
+            if reloads && second.is_multiple_of(5) {
+                let now = seconds(world.seconds);
+                world.allocator.replace(layout(6, &[100.0; 3]), now);
+            }
+            let after = demand(&world);
+            assert!(after <= 1.7 * before, "after {second} s {before} became {after}");
+        }
+    }
+}
+
+#[test]
+fn who_was_at_a_datacenter_that_is_removed_is_not_new() {
+    let mut world = World::new(&[10.0; 6], &[100.0; 3]);
+    world.run(300);
+    let demand = |world: &World| world.allocator.plan_at(seconds(world.seconds), 0).demand;
+    let before = demand(&world);
+    world.reports = false;
+    world.allocator.replace(layout(6, &[100.0; 2]), seconds(world.seconds));
+    for second in 0..50 {
+        world.run(1);
+        let now = demand(&world);
+        assert!(now <= 1.02 * before, "after {second} s {before} became {now}");
+    }
+}
+
+#[test]
 fn who_was_forgotten_for_want_of_room_is_not_new() {
     let tuning = Tuning { max_keys: 64, ..Tuning::default() };
     let mut keys = Keys::new(&tuning);
