@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use crate::support::asker::Asker;
 use crate::support::backend::Manner;
 use crate::support::server::http_get;
-use crate::support::{Backend, Server, database, dig, needs, until};
+use crate::support::{Backend, Server, database, dig, needs, until, until_some};
 
 const DATACENTERS: &str = r#"
 [geoip]
@@ -266,6 +266,7 @@ fn what_fails_while_new_checks_are_awaited_is_noticed() {
     let mut fra = Backend::start((net.host(11), 8080));
     // Accepts, and says nothing.
     let silent = TcpListener::bind((net.host(12), 8080)).expect("the address is free");
+    silent.set_nonblocking(true).expect("a socket");
     let zone = |origin: &str, pace: &str, fra: u8| {
         plain_zone(origin, 1).replace("www A", "old A")
             + &format!(
@@ -292,7 +293,7 @@ rules = [{{ pool = "web" }}]
     // The new zone cannot be served before its silent target has been given up.
     let patient = "interval = \"1h\"\ntimeout = \"2m\"";
     server.write("zones/example.net.toml", &zone("example.net", patient, 12));
-    let (asking, _) = silent.accept().expect("the silent one is probed");
+    let asking = until_some("the silent one is probed", || silent.accept().ok());
     fra.stop();
     until("what fails is noticed", || addresses("example.com").data("A").is_empty());
     assert_eq!(addresses("example.net").status, "REFUSED", "meanwhile");

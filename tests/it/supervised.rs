@@ -2,7 +2,9 @@
 //! test's own stands.
 
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -87,14 +89,14 @@ fn a_detached_replacement_comes_back_when_it_serves_or_with_its_error() {
     socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket option");
     let name = path.to_str().expect("text");
     let mut server = Server::files("").start_in(&[("NOTIFY_SOCKET", name)]);
+    let _detached = Detached(server.path("portolan.toml"));
     let replaced = |server: &Server| -> ExitStatus {
         let mut command = server.serve();
         command.args(["--replace", "--detach"]).status().expect("the binary runs")
     };
     assert!(replaced(&server).success());
     let said = until_told(&socket, "MAINPID=");
-    let detached = Detached(said.trim_start_matches("MAINPID=").to_owned());
-    assert_ne!(detached.0, server.pid().to_string());
+    assert_ne!(said, format!("MAINPID={}", server.pid()));
     until("the old process ends", || !server.is_running());
     until("the new one answers", || http_get(server.admin(), "/healthz").is_some());
 
@@ -104,11 +106,18 @@ fn a_detached_replacement_comes_back_when_it_serves_or_with_its_error() {
     until("the detached one serves on", || http_get(server.admin(), "/healthz").is_some());
 }
 
-/// A server that is nobody's child; it is killed at the end.
-struct Detached(String);
+/// Servers of this file that are nobody's children; they are killed at the end.
+struct Detached(PathBuf);
 
 impl Drop for Detached {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-s", "KILL", &self.0]).stderr(Stdio::null()).status();
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            if line.split(|byte| *byte == 0).any(|word| word == self.0.as_os_str().as_bytes()) {
+                let pid = process.file_name();
+                let mut kill = Command::new("kill");
+                let _ = kill.args(["-s", "KILL"]).arg(pid).stderr(Stdio::null()).status();
+            }
+        }
     }
 }

@@ -195,7 +195,6 @@ async fn a_service_that_is_added_does_not_listen_before_its_backends_are_checked
     assert_eq!(up, [false, true]);
 }
 
-/// A port of 127.0.0.1 at which nobody listens.
 #[tokio::test]
 async fn a_reload_is_refused_that_wants_what_the_process_may_not() {
     let backend = Backend::named(7).await;

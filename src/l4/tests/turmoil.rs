@@ -147,10 +147,12 @@ async fn whatever_happens_to_sessions_each_ends_once_and_leaves_nothing() {
     // Two that hear and say nothing, one that answers, one that is not there.
     let silent = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
     let answering = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let absent = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // It hears nobody but itself, so that nobody is at its address for others.
+    let absent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    absent.connect(absent.local_addr().unwrap()).unwrap();
     let mut addresses: Vec<SocketAddr> =
         silent.iter().map(|one| one.local_addr().unwrap()).collect();
-    addresses.extend([answering.local_addr().unwrap(), absent]);
+    addresses.extend([answering.local_addr().unwrap(), absent.local_addr().unwrap()]);
     let answers = tokio::spawn(async move {
         let mut packet = [0; 100];
         while let Ok((length, from)) = answering.recv_from(&mut packet).await {
