@@ -246,14 +246,14 @@ impl Demand {
 
     /// Before anything has been learned: gives the rows that are seen the demand that the loads
     /// suggest, and takes what is left of each load for unexplained. `loads`: by the datacenter, what
-    /// is reported, and what the rows explain of it so far. `come`: the part of all clients that can
-    /// have come.
-    pub fn scale(&mut self, loads: &[Option<(f64, f64)>], come: f64) {
+    /// is reported, how much of it can be theirs, and what the rows explain of it so far. `come`: the
+    /// part of all clients that can have come.
+    pub fn scale(&mut self, loads: &[Option<(f64, f64, f64)>], come: f64) {
         let mut factors: Vec<(f64, f64)> = loads
             .iter()
             .flatten()
-            .filter(|(_, explained)| *explained > 0.0)
-            .map(|&(load, explained)| (come * load / explained, explained))
+            .filter(|(_, _, explained)| *explained > 0.0)
+            .map(|&(_, theirs, explained)| (theirs / explained, explained))
             .collect();
         factors.sort_by(|a, b| a.0.total_cmp(&b.0));
         // The median: a datacenter may have much load of its own.
@@ -272,7 +272,7 @@ impl Demand {
             }
         }
         for (site, load) in self.sites.iter_mut().zip(loads) {
-            let Some((load, explained)) = load else { continue };
+            let Some((load, _, explained)) = load else { continue };
             let left = (load - factor.max(f64::MIN_POSITIVE) * explained).max(0.0);
             // What is left in the end for want of better knowledge is not taken for anything.
             site.load = if come < 1.0 || left > OWN_SHARE * load { left } else { 0.0 };

@@ -367,15 +367,18 @@ impl Allocator {
     fn scale_demand(&mut self, now: f64) {
         let longest = self.ground.layout.pools.iter().map(|pool| pool.ttl_max).max().unwrap_or(0);
         let come = ((now - self.began) / f64::from(longest.max(1))).clamp(0.0, 1.0);
-        let loads: Vec<Option<(f64, f64)>> = (0..self.sites.len())
+        let is_warm = self.is_warm(now);
+        let loads: Vec<Option<(f64, f64, f64)>> = (0..self.sites.len())
             .map(|index| {
-                let report = self.sites[index].report?;
+                let load = self.sites[index].report?.load;
                 let held = self.history.held(index, self.sites[index].measured);
-                Some((report.load, self.demand.explained(&held)))
+                // Load that was there before the first client came is not its doing.
+                let before = self.demand.sites[index].load;
+                let theirs = if is_warm { (load - before).max(0.1 * load) } else { come * load };
+                Some((load, theirs, self.demand.explained(&held)))
             })
             .collect();
-        // Load that was there before the first client came is not its doing.
-        let come = if self.is_warm(now) { 0.1 } else { come };
+        let come = if is_warm { 0.0 } else { come };
         self.demand.scale(&loads, come);
     }
 

@@ -310,3 +310,28 @@ fn who_was_forgotten_for_want_of_room_is_not_new() {
     assert_eq!(come(&mut keys, 80.0, 100), 0.0);
     assert!(keys.len() <= 64);
 }
+
+#[test]
+fn the_first_clients_of_an_idle_server_are_known_for_what_they_are() {
+    for seed in 1..6 {
+        let (mut town, _) = Town::new(2, seed);
+        // As after a start, without anybody.
+        let mut layout = layout(3, &CAPACITY);
+        (layout.pools[0].ttl_min, layout.pools[0].ttl_max) = (2, 3);
+        let tuning = Tuning { tick_s: 1.0, ..Tuning::default() };
+        town.allocator = Allocator::new(layout, tuning, Duration::from_millis(town.now));
+        town.clients.clear();
+        town.untold.clear();
+        town.run(20_000);
+        let began = town.now;
+        let client = |key| Client { key, group: 0, at: None, expires: 0 };
+        town.clients.extend((0..60).map(client));
+        town.come((60..100).map(client).collect(), 1_000);
+        town.run(30_000);
+        let (_, most) = town.range(began);
+        assert!(most <= 1.0, "seed {seed}: {most:.2} of the capacity");
+        // From when those who came at once have their connections.
+        let (least, _) = town.range(began + 3_000);
+        assert!(least >= 0.65, "seed {seed}: down to {least:.2} without need");
+    }
+}
